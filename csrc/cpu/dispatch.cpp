@@ -1,0 +1,71 @@
+// chooses the CPU level at run time; compiled for the baseline
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+#include "kernels.h"
+
+namespace lowlight {
+
+#define LOWLIGHT_LEVEL_TABLE(level)                                                                       \
+    LOWLIGHT_DECLARE_LEVEL(level)                                                                         \
+    static const Kernels level##_kernels{#level,                level::noise_cpu,        level::philox_cpu, \
+                                         level::haar_forward_cpu, level::haar_inverse_cpu, level::step_cpu, \
+                                         level::step_backward_cpu, level::q_sample_cpu,    level::q_sample_backward_cpu};
+
+LOWLIGHT_LEVEL_TABLE(baseline)
+#if defined(LOWLIGHT_X86_LEVELS)
+LOWLIGHT_LEVEL_TABLE(avx2)
+LOWLIGHT_LEVEL_TABLE(avx512)
+#endif
+
+struct Level {
+    const Kernels* kernels;
+    bool runs;
+};
+
+static const Level* all_levels(int& count) {
+    static const Level levels[] = {
+        {&baseline_kernels, true},
+#if defined(LOWLIGHT_X86_LEVELS)
+        {&avx2_kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
+        {&avx512_kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                              __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")},
+#endif
+    };
+    count = sizeof(levels) / sizeof(levels[0]);
+    return levels;
+}
+
+const char* runnable_levels() {
+    static const std::string names = [] {
+        int count;
+        const Level* levels = all_levels(count);
+        std::string joined;
+        for (int i = 0; i < count; ++i)
+            if (levels[i].runs) joined += (joined.empty() ? "" : " ") + std::string(levels[i].kernels->level);
+        return joined;
+    }();
+    return names.c_str();
+}
+
+static const Kernels& choose() {
+    int count;
+    const Level* levels = all_levels(count);
+    if (const char* wanted = std::getenv("LOWLIGHT_EXT_CPU_LEVEL")) {
+        for (int i = 0; i < count; ++i)
+            if (levels[i].runs && std::string(levels[i].kernels->level) == wanted) return *levels[i].kernels;
+        throw std::runtime_error(std::string("LOWLIGHT_EXT_CPU_LEVEL: this CPU runs ") + runnable_levels() + ", got '" +
+                                 wanted + "'");
+    }
+    while (!levels[count - 1].runs) --count;
+    return *levels[count - 1].kernels;
+}
+
+const Kernels& kernels() {
+    static const Kernels& chosen = choose();
+    return chosen;
+}
+
+}  // namespace lowlight

@@ -1,0 +1,118 @@
+// the diffusion step: one pass over memory, noise drawn on the way
+#include "../core/step.h"
+
+#include "blocks.h"
+
+namespace lowlight {
+LOWLIGHT_DECLARE_LEVEL(LOWLIGHT_CPU_LEVEL)
+namespace LOWLIGHT_CPU_LEVEL {
+
+template <class R>
+static StepRow<R> step_row(const void* rows, const int64_t* t, int64_t row_step, int64_t sample) {
+    const R* k = static_cast<const R*>(rows) + 8 * (t ? t[sample] : sample * row_step);
+    return StepRow<R>{k[0], k[1], k[2], k[3], k[4], k[5], k[6], k[7]};
+}
+
+// one block of n pixels, everything in the accumulator's type; x0 and out are buffers
+template <class R, bool kCenter, bool kPrevious, bool kNoise>
+static void step_block(StepRow<R> k, Bounds<R> clip, const R* x_t, const R* eps, const R* center, const R* previous,
+                       const R* z, R* out, R* x0, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) {
+        R estimate = clamped(step_estimate(k, x_t[i], eps[i]), clip.lo, clip.hi);
+        x0[i] = estimate;
+        out[i] = step_value<R, kCenter, kPrevious, kNoise>(k, estimate, x_t[i], eps[i], kCenter ? center[i] : R(0),
+                                                           kPrevious ? previous[i] : R(0), kNoise ? z[i] : R(0));
+    }
+}
+
+template <class T, bool kCenter, bool kPrevious, bool kNoise>
+static void step(const StepArguments& a) {
+    using R = Real<T>;
+    Block size = a.size;
+    // without drawing a sample is one long row
+    if (!a.draw) size = one_row_a_sample(size);
+    int64_t rows = size.batch * size.channels * size.height, elements = rows * size.width;
+    int64_t blocks = (size.width + kBlock - 1) / kBlock, items = rows * blocks;
+    bool stream = elements * int64_t(sizeof(T)) >= kStreamBytes;
+    LOWLIGHT_PARALLEL(elements)
+    for (int64_t item = 0; item < items; ++item) {
+        NoiseBuffer drawn;
+        alignas(64) R buffers[5][kBlock], out[kBlock], x0[kBlock];
+        int64_t row = item / blocks, x = (item - row * blocks) * kBlock, at = row * size.width + x;
+        int64_t plane = row / size.height, sample = plane / size.channels;
+        int64_t n = size.width - x < kBlock ? size.width - x : kBlock;
+        auto input = [&](const void* tensor, int i) { return load(static_cast<const T*>(tensor) + at, buffers[i], n); };
+        StepRow<R> k = step_row<R>(a.rows, a.t, a.row_step, sample);
+        const R* z = nullptr;
+        // drawing costs more than the rest: not for a row that does not use it
+        if (kNoise && a.draw && k.s != R(0)) {
+            NoiseLine line = noise_line(a.source, sample, plane - sample * size.channels, row - plane * size.height);
+            z = load_noise(draw_line<true>(drawn, line, x, n), buffers[4], n);
+        } else if (kNoise && a.draw) {
+            for (int64_t i = 0; i < n; ++i) buffers[4][i] = R(0);
+            z = buffers[4];
+        } else if (kNoise) {
+            z = input(a.noise, 4);
+        }
+        step_block<R, kCenter, kPrevious, kNoise>(k, Bounds<R>{R(a.lo), R(a.hi)}, input(a.x_t, 0), input(a.eps, 1),
+                                                  kCenter ? input(a.center, 2) : nullptr,
+                                                  kPrevious ? input(a.x0_previous, 3) : nullptr, z, out, x0, n);
+        store(static_cast<T*>(a.out) + at, out, n, stream);
+        if (a.x0) store(static_cast<T*>(a.x0) + at, x0, n, stream);
+        if (stream) stream_fence();
+    }
+}
+
+template <class T, bool kCenter, bool kPrevious>
+static void step_with(const StepArguments& a) {
+    a.draw || a.noise ? step<T, kCenter, kPrevious, true>(a) : step<T, kCenter, kPrevious, false>(a);
+}
+
+void step_cpu(const StepArguments& a) {
+    dispatch(a.dtype, [&](auto tag) {
+        using T = decltype(tag);
+        if (a.center) return a.x0_previous ? step_with<T, true, true>(a) : step_with<T, true, false>(a);
+        return a.x0_previous ? step_with<T, false, true>(a) : step_with<T, false, false>(a);
+    });
+}
+
+template <class T>
+static void step_gradients(const StepGradients& a) {
+    using R = Real<T>;
+    int64_t blocks = (a.per_sample + kBlock - 1) / kBlock, items = a.batch * blocks, elements = a.batch * a.per_sample;
+    bool stream = elements * int64_t(sizeof(T)) >= kStreamBytes;
+    LOWLIGHT_PARALLEL(elements)
+    for (int64_t item = 0; item < items; ++item) {
+        alignas(64) R buffers[4][kBlock], inner[kBlock], result[kBlock];
+        int64_t sample = item / blocks, x = (item - sample * blocks) * kBlock, at = sample * a.per_sample + x;
+        int64_t n = a.per_sample - x < kBlock ? a.per_sample - x : kBlock;
+        auto input = [&](const void* tensor, int i) { return load(static_cast<const T*>(tensor) + at, buffers[i], n); };
+        StepRow<R> k = step_row<R>(a.rows, a.t, a.row_step, sample);
+        const R *g = input(a.grad, 0), *g0 = a.grad_x0 ? input(a.grad_x0, 1) : nullptr;
+        for (int64_t i = 0; i < n; ++i) inner[i] = k.a * g[i];
+        if (g0)
+            for (int64_t i = 0; i < n; ++i) inner[i] = inner[i] + g0[i];
+        if (a.clip) {
+            const R *x_t = input(a.x_t, 2), *eps = input(a.eps, 3);
+            for (int64_t i = 0; i < n; ++i)
+                inner[i] = clamp_gradient(inner[i], step_estimate(k, x_t[i], eps[i]), Bounds<R>{R(a.lo), R(a.hi)});
+        }
+        auto output = [&](void* tensor, auto value) {
+            if (!tensor) return;
+            for (int64_t i = 0; i < n; ++i) result[i] = value(i);
+            store(static_cast<T*>(tensor) + at, result, n, stream);
+        };
+        output(a.to_x_t, [&](int64_t i) { return k.p * inner[i] + k.b * g[i]; });
+        output(a.to_eps, [&](int64_t i) { return k.q * inner[i] + k.d * g[i]; });
+        output(a.to_center, [&](int64_t i) { return R(2) * k.c * g[i]; });
+        output(a.to_previous, [&](int64_t i) { return k.e * g[i]; });
+        if (stream) stream_fence();
+    }
+}
+
+void step_backward_cpu(const StepGradients& a) {
+    dispatch(a.dtype, [&](auto tag) { step_gradients<decltype(tag)>(a); });
+}
+
+}  // namespace LOWLIGHT_CPU_LEVEL
+}  // namespace lowlight

@@ -1,0 +1,117 @@
+"""The forward process, anchored at a centre (AnlightenDiff) or plain (DDPM)."""
+
+import torch
+from torch import Tensor
+
+from lowlight_ext import checks, reference
+from lowlight_ext.backends import implementation
+from lowlight_ext.pictures import PLACE, arranged, check_noise, check_picture, filled
+from lowlight_ext.registry import register
+
+
+def _check_sample(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane) -> None:
+    op = "anchored_q_sample"
+    check_picture(op, "x0", x0)
+    checks.steps(op, t, x0)
+    for name, value in (("center", center), ("noise", noise)):
+        checks.matching(op, name, value, "x0", x0)
+    checks.table(op, "alpha_bar", alpha_bar, x0.device)
+    if alpha_bar.dim() != 1:
+        raise checks.fail(op, "alpha_bar", "a table of shape [T]", tuple(alpha_bar.shape))
+    if noise is None and seeds is None:
+        raise ValueError(f"{op}: takes noise or seed, got neither")
+    check_noise(op, x0, noise, seeds, stream, y0, x_origin, plane)
+
+
+def _sample(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane, return_noise):
+    _check_sample(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane)
+    checks.probabilities("anchored_q_sample", "alpha_bar", alpha_bar)
+    checks.steps_in_table("anchored_q_sample", t, alpha_bar.shape[0], None)
+    results = implementation("anchored_q_sample", x0.device.type).anchored_q_sample(
+        x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane, return_noise
+    )
+    return filled(x0, results)
+
+
+def _sample_fake(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane, return_noise):
+    _check_sample(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane)
+    return x0.new_empty(x0.shape), x0.new_empty(x0.shape if return_noise else 0)
+
+
+def _sample_context(ctx, inputs, output) -> None:
+    _, t, alpha_bar, *_, return_noise = inputs
+    if alpha_bar.requires_grad:
+        raise ValueError("anchored_q_sample: alpha_bar must not require a gradient, none is computed")
+    ctx.save_for_backward(t, alpha_bar)
+    ctx.return_noise = return_noise
+
+
+def _sample_backward(ctx, grad: Tensor, grad_noise: Tensor):
+    to_x0, _, _, to_center, to_noise, *_ = ctx.needs_input_grad
+    needed = (to_x0, to_noise, to_center)
+    # a second derivative goes through the definition, whose PyTorch operators have one
+    call = reference.anchored_q_sample_backward if torch.is_grad_enabled() else _sample_backward_op
+    gradients = call(grad, grad_noise if ctx.return_noise else None, *ctx.saved_tensors, needed)
+    to_x0, to_noise, to_center = (g if n else None for g, n in zip(gradients, needed, strict=True))
+    return to_x0, None, None, to_center, to_noise, *(None,) * 6
+
+
+def _sample_backward_kernel(grad, grad_noise, t, alpha_bar, needed):
+    call = implementation("anchored_q_sample", grad.device.type).anchored_q_sample_backward
+    return filled(grad, call(grad, grad_noise, t, alpha_bar, needed))
+
+
+def _sample_backward_fake(grad, grad_noise, t, alpha_bar, needed):
+    return tuple(grad.new_empty(grad.shape if wanted else 0) for wanted in needed)
+
+
+_sample_op = register(
+    f"anchored_q_sample(Tensor x0, Tensor t, Tensor alpha_bar, Tensor? center, Tensor? noise, {PLACE}, "
+    "bool return_noise) -> (Tensor, Tensor)",
+    _sample,
+    _sample_fake,
+    _sample_backward,
+    _sample_context,
+)
+_sample_backward_op = register(
+    "anchored_q_sample_backward(Tensor grad, Tensor? grad_noise, Tensor t, Tensor alpha_bar, bool[] needed) "
+    "-> (Tensor, Tensor, Tensor)",
+    _sample_backward_kernel,
+    _sample_backward_fake,
+)
+
+
+def anchored_q_sample(
+    x0: Tensor,
+    t: Tensor,
+    alpha_bar: Tensor,
+    *,
+    center: Tensor | None = None,
+    noise: Tensor | None = None,
+    seed: int | Tensor | None = None,
+    stream: int = 0,
+    origin: tuple[int, int] = (0, 0),
+    plane: int = 0,
+    return_noise: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """The noisy picture at step t, sqrt(ab_t) x0 + sqrt(1 - ab_t) n with n = noise + k_t (2 center - 1).
+
+    AnlightenDiff, eq. 12-13: k_t = (1 - sqrt(ab_t)) / sqrt(1 - ab_t); without center the forward process of DDPM.
+    x0 (in [-1, 1]), center (in [0, 1]), noise: [B, C, H, W], all float32, float64, float16 or bfloat16 (under autocast
+    the widest of them is taken); [C, H, W] is one sample, any other shape has samples on its first axis.
+    t: int64 [B]; a sample with t < 0 is returned as it is. alpha_bar: float32 or float64 table [T] in [0, 1].
+    noise, or drawn inside from `seed`, stream, origin and plane as `normal` would.
+    Returns x_t, or (x_t, n) with `return_noise`, contiguous. The factors are formed in float64 and cast once.
+    Gradients: x0, noise, center. Deterministic; with a seed the same in every batch, tile and backend.
+    Raises TypeError on an argument that is no tensor; ValueError, naming the argument, on a shape, dtype, device, t or
+    table that does not fit and on noise that is missing or given twice.
+    """
+    op = "anchored_q_sample"
+    checks.tensor(op, "t", t)
+    checks.tensor(op, "alpha_bar", alpha_bar)
+    pictures = {"x0": x0, "center": center, "noise": noise}
+    (x0, center, noise), seeds, shape = arranged(op, pictures, seed, stream, origin, plane)
+    x_t, n = _sample_op(x0, t, alpha_bar, center, noise, seeds, stream, *origin, plane, return_noise)
+    if shape is not None:
+        x_t, n = x_t.reshape(shape), n.reshape(shape) if return_noise else n
+    return (x_t, n) if return_noise else x_t

@@ -1,0 +1,117 @@
+"""What the operators accept. Each message names the operator, the argument, what it takes and what came."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+TABLE_DTYPES = (torch.float32, torch.float64)
+# the counter's words: x // 4, y and plane have 32 bits, and the words above 2^16 of the last belong to other operators
+MAX_X, MAX_Y, MAX_PLANE, MAX_STREAM = 1 << 34, 1 << 32, 1 << 32, 1 << 16
+
+
+def fail(op: str, argument: str, expected: str, got: object) -> ValueError:
+    return ValueError(f"{op}: {argument} must be {expected}, got {got}")
+
+
+def tensor(op: str, argument: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{op}: {argument} must be a tensor, got {type(value).__name__}")
+
+
+def strided(op: str, argument: str, value: Tensor) -> None:
+    if value.layout is not torch.strided:
+        raise fail(op, argument, "a dense (strided) tensor", value.layout)
+
+
+def floating(op: str, argument: str, value: Tensor) -> None:
+    strided(op, argument, value)
+    if value.dtype not in DTYPES:
+        raise fail(op, argument, "float32, float64, float16 or bfloat16", value.dtype)
+
+
+def matching(op: str, argument: str, value: Tensor | None, name: str, like: Tensor) -> None:
+    """`value` is absent, or has the shape, dtype and device of `like`, the argument called `name`."""
+    if value is None:
+        return
+    strided(op, argument, value)
+    if value.shape != like.shape:
+        raise fail(op, argument, f"of {name}'s shape {tuple(like.shape)}", tuple(value.shape))
+    if value.dtype != like.dtype:
+        raise fail(op, argument, f"of {name}'s dtype {like.dtype}", value.dtype)
+    if value.device != like.device:
+        raise fail(op, argument, f"on {name}'s device {like.device}", value.device)
+
+
+def even_picture(op: str, argument: str, x: Tensor, divisor: int = 2) -> None:
+    if x.dim() < 2:
+        raise fail(op, argument, "of at least two dimensions [..., H, W]", tuple(x.shape))
+    if x.shape[-1] % divisor or x.shape[-2] % divisor:
+        raise fail(op, argument, f"of height and width divisible by {divisor}", tuple(x.shape))
+
+
+def place(op: str, shape: Sequence[int], stream: int, y0: int, x0: int, plane: int) -> None:
+    """A tensor [B, C, H, W] of noise lies within the counters of Philox."""
+    batch, channels, height, width = shape
+    if batch < 0 or channels < 0 or height < 0 or width < 0:
+        raise fail(op, "shape", "of sizes not below 0", tuple(shape))
+    if not 0 <= stream < MAX_STREAM:
+        raise fail(op, "stream", f"in [0, {MAX_STREAM})", stream)
+    if y0 < 0 or x0 < 0 or y0 + height > MAX_Y or x0 + width > MAX_X:
+        raise fail(op, "origin", "(y0, x0) with 0 <= y0 <= 2^32 - H and 0 <= x0 <= 2^34 - W", (y0, x0))
+    if plane < 0 or plane + batch * channels > MAX_PLANE:
+        raise fail(op, "plane", "in [0, 2^32 - samples * channels]", plane)
+
+
+def seeds(op: str, value: Tensor, batch: int) -> None:
+    strided(op, "seed", value)
+    if value.dtype != torch.int64:
+        raise fail(op, "seed", "an int or an int64 tensor", value.dtype)
+    if value.dim() != 1 or value.shape[0] not in (1, batch):
+        raise fail(op, "seed", f"an int or a tensor of one seed a sample, shape ({batch},)", tuple(value.shape))
+
+
+def steps(op: str, t: Tensor, like: Tensor) -> None:
+    if t.dtype != torch.int64:
+        raise fail(op, "t", "int64", t.dtype)
+    if t.dim() != 1 or t.shape[0] != like.shape[0]:
+        raise fail(op, "t", f"of shape ({like.shape[0]},), one step a sample", tuple(t.shape))
+    if t.device != like.device:
+        raise fail(op, "t", f"on the device of the pictures, {like.device}", t.device)
+
+
+def table(op: str, argument: str, value: Tensor, device: torch.device) -> None:
+    strided(op, argument, value)
+    if value.dtype not in TABLE_DTYPES:
+        raise fail(op, argument, "float32 or float64", value.dtype)
+    if value.device != device:
+        raise fail(op, argument, f"on the device of the pictures, {device}", value.device)
+
+
+# The checks below read values, so they run when the operator does and not when a compiler traces it.
+
+
+def steps_in_table(op: str, t: Tensor, length: int, lowest: int | None) -> None:
+    if not t.numel():
+        return
+    low, high = (v.item() for v in torch.aminmax(t))
+    if high >= length or (lowest is not None and low < lowest):
+        bound = "below" if lowest is None else f"at least {lowest} and below"
+        raise fail(op, "t", f"{bound} the table's length {length}", f"values from {low} to {high}")
+
+
+def finite(op: str, argument: str, value: Tensor) -> None:
+    # one reduction: a sum is finite only where every term is
+    if not math.isfinite(value.sum(dtype=torch.float64).item()):
+        bad = int((~torch.isfinite(value)).sum())
+        raise fail(op, argument, "finite", f"{bad} values that are NaN or infinite")
+
+
+def probabilities(op: str, argument: str, value: Tensor) -> None:
+    if not value.numel():
+        return
+    low, high = (v.item() for v in torch.aminmax(value))
+    if not (low >= 0 and high <= 1):
+        raise fail(op, argument, "in [0, 1] and not NaN", f"values from {low} to {high}")

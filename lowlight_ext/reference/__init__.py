@@ -1,0 +1,19 @@
+"""The definition: every operator in plain PyTorch, for any device and dtype; the backends are tested against it."""
+
+from lowlight_ext.reference.anchored import anchored_q_sample, anchored_q_sample_backward
+from lowlight_ext.reference.haar import accumulator, haar_dwt2d, haar_idwt2d
+from lowlight_ext.reference.noise import normal, philox, uniform
+from lowlight_ext.reference.step import diffusion_step, diffusion_step_backward
+
+__all__ = [
+    "accumulator",
+    "anchored_q_sample",
+    "anchored_q_sample_backward",
+    "diffusion_step",
+    "diffusion_step_backward",
+    "haar_dwt2d",
+    "haar_idwt2d",
+    "normal",
+    "philox",
+    "uniform",
+]

@@ -1,0 +1,99 @@
+"""Counter-based noise in plain PyTorch: Philox4x32-10 in int64, Box-Muller in float64, rounded once."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+MASK = 0xFFFFFFFF
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+WEYL = (0x9E3779B9, 0xBB67AE85)
+ROUNDS = 10
+# counters evaluated at once: the int64 temporaries stay in the cache
+CHUNK = 1 << 15
+
+Words = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def philox_words(c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor | int, k0: Tensor | int, k1: Tensor | int) -> Words:
+    """Four words a counter; counter words (c0 .. c3) and keys (k0, k1) broadcast, so the first rounds are cheap."""
+    for _ in range(ROUNDS):
+        # int64 products wrap modulo 2^64; the mask removes the sign that the shift drags in
+        a, b = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
+        c0, c1, c2, c3 = ((b >> 32) & MASK) ^ c1 ^ k0, b & MASK, ((a >> 32) & MASK) ^ c3 ^ k1, a & MASK
+        k0, k1 = (k0 + WEYL[0]) & MASK, (k1 + WEYL[1]) & MASK
+    return c0, c1, c2, c3
+
+
+def philox(counter: Tensor, key: Tensor) -> Tensor:
+    """Words [..., 4] of counter [..., 4] and key [..., 2]; all int64 holding values of 32 bits."""
+    words = philox_words(*counter.unbind(-1), *key.unbind(-1))
+    return torch.stack(torch.broadcast_tensors(*words), dim=-1)
+
+
+def uniforms(words: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    """((word >> 9) + 0.5) 2^-23: exact in float32, never 0 or 1."""
+    return [((w >> 9).to(dtype) + 0.5) * 2.0**-23 for w in words]
+
+
+def uniform_pixels(words: Words) -> Tensor:
+    return torch.stack(uniforms(torch.broadcast_tensors(*words), torch.float32), dim=-1)
+
+
+def normal_pixels(words: Words) -> Tensor:
+    u0, u1, u2, u3 = uniforms(torch.broadcast_tensors(*words), torch.float64)
+    r0, r1 = torch.sqrt(-2 * torch.log(u0)), torch.sqrt(-2 * torch.log(u2))
+    a0, a1 = 2 * math.pi * u1, 2 * math.pi * u3
+    return torch.stack((r0 * a0.cos(), r0 * a0.sin(), r1 * a1.cos(), r1 * a1.sin()), dim=-1).to(torch.float32)
+
+
+def blocks(rows: int, first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
+    """Cut rows x counters [first, last) into (row, row_end, counter, counter_end) of about CHUNK counters."""
+    width = min(last - first, CHUNK)
+    height = max(1, CHUNK // max(width, 1))
+    for row in range(0, rows, height):
+        for counter in range(first, last, width):
+            yield row, min(row + height, rows), counter, min(counter + width, last)
+
+
+def draw(
+    pixels: Callable[[Words], Tensor],
+    shape: Sequence[int],
+    seeds: Tensor,
+    stream: int,
+    y0: int,
+    x0: int,
+    plane: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Tensor:
+    """Noise of shape [B, C, H, W]; seeds int64 [1] (planes run over the batch) or [B] (planes are channels)."""
+    batch, channels, height, width = shape
+    out = torch.empty(batch * channels * height, width, dtype=torch.float32, device=device)
+    row = torch.arange(out.shape[0], device=device)
+    sample = row // max(1, channels * height)
+    own_key = seeds.numel() != 1
+    planes = plane + (row // max(1, height) - (sample * channels if own_key else 0))
+    lines = y0 + row % max(1, height)
+    seeds = seeds.to(device)
+    keys = seeds[sample] if own_key else seeds.expand(out.shape[0])
+    if out.numel():
+        for r0, r1, q0, q1 in blocks(out.shape[0], x0 // 4, (x0 + width + 3) // 4):
+            quads = torch.arange(q0, q1, device=device)
+            key = keys[r0:r1, None]
+            words = philox_words(quads, lines[r0:r1, None], planes[r0:r1, None], stream, key & MASK, (key >> 32) & MASK)
+            left, right = max(4 * q0, x0), min(4 * q1, x0 + width)
+            values = pixels(words).flatten(-2)
+            out[r0:r1, left - x0 : right - x0] = values[:, left - 4 * q0 : right - 4 * q0]
+    return out.to(dtype).reshape(batch, channels, height, width)
+
+
+def normal(shape, seeds, stream, y0, x0, plane, dtype, device) -> Tensor:
+    """Standard normals of shape [B, C, H, W]; arguments as `draw`."""
+    return draw(normal_pixels, shape, seeds, stream, y0, x0, plane, dtype, device)
+
+
+def uniform(shape, seeds, stream, y0, x0, plane, dtype, device) -> Tensor:
+    """Uniforms in (0, 1) of shape [B, C, H, W]; arguments as `draw`."""
+    return draw(uniform_pixels, shape, seeds, stream, y0, x0, plane, dtype, device)

@@ -1,0 +1,165 @@
+"""Sample inputs, tolerances and the comparison with the reference: what tests and benches of an operator share."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+import lowlight_ext
+from lowlight_ext.backends import NAMES, OPERATORS, use_backend, why_not
+
+# a small one, the smallest, one around a block's edge, odd quotients, none at all
+SHAPES = ((2, 3, 6, 10), (1, 1, 2, 2), (1, 3, 254, 258), (3, 2, 14, 22), (0, 3, 4, 6))
+LAYOUTS = ("contiguous", "channels_last", "slice", "transposed")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One call of a public operator: op(*args, **kwargs)."""
+
+    op: str
+    name: str
+    args: tuple
+    kwargs: dict = field(default_factory=dict)
+
+    def __call__(self) -> tuple[Tensor, ...]:
+        out = getattr(lowlight_ext, self.op)(*self.args, **self.kwargs)
+        return out if isinstance(out, tuple) else (out,)
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    rtol: float
+    atol: float
+    reason: str
+
+
+ULP = {torch.float64: 2.0**-52, torch.float32: 2.0**-23, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
+
+EXACT = Tolerance(0.0, 0.0, "the same operations in the same order, none of them contracted")
+
+
+def tolerance(sample: Sample, dtype: torch.dtype) -> Tolerance:
+    """How far a compiled backend may be from the reference on this sample: the only table of tolerances."""
+    drawn = sample.op == "normal" or sample.kwargs.get("seed") is not None
+    if not drawn or sample.op == "uniform":
+        return EXACT
+    # near zero as elsewhere: the errors are of the factors of r cos(2 pi u)
+    wide = Tolerance(4 * ULP[torch.float32], 0.0, "normals: float32 polynomials against float64 rounded once, 4 ulp")
+    if sample.op == "normal":
+        if dtype in (torch.float32, torch.float64):
+            return wide
+        return Tolerance(2 * ULP[dtype], 0.0, "normals that differ by an ulp of float32 may round to neighbours")
+    if dtype in (torch.float32, torch.float64):
+        return Tolerance(wide.rtol, 6 * wide.rtol, "as normals, which reach 6, in a sum of terms of about 1")
+    return Tolerance(2 * ULP[dtype], 6 * wide.rtol, "sums that differ by an ulp of float32 may round to neighbours")
+
+
+def arranged(x: Tensor, layout: str) -> Tensor:
+    """The values of x [B, C, H, W] in another memory layout."""
+    if layout == "channels_last":
+        return x.contiguous(memory_format=torch.channels_last)
+    if layout == "slice":
+        larger = x.new_zeros(*x.shape[:2], x.shape[2] + 3, x.shape[3] + 5)
+        larger[..., 1:-2, 2:-3] = x
+        return larger[..., 1:-2, 2:-3]
+    if layout == "transposed":
+        return x.mT.contiguous().mT
+    return x
+
+
+def _pictures(count: int, shape, dtype, device, layout) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(len(shape) + sum(shape))
+    values = (torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1 for _ in range(count))
+    return [arranged(v.to(device, dtype), layout) for v in values]
+
+
+def _rows(count: int, device) -> Tensor:
+    """Coefficients of an ordinary size: p near 1, q below 0, the rest in [-1, 1], s in [0, 1]."""
+    rows = torch.linspace(-1, 1, 8 * count, dtype=torch.float64).sin().reshape(count, 8)
+    rows[:, 0], rows[:, 1], rows[:, 7] = 1.1, -0.4, rows[:, 7].abs()
+    return rows.to(device)
+
+
+def _step_samples(op: str, shape, dtype, device, layout) -> Iterator[Sample]:
+    x_t, eps, center, previous, noise = _pictures(5, shape, dtype, device, layout)
+    batch = shape[0]
+    rows = _rows(5, device)
+    t = torch.arange(batch, device=device) % 5
+    seeds = torch.arange(batch, device=device) - 2**62
+    if op == "anchored_q_sample":
+        table = torch.linspace(0.99, 0.01, 5, dtype=torch.float64, device=device)
+        yield Sample(op, "noise", (x_t, t - 1, table), {"noise": noise, "center": center, "return_noise": True})
+        yield Sample(op, "plain", (x_t, t, table.float()), {"noise": noise})
+        yield Sample(op, "seed", (x_t, t, table), {"seed": 7, "stream": 3, "origin": (5, 6), "plane": 2})
+        yield Sample(op, "seeds", (x_t, t, table), {"seed": seeds, "center": center, "return_noise": True})
+        return
+    still = rows[1].clone()
+    still[-1] = 0
+    every = {"center": center, "x0_previous": previous, "clip": (-0.5, 0.75), "return_x0": True}
+    yield Sample(op, "one row", (x_t, eps, still), {})
+    yield Sample(op, "noise", (x_t, eps, rows[2].float()), {"noise": noise, "return_x0": True})
+    yield Sample(op, "table", (x_t, eps, rows), {"t": t, "noise": noise, **every})
+    yield Sample(op, "seed", (x_t, eps, rows[2]), {"seed": 7, "stream": 3, "origin": (5, 6), "plane": 2})
+    yield Sample(op, "seeds", (x_t, eps, rows), {"t": t, "seed": seeds, **every})
+    yield Sample(op, "rows", (x_t, eps, rows[t]), {"seed": 7, "center": center})
+
+
+def sample_inputs(
+    op: str,
+    shape: tuple[int, int, int, int] = SHAPES[0],
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    layout: str = "contiguous",
+) -> Iterator[Sample]:
+    """Calls of `op` that cover its arguments, on pictures of this shape [B, C, H, W], H and W even."""
+    if op not in OPERATORS:
+        raise ValueError(f"sample_inputs: op must be one of {', '.join(OPERATORS)}, got {op!r}")
+    if op in ("normal", "uniform"):
+        like = {"dtype": dtype, "device": device}
+        seeds = torch.arange(shape[0], device=device) + 2**40
+        yield Sample(op, "seed", (shape, -3), {"stream": 9, **like})
+        yield Sample(op, "place", (shape, 2**63 + 1), {"origin": (3, 2**33 + 1), "plane": 2**31, **like})
+        yield Sample(op, "seeds", (shape, seeds), {"origin": (0, 2), **like})
+        yield Sample(op, "row", (shape[2:], 5), {"origin": (1, 3), **like})
+    elif op == "philox":
+        words = torch.arange(shape[0] * 60, device=device).reshape(-1, 6) * 0x9E3779B9 % 2**32
+        yield Sample(op, "words", (words[:, :4], words[:, 4:]))
+    elif op == "haar_dwt2d":
+        (x,) = _pictures(1, shape, dtype, device, layout)
+        yield Sample(op, "plain", (x,))
+        yield Sample(op, "normalise", (x,), {"normalise": True})
+    elif op == "haar_idwt2d":
+        bands = torch.stack(_pictures(4, shape, dtype, device, "contiguous"))
+        bands = bands if layout == "contiguous" else bands.transpose(-1, -2).contiguous().transpose(-1, -2)
+        yield Sample(op, "plain", (bands,))
+        yield Sample(op, "denormalise", (bands,), {"denormalise": True})
+    else:
+        yield from _step_samples(op, shape, dtype, device, layout)
+
+
+def implementations(op: str) -> dict[tuple[str, str], str | None]:
+    """(backend, device type) -> None where it can be tested on this machine, or the reason why not."""
+    places = [("reference", "cpu"), ("cpp", "cpu"), ("cuda", "cuda"), ("triton", "cuda")]
+    assert {backend for backend, _ in places} == set(NAMES)
+    return {(backend, device): why_not(backend, op, device) for backend, device in places}
+
+
+def compare(sample: Sample, backend: str, dtype: torch.dtype) -> None:
+    """AssertionError where `backend` is further from the reference than the table allows."""
+    with use_backend("reference"):
+        expected = sample()
+    with use_backend(backend):
+        results = sample()
+    allowed = tolerance(sample, dtype)
+    for result, wanted in zip(results, expected, strict=True):
+        assert result.is_contiguous(), f"{sample.op} ({sample.name}): {backend} gave strides {result.stride()}"
+        torch.testing.assert_close(
+            result,
+            wanted,
+            rtol=allowed.rtol,
+            atol=allowed.atol,
+            equal_nan=True,
+            msg=lambda text: f"{sample.op} ({sample.name}): {backend} and reference differ; {allowed.reason}\n{text}",
+        )

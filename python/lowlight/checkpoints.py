@@ -1,0 +1,270 @@
+"""Weights on disk: the shipped ones, this project's safetensors files and the checkpoints of published systems.
+
+Nothing that a file holds is ever run: safetensors have no code, and pickled checkpoints are read by PyTorch's
+restricted unpickler, which knows tensors, plain containers and argparse.Namespace.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import pickle
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from .image_io import write_atomically
+from .networks.diffll import DiffLLConfig
+from .systems.base import System
+from .systems.diffll import DiffLL
+
+WEIGHTS = Path(__file__).parent / "weights"
+DEFAULT_MODEL = "diffll-small"
+
+# where pickled checkpoints keep weights (published DiffLL; this project's training); averaged ones are preferred
+_RAW, _AVERAGED = ("state_dict", "model"), ("ema_helper", "ema")
+
+
+class CheckpointError(ValueError):
+    """A file that holds no weights this package can use; the message says why."""
+
+
+class ShippedModel(NamedTuple):
+    """Weights that come with the package."""
+
+    name: str
+    path: Path
+    summary: str  # first paragraph of the model card
+    size: int  # bytes
+
+
+def shipped_models() -> list[ShippedModel]:
+    """The weights in the package, by name, the default first."""
+    models = [
+        ShippedModel(path.stem, path, _card_summary(path.with_suffix(".md")), path.stat().st_size)
+        for path in WEIGHTS.glob("*.safetensors")
+    ]
+    return sorted(models, key=lambda model: (model.name != DEFAULT_MODEL, model.name))
+
+
+def load(
+    name_or_path: str | Path = "default",
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> System:
+    """A system with its weights, ready to enhance (in evaluation mode).
+
+    name_or_path: a shipped name (`shipped_models()`; "default" is the best of them), a .safetensors file written by
+    `save_weights`, or a checkpoint file of a published system (DiffLL), whose averaged weights are taken where it has
+    them. What a file without this project's metadata holds is told from the names and shapes of its tensors.
+    device: default the first GPU, or the CPU where there is none. dtype: of the weights, default float32.
+    Raises FileNotFoundError, and CheckpointError for a file that is no usable checkpoint; no code in a file is run.
+    """
+    path = _find(name_or_path)
+    state, metadata = read_checkpoint(path)
+    system = _build(path, state, metadata)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return system.to(device=device, dtype=dtype or torch.float32).eval().requires_grad_(False)
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors by name (on the CPU, without a "module." prefix) and the metadata of a checkpoint file of any kind."""
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder, not a checkpoint file")
+    with path.open("rb") as file:
+        head = file.read(9)
+    if len(head) == 9 and head[8:] == b"{":
+        state, metadata = _read_safetensors(path)
+    else:
+        payload = _read_pickled(path, mmap=head.startswith(b"PK"))
+        state, metadata = _tensors(path, payload), _metadata(payload)
+    return state, metadata
+
+
+def detect_diffll(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Fields of DiffLLConfig that the names and shapes of a DiffLL's tensors tell.
+
+    The rest (groups of the normalisation, schedule, steps) leaves no trace in them. Raises KeyError on a missing name.
+    """
+    ch, inputs = state["Unet.conv_in.weight"].shape[:2]
+    levels = range(_count(state, r"Unet\.down\.(\d+)\."))
+    return {
+        "ch": ch,
+        "ch_mult": tuple(state[f"Unet.down.{i}.block.0.conv1.weight"].shape[0] // ch for i in levels),
+        "num_res_blocks": _count(state, r"Unet\.down\.0\.block\.(\d+)\."),
+        "attention_level": _count(state, r"Unet\.down\.(\d+)\.attn\.") - 1,
+        "hfrm_width": state["high_enhance0.conv_head.point_conv.weight"].shape[0],
+        "levels": _count(state, r"high_enhance(\d+)\."),
+        "guide": "gamma" if inputs == 9 else "none",
+        "statistics": any(name.startswith("Unet.statistics.") for name in state),
+    }
+
+
+def save_weights(
+    path: str | Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any], dtype: torch.dtype = torch.float16
+) -> None:
+    """Write a safetensors file that `load` reads, under a temporary name first: there is never half a file at `path`.
+
+    state: tensors by name; floating ones are stored as `dtype`. metadata: "system" and "config" (a dataclass or a
+    dict) at least; what is not a string is stored as JSON.
+    Raises ValueError where "system" or "config" is missing or a weight is not finite in `dtype`.
+    """
+    if not {"system", "config"} <= metadata.keys():
+        raise ValueError(f"save_weights: metadata needs 'system' and 'config', got {sorted(metadata)}")
+    tensors = {name: _stored(tensor, dtype) for name, tensor in state.items()}
+    bad = _not_finite(tensors)
+    if bad:
+        raise ValueError(f"save_weights: not finite as {dtype}: {_short(bad)}")
+    text = {key: value if isinstance(value, str) else json.dumps(_plain(value)) for key, value in metadata.items()}
+    write_atomically(path, save(tensors, metadata=text))
+
+
+def _find(name_or_path: str | Path) -> Path:
+    models = {model.name: model.path for model in shipped_models()}
+    name = DEFAULT_MODEL if name_or_path == "default" else str(name_or_path)
+    if name in models:
+        return models[name]
+    path = Path(name_or_path).expanduser()
+    if name_or_path != "default" and path.exists():
+        return path
+    known = f"the shipped models are {', '.join(models)}" if models else "no models are shipped in this installation"
+    raise FileNotFoundError(f"load: {str(name_or_path)!r} is neither a shipped model nor a file; {known}")
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = dict(file.metadata() or {})
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it has no __iter__
+        if "config" in metadata:
+            metadata["config"] = json.loads(metadata["config"])
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is a damaged or truncated safetensors file ({error})") from error
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}: the configuration in its metadata is not JSON ({error})") from error
+    return state, metadata
+
+
+def _read_pickled(path: Path, mmap: bool) -> dict[str, Any]:
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            payload = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap or None)
+    # damaged files make the unpickler and the zip reader raise nearly anything
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
+        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if wanted:
+            raise CheckpointError(
+                f"{path} was refused: reading it would call {wanted[1]}, which is no part of a set of weights"
+            ) from None
+        # the rest of torch's message advises to run the file's code
+        detail = re.search(r"WeightsUnpickler error:\s*(.*)", str(error))
+        reason = detail[1] if detail else re.split(r"\. |\n", str(error))[0]
+        reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        raise CheckpointError(f"{path} is no checkpoint, or a damaged or truncated one ({reason})") from None
+    if not isinstance(payload, dict):
+        raise CheckpointError(f"{path} holds a {type(payload).__name__}, not weights by name")
+    return payload
+
+
+def _tensors(path: Path, payload: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights in an unpickled checkpoint: averaged ones over the raw ones (which alone have buffers)."""
+    parts = [payload[key] for key in _RAW + _AVERAGED if isinstance(payload.get(key), Mapping)]
+    state = {
+        name.removeprefix("module."): tensor
+        for part in parts or [payload]
+        for name, tensor in part.items()
+        if isinstance(name, str) and isinstance(tensor, Tensor)
+    }
+    if not state:
+        places, found = ", ".join(_AVERAGED + _RAW), _short(map(str, payload)) or "nothing"
+        raise CheckpointError(
+            f"{path} holds no weights by name, neither under {places} nor at its top; it holds {found}"
+        )
+    return state
+
+
+def _metadata(payload: dict[str, Any]) -> dict[str, Any]:
+    """System and configuration where this project's training wrote the checkpoint."""
+    config = payload.get("config")
+    return {"system": config["system"], "config": config["network"]} if isinstance(config, dict) else {}
+
+
+def _build(path: Path, state: dict[str, Tensor], metadata: dict[str, Any]) -> System:
+    """The system that the metadata names, else the one that the tensors' names tell, with its weights."""
+    named = metadata.get("system")
+    is_diffll = {"high_enhance0", "Unet"} <= {name.split(".")[0] for name in state}
+    if named not in (None, DiffLL.name) or (named is None and not is_diffll):
+        what = f"a system {named!r}" if named else f"an unknown network ({_short(state)})"
+        raise CheckpointError(f"{path} holds {what}; known systems: {DiffLL.name}")
+    try:
+        fields = metadata["config"] if "config" in metadata else detect_diffll(state)
+        system = DiffLL(DiffLLConfig(**fields))
+    except KeyError as error:
+        raise CheckpointError(f"{path} looks like a DiffLL, but has no {error.args[0]}") from error
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: its configuration does not make a DiffLL ({error})") from error
+    _fit(path, system, state)
+    return system
+
+
+def _fit(path: Path, system: System, state: dict[str, Tensor]) -> None:
+    """Copy the weights into the system after checking every name, shape and value."""
+    own = system.state_dict()
+    wrong_shape = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    for problem, names in (
+        ("lacks", [name for name in own if name not in state]),
+        ("has too many weights,", [name for name in state if name not in own]),
+        ("has weights of another shape,", wrong_shape),
+        ("has weights that are not finite,", _not_finite(state)),
+    ):
+        if names:
+            raise CheckpointError(f"{path} {problem} {_short(names)}")
+    system.load_state_dict(state)
+
+
+def _count(state: Iterable[str], pattern: str) -> int:
+    """One more than the largest number that the pattern finds at the start of a name."""
+    found = (re.match(pattern, name) for name in state)
+    return max((int(match[1]) + 1 for match in found if match), default=0)
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    tensor = tensor.detach().cpu()
+    # a copy of its own: safetensors refuses tensors that share memory
+    return tensor.to(dtype if tensor.is_floating_point() else tensor.dtype, copy=True).contiguous()
+
+
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+
+
+def _not_finite(state: Mapping[str, Tensor]) -> list[str]:
+    return [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+
+
+def _short(names: Iterable[str], limit: int = 4) -> str:
+    names = list(names)
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest
+
+
+def _card_summary(card: Path) -> str:
+    """The first paragraph below the headings of a model card, in one line."""
+    if not card.is_file():
+        return ""
+    paragraphs = (" ".join(text.split()) for text in re.split(r"\n\s*\n", card.read_text(encoding="utf-8")))
+    return next((text for text in paragraphs if text and not text.startswith("#")), "")

@@ -1,0 +1,138 @@
+"""`lowlight enhance`: files, folders and globs of dark pictures to bright ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from .jobs import Job, PlanError, plan
+
+if TYPE_CHECKING:
+    from ..systems.base import System
+
+# torch is imported inside the functions: `lowlight --help` must not wait for it
+
+
+@dataclass
+class Outcome:
+    """What became of the jobs so far."""
+
+    done: int = 0
+    skipped: list[Job] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+
+
+def enhance(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Pictures (PNG, JPEG, WebP, TIFF, BMP), folders or quoted globs."),
+    ],
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", help="File name for one picture; a folder for several, made if needed."),
+    ],
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into the folders in a folder.")] = False,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Shipped name (see `lowlight models`) or checkpoint file.")
+    ] = "default",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Network calls a picture (default: the model's own).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise: the same seed gives the same picture.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 (default: float32).")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    suffix: Annotated[str, typer.Option(help="Put before the extension of names in an output folder.")] = "",
+) -> None:
+    """Brighten dark photographs.
+
+    16-bit depth, grey, alpha, EXIF and ICC profiles are kept where the output's format holds them. Outputs that exist
+    are left alone, so an interrupted run goes on where it stopped. Pictures that fail are listed at the end.
+    """
+    try:
+        work = plan(inputs, output, recursive=recursive, suffix=suffix)
+    except PlanError as error:
+        raise typer.BadParameter(str(error)) from None
+    outcome = Outcome(failed=list(work.problems))
+    todo = []
+    for job in work.jobs:
+        if job.target.exists() and not overwrite:
+            outcome.skipped.append(job)
+        else:
+            todo.append(job)
+    interrupted = False
+    try:
+        # nothing to do needs no model
+        if todo:
+            _run(todo, _load(model, device, dtype), steps, seed, outcome)
+    except KeyboardInterrupt:
+        interrupted = True
+    _report(outcome, len(todo), interrupted)
+    if interrupted:
+        raise typer.Exit(130)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def _load(model: str, device: str | None, dtype: str | None) -> System:
+    from ..enhance import load_system
+
+    try:
+        return load_system(model, device=device, dtype=dtype)
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _run(todo: list[Job], system: System, steps: int | None, seed: int, outcome: Outcome) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=len(todo))
+        for job in todo:
+            progress.update(bar, description=job.source.name)
+            _one(job, system, steps, seed, outcome)
+            progress.advance(bar)
+
+
+def _one(job: Job, system: System, steps: int | None, seed: int, outcome: Outcome) -> None:
+    from ..enhance import enhance_picture
+    from ..image_io import read_picture, write_picture
+
+    try:
+        dark = read_picture(job.source)
+        bright = enhance_picture(system, dark, steps=steps, seed=seed)
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        notes = write_picture(job.target, bright)
+    # RuntimeError: torch's for memory that ran out, enhance's for a network that overflowed
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        outcome.failed.append((str(job.source), lines[0].removeprefix(f"{job.source}: ")))
+    else:
+        outcome.done += 1
+        outcome.notes += [(str(job.source), note) for note in (*dark.notes, *notes)]
+
+
+def _report(outcome: Outcome, planned: int, interrupted: bool) -> None:
+    """Notes and failures on stderr; on stdout one line that says how it went."""
+    for name, note in outcome.notes:
+        typer.echo(f"{name}: {note}", err=True)
+    if outcome.failed:
+        typer.echo("Failed:", err=True)
+        for name, reason in outcome.failed:
+            typer.echo(f"  {name}: {reason}", err=True)
+    parts = [f"{outcome.done} {'picture' if outcome.done == 1 else 'pictures'} enhanced"]
+    if len(outcome.skipped) == 1:
+        parts.append(f"{outcome.skipped[0].target} exists and was skipped (--overwrite replaces it)")
+    elif outcome.skipped:
+        parts.append(f"{len(outcome.skipped)} skipped because their outputs exist (--overwrite replaces them)")
+    if outcome.failed:
+        parts.append(f"{len(outcome.failed)} failed")
+    typer.echo(", ".join(parts) + ".")
+    if interrupted:
+        typer.echo(f"Interrupted after {outcome.done} of {planned}; the same command goes on from here.", err=True)

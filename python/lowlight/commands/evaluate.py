@@ -1,0 +1,154 @@
+"""`lowlight evaluate`: a table of scores of models and classical baselines on paired pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from ..contact_sheet import ContactSheet
+    from ..data.pairs import Pair
+    from ..evaluate import Method, Report
+
+# torch is imported inside the functions: `lowlight --help` must not wait for it
+
+_COLUMNS = {
+    "psnr": "PSNR",
+    "psnr_gt_mean": "PSNR\nGT-mean",
+    "psnr_ls_gain": "PSNR\nLS gain",
+    "ssim_rgb": "SSIM",
+    "ssim_rgb_gt_mean": "SSIM\nGT-mean",
+    "ssim_grey": "SSIM\ngrey",
+    "ssim_grey_gt_mean": "SSIM grey\nGT-mean",
+}
+
+
+def evaluate(
+    data: Annotated[
+        Path, typer.Argument(help="Folder with low/ and high/ (or input/target, dark/bright), or the root of LOL-v1.")
+    ],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Shipped name or checkpoint file; repeat for several; 'none': baselines only. [default]"),
+    ] = None,
+    baselines: Annotated[bool, typer.Option(help="Score the classical baselines too.")] = True,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Network calls a picture (default: the model's own).")
+    ] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Seed of the noise; repeat for a mean and standard deviation. [0]")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="eval15, our485, train (numbers below 690), heldout (690 and above) or all of LOL-v1."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Score the first N pairs only.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write one line a method, picture and seed.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write recipe, summary and every score.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet: dark, results, truth.")] = None,
+) -> None:
+    """Score models on pairs of dark and bright pictures: PSNR and SSIM, as they come and after GT-mean."""
+    from .. import evaluate as scoring
+    from ..contact_sheet import ContactSheet
+    from ..data.pairs import scan_pairs
+
+    try:
+        pairs, problems = scan_pairs(data, split)
+        models = _models(list(dict.fromkeys(model or ["default"])), steps, device)
+        _check_outputs(sheet)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+    methods = (scoring.baseline_methods() if baselines else []) + models
+    if not methods:
+        raise typer.BadParameter("nothing to score: no model and no baselines")
+    pairs = pairs[:limit]
+    collected = ContactSheet() if sheet else None
+    report = _run(pairs, methods, list(dict.fromkeys(seed or [0])), models or methods, collected)
+    report.problems[:0] = problems
+
+    if csv:
+        scoring.write_text(csv, scoring.csv_text(report))
+    if json:
+        context = {"data": data.name, "split": split, "steps": steps}
+        scoring.write_text(json, scoring.json_text(report, **context))
+    if collected and report.rows:
+        collected.write(sheet)
+        if collected.left_out:
+            typer.echo(f"{sheet}: {collected.left_out} pictures more were scored than the sheet shows", err=True)
+    _print(report)
+    if report.problems or not report.rows:
+        raise typer.Exit(1)
+
+
+def _models(names: list[str], steps: int | None, device: str | None) -> list[Method]:
+    from ..checkpoints import DEFAULT_MODEL, load
+    from ..enhance import parse_device
+    from ..evaluate import model_method
+
+    names = [DEFAULT_MODEL if name == "default" else name for name in names if name != "none"]
+    return [model_method(name, load(name, device=parse_device(device)), steps) for name in names]
+
+
+def _check_outputs(sheet: Path | None) -> None:
+    """What would fail after the last picture fails before the first."""
+    from ..image_io import format_of
+
+    if sheet is not None:
+        format_of(sheet)
+
+
+def _run(
+    pairs: list[Pair], methods: list[Method], seeds: list[int], shown: list[Method], sheet: ContactSheet | None
+) -> Report:
+    from rich.progress import Progress
+
+    from ..evaluate import evaluate as score_pairs
+
+    def add_to_sheet(pair, low, results, truth) -> None:
+        sheet.add(pair.name, {"dark": low, **{method.name: results[method.name] for method in shown}, "truth": truth})
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("pictures", total=len(pairs))
+        on_pair = add_to_sheet if sheet is not None else None
+        return score_pairs(pairs, methods, seeds, on_pair, lambda: progress.advance(task))
+
+
+def _print(report: Report) -> None:
+    from ..metrics import RECIPE
+
+    console = Console()
+    if not console.is_terminal:
+        # a pipe has no width; rich would take 80 columns and break the cells
+        console = Console(width=160)
+    summary = report.summary()
+    if summary:
+        console.print(_table(summary))
+        console.print(f"{summary[0]['pictures']} pictures. {RECIPE}", highlight=False, style="dim")
+        seeds = sorted({seed for entry in summary for seed in entry["seeds"]})
+        if len(seeds) > 1:
+            console.print(f"± standard deviation of the mean over seeds {', '.join(map(str, seeds))}.", style="dim")
+    else:
+        typer.echo("No picture could be scored.", err=True)
+    for problem in report.problems:
+        typer.echo(f"not scored: {problem}", err=True)
+
+
+def _table(summary: list[dict]) -> Table:
+    table = Table()
+    table.add_column("method")
+    for title in [*_COLUMNS.values(), "seconds a\npicture"]:
+        table.add_column(title, justify="right")
+    for entry in summary:
+        cells = [_cell(entry[name], 2 if name.startswith("psnr") else 3) for name in _COLUMNS]
+        table.add_row(entry["method"], *cells, f"{entry['seconds']:.3f}")
+    return table
+
+
+def _cell(value: dict[str, float | None], digits: int) -> str:
+    spread = "" if value["std"] is None else f" ± {value['std']:.{digits}f}"
+    return f"{value['mean']:.{digits}f}{spread}"

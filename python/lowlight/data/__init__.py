@@ -1,0 +1,1 @@
+"""Pictures to train and score on."""

@@ -1,0 +1,1 @@
+"""Networks of the published systems, with the parameter names of their checkpoints."""

@@ -1,0 +1,41 @@
+"""Samplers: pure loops over lowlight_ext.diffusion_step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+import lowlight_ext
+
+
+def iterate(
+    predict_eps: Callable[[Tensor, int], Tensor],
+    x_t: Tensor,
+    times: list[int],
+    rows: Tensor,
+    *,
+    noise: Callable[[int], Tensor] | None = None,
+    seed: int | Tensor | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Walk `times` downwards from x_t; yields (x of the next time, estimate of x0) after every network call.
+
+    predict_eps(x_t, t) -> eps. rows: [S, 8] of schedules.py. The noise of the step from t is noise(t) where given, else
+    lowlight_ext's stream t of `seed`; a row without noise (s = 0) draws none.
+    """
+    rows = rows.to(device=x_t.device, dtype=torch.float64 if x_t.dtype == torch.float64 else torch.float32)
+    noisy = rows[:, 7].ne(0).tolist()
+    for i, t in enumerate(times):
+        eps = predict_eps(x_t, t)
+        z, z_seed = (noise(t), None) if noise is not None and noisy[i] else (None, seed if noisy[i] else None)
+        x_t, x0 = lowlight_ext.diffusion_step(x_t, eps, rows[i], noise=z, seed=z_seed, stream=t, return_x0=True)
+        yield x_t, x0
+
+
+def sample(*args, **kwargs) -> Tensor:
+    """The last x of `iterate`, which takes the same arguments."""
+    x_t = None
+    for x_t, _ in iterate(*args, **kwargs):
+        pass
+    return x_t

@@ -1,0 +1,42 @@
+"""Noise schedules and the rows of coefficients that diffusion_step takes; all formed in float64, cast once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def linear_betas(timesteps: int, beta_start: float, beta_end: float) -> Tensor:
+    """[T] float64, linear; Ho et al. 2020."""
+    return torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64)
+
+
+def alpha_bars(betas: Tensor) -> Tensor:
+    """[T] cumulative products of 1 - beta, float64."""
+    return torch.cumprod(1 - betas.double(), dim=0)
+
+
+def sampling_times(timesteps: int, steps: int, spacing: str = "leading") -> list[int]:
+    """Times of a sampler with `steps` network calls, walked downwards.
+
+    "leading": 0, T // S, 2 (T // S), ... (DiffLL, DDIM); "trailing": T - 1 first, the last at about T / S - 1.
+    """
+    if not 1 <= steps <= timesteps:
+        raise ValueError(f"sampling_times: steps must lie in 1 .. {timesteps}, got {steps}")
+    if spacing == "leading":
+        return [i * (timesteps // steps) for i in reversed(range(steps))]
+    return [round(timesteps - 1 - i * timesteps / steps) for i in range(steps)]
+
+
+def ddim_rows(alpha_bar: Tensor, times: list[int], eta: float = 0.0) -> Tensor:
+    """[S, 8] rows (p, q, a, b, c, d, e, s) of DDIM without clipping (Song et al. 2021, eq. 12).
+
+    Step i goes from times[i] to times[i + 1], the last one to alpha_bar = 1.
+    """
+    ab = alpha_bar.double()[times]
+    ab_next = torch.cat([ab[1:], ab.new_ones(1)])
+    al, sg = ab.sqrt(), (1 - ab).sqrt()
+    c1 = eta * ((1 - ab / ab_next) * (1 - ab_next) / (1 - ab)).sqrt()
+    c2 = (1 - ab_next - c1**2).sqrt()
+    zero = torch.zeros_like(al)
+    return torch.stack([1 / al, -sg / al, ab_next.sqrt(), zero, zero, c2, zero, c1], dim=1)

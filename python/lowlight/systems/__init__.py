@@ -1,0 +1,1 @@
+"""One published system a file: what it conditions on, its loss, how it enhances."""

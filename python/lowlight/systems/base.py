@@ -1,0 +1,32 @@
+"""What every system can do for a user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class System(nn.Module):
+    """Networks and their sampler. Subclasses define `name` and `enhance_tensor`."""
+
+    name = ""
+
+    def enhance_tensor(self, low: Tensor, *, steps: int | None = None, noise: Any = None, seed: int = 0) -> Tensor:
+        """[B, 3, H, W] dark pictures in [0, 1] -> bright pictures of the same shape; each system documents its own."""
+        raise NotImplementedError
+
+    def enhance(self, picture: Any, *, steps: int | None = None, seed: int = 0) -> Any:
+        """Enhance a picture of any kind (path, PIL image, array, tensor); the same kind comes back, see lowlight.enhance."""
+        from ..enhance import enhance_picture
+
+        return enhance_picture(self, picture, steps=steps, seed=seed)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype

@@ -1,0 +1,187 @@
+"""DiffLL: a diffusion model generates the deepest low band, HFRMs restore the high bands.
+
+Jiang et al., "Low-Light Image Enhancement with Wavelet-based Diffusion Models", SIGGRAPH Asia 2023.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lowlight_ext import anchored_q_sample, haar_wavedec2d, haar_waverec2d, normal
+
+from ..losses import ssim, total_variation
+from ..networks.diffll import HFRM, DiffLLConfig, UNet
+from ..sampling import sample
+from ..schedules import alpha_bars, ddim_rows, linear_betas, sampling_times
+from .base import System
+
+_QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+_FLOOR = 1 / 255
+_GUIDE_LEVEL = 0.4
+
+
+class Bands(NamedTuple):
+    """What sampling and decoding need of dark pictures (all of the padded size)."""
+
+    condition: Tensor  # [B, 3 or 6, h, w] low bands the U-Net sees beside x_t
+    low_shape: tuple[int, ...]  # of the deepest low band, [B, 3, h, w]
+    high: list[Tensor]  # restored high bands, coarsest first, [3, B, 3, h, w]
+    statistics: Tensor | None  # [B, 21]
+
+
+def log_quantiles(low: Tensor) -> Tensor:
+    """[B, 3, H, W] in [0, 1] -> [B, 21]: log of seven quantiles of each channel, on a grid of at most 256 x 256 pixels."""
+    stride_y, stride_x = (max(1, math.ceil(size / 256)) for size in low.shape[-2:])
+    pixels = low[..., ::stride_y, ::stride_x].flatten(2).float()
+    levels = torch.tensor(_QUANTILES, device=low.device)
+    quantiles = torch.quantile(pixels, levels, dim=2)  # [7, B, 3]
+    return ((quantiles + _FLOOR) / (1 + _FLOOR)).log().permute(1, 0, 2).flatten(1)
+
+
+def gamma_guide(low: Tensor, statistics: Tensor) -> Tensor:
+    """The dark picture raised to the power that takes its median (geometric mean of channels) to 0.4; never darker."""
+    log_median = statistics.view(-1, len(_QUANTILES), 3)[:, _QUANTILES.index(0.5)].mean(dim=1)
+    gamma = (math.log(_GUIDE_LEVEL) / log_median.clamp(max=-1e-3)).clamp(0.1, 1.0)
+    return ((low + _FLOOR) / (1 + _FLOOR)) ** gamma.to(low.dtype).view(-1, 1, 1, 1)
+
+
+class DiffLL(System):
+    """DiffLL of any width and K; state dict names are those of the published checkpoint."""
+
+    name = "diffll"
+
+    def __init__(self, config: DiffLLConfig | None = None):
+        super().__init__()
+        self.config = config or DiffLLConfig()
+        for i in range(self.config.levels):
+            self.add_module(f"high_enhance{i}", HFRM(self.config.hfrm_width))
+        self.Unet = UNet(self.config)
+        self.alpha_bar = alpha_bars(linear_betas(self.config.timesteps, self.config.beta_start, self.config.beta_end))
+
+    @property
+    def multiple(self) -> int:
+        """Pictures are padded to a multiple of this: 2^K for the wavelets, 2^3 for the U-Net."""
+        return 2 ** (self.config.levels + len(self.config.ch_mult) - 1)
+
+    def analyse(self, low: Tensor, statistics: Tensor | None = None) -> Bands:
+        """Bands of dark pictures [B, 3, H, W], H and W multiples of `multiple`.
+
+        statistics: `log_quantiles` of the whole pictures where `low` is a part of them or padded.
+        """
+        if statistics is None:
+            statistics = log_quantiles(low)
+        guide = gamma_guide(low, statistics) if self.config.guide == "gamma" else low
+        low_band, *details = haar_wavedec2d(guide, self.config.levels, normalise=True)
+        condition = low_band
+        if self.config.guide == "gamma":
+            absolute = haar_wavedec2d(low.sqrt(), self.config.levels, normalise=True)[0]
+            condition = torch.cat([low_band, absolute], dim=1)
+        return Bands(
+            condition,
+            tuple(low_band.shape),
+            self.restore(details),
+            (statistics + 3) / 1.5 if self.config.statistics else None,
+        )
+
+    def restore(self, details: list[Tensor]) -> list[Tensor]:
+        """High bands of the dark picture -> of the bright one; coarsest first, each [3, B, 3, h, w]."""
+        hfrms = [getattr(self, f"high_enhance{i}") for i in reversed(range(len(details)))]
+        return [hfrm(d.flatten(0, 1)).view_as(d).to(d.dtype) for hfrm, d in zip(hfrms, details, strict=True)]
+
+    def generate(
+        self, bands: Bands, x_T: Tensor, *, steps: int | None = None, noise: Callable[[int], Tensor] | None = None
+    ) -> Tensor:
+        """DDIM (eta = 0) from x_T to the bright picture's deepest low band."""
+        config = self.config
+        times = sampling_times(config.timesteps, steps or config.steps, config.spacing)
+        return sample(lambda x, t: self.predict(bands, x, t), x_T, times, ddim_rows(self.alpha_bar, times), noise=noise)
+
+    def predict(self, bands: Bands, x_t: Tensor, t: int | Tensor) -> Tensor:
+        """eps_theta(x_t, t) with the dark picture's low bands beside x_t."""
+        if isinstance(t, int):
+            t = torch.full((x_t.shape[0],), t, device=x_t.device)
+        condition = bands.condition.to(x_t.dtype)
+        return self.Unet(torch.cat([condition, x_t], dim=1), t, bands.statistics).to(x_t.dtype)
+
+    def enhance_tensor(
+        self,
+        low: Tensor,
+        *,
+        steps: int | None = None,
+        noise: Callable[[int, tuple[int, ...]], Tensor] | None = None,
+        seed: int | Tensor = 0,
+    ) -> Tensor:
+        """Bright pictures of dark ones.
+
+        low: [B, 3, H, W] in [0, 1], any size. steps: network calls S (default: the configuration's).
+        noise(stream, shape) gives the noise instead of lowlight_ext's generator: stream T for x_T, t for the step from t.
+        seed: an integer, the same noise for every picture, or one a picture [B]. Raises ValueError on another shape.
+        """
+        if low.dim() != 4 or low.shape[1] != 3 or min(low.shape[-2:]) < 1:
+            raise ValueError(f"DiffLL.enhance_tensor: low must be [B, 3, H, W], got {tuple(low.shape)}")
+        with torch.inference_mode():
+            height, width = low.shape[-2:]
+            bands = self.analyse(pad_to_multiple(low, self.multiple), log_quantiles(low))
+            stream = self.config.timesteps
+            if noise is None:
+                seeds = torch.as_tensor(seed, dtype=torch.int64).expand(low.shape[0]).contiguous()
+                x_T = normal(bands.low_shape, seeds, stream=stream, dtype=low.dtype, device=low.device)
+            else:
+                x_T = noise(stream, bands.low_shape)
+            low_band = self.generate(bands, x_T, steps=steps, noise=noise and (lambda t: noise(t, bands.low_shape)))
+            picture = haar_waverec2d([low_band, *bands.high], denormalise=True)
+        return picture[..., :height, :width].clone()
+
+    def training_losses(
+        self,
+        low: Tensor,
+        high: Tensor,
+        *,
+        t: Tensor,
+        noise: Tensor,
+        x_T: Tensor | None = None,
+        steps: int | None = None,
+        statistics: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The published terms noise, photo and frequency; their sum is the loss.
+
+        low, high: [B, 3, H, W] in [0, 1], sizes multiples of `multiple`. t: int64 [B]; noise and x_T: of the deepest low
+        band. With x_T the whole sampling runs with gradients (`steps` network calls). Without it there is no photo term,
+        and the frequency term is that of the high bands alone (the paper's ablation without the sampling pass).
+        statistics: `log_quantiles` of the whole dark pictures where low is a crop.
+        """
+        bands = self.analyse(low, statistics)
+        target_low, *target_details = haar_wavedec2d(high, self.config.levels, normalise=True)
+        x_t = anchored_q_sample(target_low, t, self.alpha_bar.to(low), noise=noise)
+        losses = {"noise": F.mse_loss(self.predict(bands, x_t, t), noise)}
+        band_error = sum(F.mse_loss(a, b) for a, b in zip(bands.high, target_details, strict=True))
+        smoothness = sum(total_variation(d.flatten(0, 1)) for d in bands.high)
+        if x_T is not None:
+            coefficients = [self.generate(bands, x_T, steps=steps), *bands.high]
+            picture = haar_waverec2d(coefficients, denormalise=True)
+            losses["photo"] = F.l1_loss(picture, high) + 1 - ssim(picture, high)
+            for level in range(1, self.config.levels):  # the low bands between the deepest and the picture
+                band = haar_waverec2d(coefficients[: 1 + self.config.levels - level])
+                band_error = band_error + F.mse_loss(band, haar_wavedec2d(high, level, normalise=True)[0])
+                smoothness = smoothness + total_variation(band)
+        losses["frequency"] = 0.1 * band_error + 0.01 * smoothness
+        return losses
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Pad right and bottom to a multiple by reflection; by as many reflections as a tiny picture needs."""
+    for dim in (-2, -1):
+        missing = -x.shape[dim] % multiple
+        while missing:
+            size = x.shape[dim]
+            take = min(missing, size - 1) or 1
+            mirrored = x.narrow(dim, size - 1 - take, take) if size > 1 else x
+            x = torch.cat([x, mirrored.flip(dim)], dim=dim)
+            missing -= take
+    return x

@@ -1,0 +1,57 @@
+"""Shared by all tests: poisoned memory, one line on which implementations ran, and tests that are only run on request."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from lowlight_ext.backends import NAMES, OPERATORS
+from lowlight_ext.testing import implementations
+
+ran: Counter[str] = Counter()
+DEVICES = {"reference": "cpu", "cpp": "cpu", "cuda": "cuda", "triton": "cuda"}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--slow"):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="marked slow: run with --slow"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def poisoned_memory():
+    """Uninitialised memory is filled with NaN, so that a forgotten write shows."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(params=NAMES)
+def implementation(request):
+    """-> (backend, device): one test for each backend; visibly skipped, with the reason, where it is missing.
+
+    The test's `op` parameter, where it has one, says of which operator.
+    """
+    backend = request.param
+    op = getattr(request.node, "callspec").params.get("op") or getattr(request.module, "OPERATOR", "haar_dwt2d")
+    reason = implementations(op)[backend, DEVICES[backend]]
+    if reason:
+        pytest.skip(f"{backend}: {reason}")
+    ran[backend] += 1
+    return backend, DEVICES[backend]
+
+
+def pytest_terminal_summary(terminalreporter):
+    words = []
+    for backend in NAMES:
+        reasons = {implementations(op)[backend, DEVICES[backend]] for op in OPERATORS} - {None}
+        words.append(f"{backend} ran {ran[backend]}" if ran[backend] else f"{backend} did not run")
+        if reasons:
+            words[-1] += f" ({'; '.join(sorted(reasons))})"
+    terminalreporter.write_line("implementations: " + ", ".join(words))
