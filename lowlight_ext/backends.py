@@ -4,17 +4,12 @@ from types import ModuleType
 
 import torch
 
-from lowlight_ext import reference
-
-try:
-    from lowlight_ext import kernels_cpp
-except ImportError:
-    kernels_cpp = None
+from lowlight_ext import kernels_cpp, reference
 
 NAMES = ("reference", "cpp", "cuda", "triton")
 CHOICES = ("auto", *NAMES)
-# every operator that a backend may implement; `philox` and the backward passes follow their family
-OPERATORS = ("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample")
+# the first is the one that every backend begins with
+OPERATORS = ("haar_dwt2d", "haar_idwt2d", "normal", "uniform", "philox", "diffusion_step", "anchored_q_sample")
 
 # one word for the whole process: autograd runs the backward pass in other threads, which must choose as the forward did
 _forced = "auto"
@@ -29,7 +24,7 @@ def why_not(backend: str, op: str, device_type: str) -> str | None:
     kind = "cpu" if backend == "cpp" else "cuda"
     if device_type != kind:
         return f"it takes tensors on {kind}, not on {device_type}"
-    return kernels_cpp.available(kind, op) if kernels_cpp else "not there yet"
+    return kernels_cpp.available(kind, op)
 
 
 def select(op: str, device_type: str) -> str:

@@ -1,7 +1,7 @@
 """Noise that is a function of (seed, stream, plane, y, x) alone: not of device, dtype, batch, threads or tile.
 
 Philox4x32-10 (Salmon et al., SC 2011): key = the seed's low and high 32 bits, counter = (x // 4, y, plane, stream),
-and word x % 4 belongs to pixel x. Uniforms are ((word >> 9) + 0.5) 2^-23, normals their Box-Muller pairs (0, 1), (2, 3).
+and word x % 4 belongs to pixel x. Uniforms are ((word >> 9) + 0.5) 2^-23, normals Box-Muller of words (0, 1), (2, 3).
 """
 
 from collections.abc import Sequence

@@ -1,11 +1,11 @@
-"""Shared by all tests: poisoned memory, one line on which implementations ran, and tests that are only run on request."""
+"""Shared by all tests: poisoned memory, one line on which implementations ran, slow tests on request only."""
 
 from collections import Counter
 
 import pytest
 import torch
 
-from lowlight_ext.backends import NAMES, OPERATORS
+from lowlight_ext.backends import NAMES, OPERATORS, backends
 from lowlight_ext.testing import implementations
 
 ran: Counter[str] = Counter()
@@ -39,7 +39,7 @@ def implementation(request):
     The test's `op` parameter, where it has one, says of which operator.
     """
     backend = request.param
-    op = getattr(request.node, "callspec").params.get("op") or getattr(request.module, "OPERATOR", "haar_dwt2d")
+    op = request.node.callspec.params.get("op") or getattr(request.module, "OPERATOR", "haar_dwt2d")
     reason = implementations(op)[backend, DEVICES[backend]]
     if reason:
         pytest.skip(f"{backend}: {reason}")
@@ -50,8 +50,9 @@ def implementation(request):
 def pytest_terminal_summary(terminalreporter):
     words = []
     for backend in NAMES:
-        reasons = {implementations(op)[backend, DEVICES[backend]] for op in OPERATORS} - {None}
         words.append(f"{backend} ran {ran[backend]}" if ran[backend] else f"{backend} did not run")
-        if reasons:
-            words[-1] += f" ({'; '.join(sorted(reasons))})"
+        if reason := backends()[backend]:
+            words[-1] += f" ({reason})"
+        elif missing := [op for op in OPERATORS if backends(op)[backend]]:
+            words[-1] += f" (lacks {', '.join(missing)})"
     terminalreporter.write_line("implementations: " + ", ".join(words))

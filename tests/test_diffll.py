@@ -142,3 +142,15 @@ def test_statistics_are_of_the_picture():
     expected = ((low[1, 2].flatten().quantile(0.5) + 1 / 255) / (1 + 1 / 255)).log()
     assert statistics.shape == (2, 21)
     assert statistics[1, 3 * 3 + 2] == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_strips_are_exact(small, monkeypatch):
+    from lowlight.networks.diffll import HFRM
+    from lowlight.systems import diffll
+
+    low = torch.rand(1, 3, 256, 32) * 0.2
+    whole = small.enhance_tensor(low)
+    monkeypatch.setattr(diffll, "_STRIP_BYTES", 1)
+    torch.testing.assert_close(small.enhance_tensor(low), whole, rtol=0, atol=1e-6)
+    monkeypatch.setattr(HFRM, "reach", 4)
+    assert (small.enhance_tensor(low) - whole).abs().max() > 1e-6

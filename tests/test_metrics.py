@@ -35,7 +35,7 @@ def test_psnr_is_scikit_images(pictures):
 
 @pytest.mark.parametrize("channels", ["rgb", "grey"])
 def test_ssim_is_scikit_images(pictures, channels):
-    """scikit-image pads, then cuts the 5 pixels off that the padding touched: what is left is our window without padding."""
+    """scikit-image pads, then cuts off the 5 pixels that the padding touched: our window without padding is left."""
     skimage = pytest.importorskip("skimage.metrics", reason="scikit-image is in the extra [test]")
     recipe = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "win_size": 11, "data_range": 255}
     for result, truth, value in zip(*pictures, metrics.ssim(*pictures, channels=channels), strict=True):

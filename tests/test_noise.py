@@ -150,8 +150,8 @@ def test_dtype_rounds_the_float32_value(implementation, op):
 def test_everything_else_does_matter(implementation, changed):
     backend, device = implementation
     with use_backend(backend):
-        base = uniform((1, 1, 8, 40), 3, device=device)
-        other = uniform((1, 1, 8, 40), changed.pop("seed", 3), **changed, device=device)
+        base = uniform((1, 1, 8, 40), seed=3, device=device)
+        other = uniform((1, 1, 8, 40), **{"seed": 3, "device": device, **changed})
     assert (base == other).sum() <= 1
 
 

@@ -88,7 +88,7 @@ def test_split_of_a_part(lol):
 
 
 def test_what_cannot_be_found(tmp_path, lol):
-    with pytest.raises(FileNotFoundError, match="no folder .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
         find_pairs(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"split must be one of eval15, .* got 'test'"):
         find_pairs(lol, "test")

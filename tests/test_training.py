@@ -119,7 +119,16 @@ def test_another_seed_trains_otherwise(pairs, tmp_path):
 
 
 def test_it_learns(pairs, tmp_path):
-    stages = [{"iterations": 60, "batch": 2, "crop": 32, "sampling_steps": 1, "learning_rate": 3e-3, "learning_rate_end": 1e-3}]
+    stages = [
+        {
+            "iterations": 60,
+            "batch": 2,
+            "crop": 32,
+            "sampling_steps": 1,
+            "learning_rate": 3e-3,
+            "learning_rate_end": 1e-3,
+        }
+    ]
     learner = trainer(pairs[:1], tmp_path, stages=stages)
     losses = [learner.train_step() for _ in range(60)]
     mean = lambda rows: sum(row["noise"] + row["photo"] for row in rows) / len(rows)  # noqa: E731
@@ -140,3 +149,14 @@ def test_checkpoint_loads_for_enhancing(pairs, tmp_path):
     assert dataclasses.asdict(system.config)["ch"] == 8
     name = "Unet.conv_in.weight"
     assert torch.equal(system.state_dict()[name], done.ema[name])
+
+
+def test_average_of_the_weights(pairs, tmp_path):
+    learner = trainer(pairs, tmp_path, ema=0.9)
+    name, expected = "Unet.conv_in.weight", None
+    for step in range(3):
+        before = learner.ema[name].clone()
+        learner.train_step()
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * before + (1 - decay) * learner.system.get_parameter(name).detach()
+        torch.testing.assert_close(learner.ema[name], expected)

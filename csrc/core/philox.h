@@ -9,9 +9,22 @@ struct Words {
     uint32_t w0, w1, w2, w3;
 };
 
-LOWLIGHT_FN uint32_t high_product(uint32_t a, uint32_t b) { return uint32_t((uint64_t(a) * b) >> 32); }
+// a lane is 64 bits wide and its low half counts: one product gives both halves that a round needs, and nothing has to
+// be masked between the rounds. `Lane` is uint64_t or a vector of it.
+template <class Lane>
+struct Counter {
+    Lane w0, w1, w2, w3;
+};
 
-LOWLIGHT_FN Words philox(Words counter, uint32_t key0, uint32_t key1) {
+// the low half of a lane times a multiplier
+struct ScalarProduct {
+    LOWLIGHT_METHOD uint64_t operator()(uint64_t lane, uint32_t multiplier) const {
+        return uint64_t(uint32_t(lane)) * multiplier;
+    }
+};
+
+template <class Lane, class Product>
+LOWLIGHT_FN Counter<Lane> philox_rounds(Counter<Lane> counter, uint32_t key0, uint32_t key1, Product product) {
     constexpr uint32_t kMultiplier0 = 0xD2511F53u, kMultiplier1 = 0xCD9E8D57u;
     constexpr uint32_t kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
 #if defined(__CUDA_ARCH__) || defined(__clang__)
@@ -20,13 +33,18 @@ LOWLIGHT_FN Words philox(Words counter, uint32_t key0, uint32_t key1) {
 #    pragma GCC unroll 10
 #endif
     for (int round = 0; round < 10; ++round) {
-        uint32_t high0 = high_product(kMultiplier0, counter.w0), low0 = kMultiplier0 * counter.w0;
-        uint32_t high1 = high_product(kMultiplier1, counter.w2), low1 = kMultiplier1 * counter.w2;
-        counter = Words{high1 ^ counter.w1 ^ key0, low1, high0 ^ counter.w3 ^ key1, low0};
+        Lane product0 = product(counter.w0, kMultiplier0), product1 = product(counter.w2, kMultiplier1);
+        counter = Counter<Lane>{(product1 >> 32) ^ counter.w1 ^ uint64_t(key0), product1,
+                                (product0 >> 32) ^ counter.w3 ^ uint64_t(key1), product0};
         key0 += kWeyl0;
         key1 += kWeyl1;
     }
     return counter;
+}
+
+LOWLIGHT_FN Words philox(Words c, uint32_t key0, uint32_t key1) {
+    Counter<uint64_t> r = philox_rounds(Counter<uint64_t>{c.w0, c.w1, c.w2, c.w3}, key0, key1, ScalarProduct());
+    return Words{uint32_t(r.w0), uint32_t(r.w1), uint32_t(r.w2), uint32_t(r.w3)};
 }
 
 }  // namespace lowlight

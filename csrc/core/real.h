@@ -7,9 +7,11 @@
 
 #if defined(__CUDACC__)
 #    define LOWLIGHT_FN static __host__ __device__ __forceinline__
+#    define LOWLIGHT_METHOD __host__ __device__ __forceinline__
 #else
 // internal linkage: the same header is compiled once a CPU level, and the linker must not merge the results
 #    define LOWLIGHT_FN static inline __attribute__((always_inline, unused))
+#    define LOWLIGHT_METHOD inline __attribute__((always_inline))
 #endif
 
 namespace lowlight {

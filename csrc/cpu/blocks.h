@@ -5,10 +5,6 @@
 #    include <immintrin.h>
 #endif
 
-#include <cstdlib>
-
-#include "../core/normal.h"
-#include "../core/philox.h"
 #include "kernels.h"
 
 namespace lowlight {
@@ -95,69 +91,8 @@ LOWLIGHT_FN void dispatch(DType dtype, Body body) {
     }
 }
 
-// one row of noise: the key and the counter words that stay the same along x
-struct NoiseLine {
-    uint32_t key0, key1, y, plane, stream;
-    int64_t x;  // of the row's first pixel
-};
-
-LOWLIGHT_FN NoiseLine noise_line(const NoiseSource& source, int64_t sample, int64_t channel, int64_t y) {
-    uint64_t seed = uint64_t(source.seeds[sample * source.seed_step]);
-    return NoiseLine{uint32_t(seed),
-                     uint32_t(seed >> 32),
-                     uint32_t(source.y0 + y),
-                     uint32_t(source.plane + sample * source.plane_step + channel),
-                     source.stream,
-                     source.x0};
-}
-
 LOWLIGHT_FN Block one_row_a_sample(Block size) {
     return Block{size.batch, 1, 1, size.channels * size.height * size.width};
-}
-
-struct NoiseBuffer {
-    // kBlock pixels from any x on touch kBlock / 4 + 1 counters; rounded up so that no loop has a remainder
-    static constexpr int64_t kCounters = kBlock / 4 + 16;
-    alignas(64) uint32_t w0[kCounters], w1[kCounters], w2[kCounters], w3[kCounters];
-    alignas(64) float pixels[4 * kCounters];
-};
-
-// noise of pixels x .. x + n - 1 (n <= kBlock) of a row
-template <bool kNormal>
-LOWLIGHT_FN const float* draw_line(NoiseBuffer& buffer, NoiseLine line, int64_t x, int64_t n) {
-    int64_t first = line.x + x, skip = first & 3;
-    uint32_t counter = uint32_t(uint64_t(first >> 2));
-    int64_t counters = (((skip + n + 3) >> 2) + 15) & ~int64_t(15);
-    for (int64_t i = 0; i < counters; ++i) {
-        Words words = philox(Words{counter + uint32_t(i), line.y, line.plane, line.stream}, line.key0, line.key1);
-        buffer.w0[i] = words.w0;
-        buffer.w1[i] = words.w1;
-        buffer.w2[i] = words.w2;
-        buffer.w3[i] = words.w3;
-    }
-    for (int64_t i = 0; i < counters; ++i) {
-        float* pixel = buffer.pixels + 4 * i;
-        if (kNormal) {
-            Turn low = normal_pair(buffer.w0[i], buffer.w1[i]), high = normal_pair(buffer.w2[i], buffer.w3[i]);
-            pixel[0] = low.cosine;
-            pixel[1] = low.sine;
-            pixel[2] = high.cosine;
-            pixel[3] = high.sine;
-        } else {
-            pixel[0] = uniform(buffer.w0[i]);
-            pixel[1] = uniform(buffer.w1[i]);
-            pixel[2] = uniform(buffer.w2[i]);
-            pixel[3] = uniform(buffer.w3[i]);
-        }
-    }
-    return buffer.pixels + skip;
-}
-
-// noise is float; double arithmetic widens it
-LOWLIGHT_FN const float* load_noise(const float* from, float*, int64_t) { return from; }
-LOWLIGHT_FN const double* load_noise(const float* from, double* buffer, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) buffer[i] = double(from[i]);
-    return buffer;
 }
 
 }  // namespace LOWLIGHT_CPU_LEVEL

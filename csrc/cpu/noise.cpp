@@ -1,5 +1,5 @@
 // fills tensors with counter-based noise
-#include "blocks.h"
+#include "noise_line.h"
 
 namespace lowlight {
 LOWLIGHT_DECLARE_LEVEL(LOWLIGHT_CPU_LEVEL)

@@ -1,6 +1,6 @@
 // the anchored forward process and its gradients: one pass over memory, noise drawn on the way
 #include "../core/step.h"
-#include "blocks.h"
+#include "noise_line.h"
 
 namespace lowlight {
 LOWLIGHT_DECLARE_LEVEL(LOWLIGHT_CPU_LEVEL)

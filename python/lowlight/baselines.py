@@ -70,7 +70,7 @@ BASELINES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def clahe_bytes(channel: np.ndarray, clip_limit: float = 2.0, tiles: int = 8) -> np.ndarray:
-    """CLAHE of one channel [H, W] uint8, to the rounding what OpenCV's createCLAHE(clip_limit, (tiles, tiles)) gives.
+    """CLAHE of one channel [H, W] uint8; what OpenCV's createCLAHE(clip_limit, (tiles, tiles)) gives, ties apart.
 
     Each of tiles x tiles tiles has its own equalising table, of a histogram cut at clip_limit times its mean count
     and with the excess spread over all levels; a pixel blends the tables of the four nearest tile centres.

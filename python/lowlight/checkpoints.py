@@ -1,25 +1,19 @@
-"""Weights on disk: the shipped ones, this project's safetensors files and the checkpoints of published systems.
-
-Nothing that a file holds is ever run: safetensors have no code, and pickled checkpoints are read by PyTorch's
-restricted unpickler, which knows tensors, plain containers and argparse.Namespace.
-"""
+"""Weights and the systems they belong to: the shipped ones, this project's files, checkpoints of published systems."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
-import pickle
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from .checkpoint_files import CheckpointError, read_checkpoint, short_list
 from .image_io import write_atomically
 from .networks.diffll import DiffLLConfig
 from .systems.base import System
@@ -27,13 +21,6 @@ from .systems.diffll import DiffLL
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "diffll-small"
-
-# where pickled checkpoints keep weights (published DiffLL; this project's training); averaged ones are preferred
-_RAW, _AVERAGED = ("state_dict", "model"), ("ema_helper", "ema")
-
-
-class CheckpointError(ValueError):
-    """A file that holds no weights this package can use; the message says why."""
 
 
 class ShippedModel(NamedTuple):
@@ -76,21 +63,6 @@ def load(
     return system.to(device=device, dtype=dtype or torch.float32).eval().requires_grad_(False)
 
 
-def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors by name (on the CPU, without a "module." prefix) and the metadata of a checkpoint file of any kind."""
-    path = Path(path)
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder, not a checkpoint file")
-    with path.open("rb") as file:
-        head = file.read(9)
-    if len(head) == 9 and head[8:] == b"{":
-        state, metadata = _read_safetensors(path)
-    else:
-        payload = _read_pickled(path, mmap=head.startswith(b"PK"))
-        state, metadata = _tensors(path, payload), _metadata(payload)
-    return state, metadata
-
-
 def detect_diffll(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Fields of DiffLLConfig that the names and shapes of a DiffLL's tensors tell.
 
@@ -124,7 +96,7 @@ def save_weights(
     tensors = {name: _stored(tensor, dtype) for name, tensor in state.items()}
     bad = _not_finite(tensors)
     if bad:
-        raise ValueError(f"save_weights: not finite as {dtype}: {_short(bad)}")
+        raise ValueError(f"save_weights: not finite as {dtype}: {short_list(bad)}")
     text = {key: value if isinstance(value, str) else json.dumps(_plain(value)) for key, value in metadata.items()}
     write_atomically(path, save(tensors, metadata=text))
 
@@ -141,70 +113,12 @@ def _find(name_or_path: str | Path) -> Path:
     raise FileNotFoundError(f"load: {str(name_or_path)!r} is neither a shipped model nor a file; {known}")
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = dict(file.metadata() or {})
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it has no __iter__
-        if "config" in metadata:
-            metadata["config"] = json.loads(metadata["config"])
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is a damaged or truncated safetensors file ({error})") from error
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path}: the configuration in its metadata is not JSON ({error})") from error
-    return state, metadata
-
-
-def _read_pickled(path: Path, mmap: bool) -> dict[str, Any]:
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            payload = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap or None)
-    # damaged files make the unpickler and the zip reader raise nearly anything
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
-        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if wanted:
-            raise CheckpointError(
-                f"{path} was refused: reading it would call {wanted[1]}, which is no part of a set of weights"
-            ) from None
-        # the rest of torch's message advises to run the file's code
-        detail = re.search(r"WeightsUnpickler error:\s*(.*)", str(error))
-        reason = detail[1] if detail else re.split(r"\. |\n", str(error))[0]
-        reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
-        raise CheckpointError(f"{path} is no checkpoint, or a damaged or truncated one ({reason})") from None
-    if not isinstance(payload, dict):
-        raise CheckpointError(f"{path} holds a {type(payload).__name__}, not weights by name")
-    return payload
-
-
-def _tensors(path: Path, payload: dict[str, Any]) -> dict[str, Tensor]:
-    """The weights in an unpickled checkpoint: averaged ones over the raw ones (which alone have buffers)."""
-    parts = [payload[key] for key in _RAW + _AVERAGED if isinstance(payload.get(key), Mapping)]
-    state = {
-        name.removeprefix("module."): tensor
-        for part in parts or [payload]
-        for name, tensor in part.items()
-        if isinstance(name, str) and isinstance(tensor, Tensor)
-    }
-    if not state:
-        places, found = ", ".join(_AVERAGED + _RAW), _short(map(str, payload)) or "nothing"
-        raise CheckpointError(
-            f"{path} holds no weights by name, neither under {places} nor at its top; it holds {found}"
-        )
-    return state
-
-
-def _metadata(payload: dict[str, Any]) -> dict[str, Any]:
-    """System and configuration where this project's training wrote the checkpoint."""
-    config = payload.get("config")
-    return {"system": config["system"], "config": config["network"]} if isinstance(config, dict) else {}
-
-
 def _build(path: Path, state: dict[str, Tensor], metadata: dict[str, Any]) -> System:
     """The system that the metadata names, else the one that the tensors' names tell, with its weights."""
     named = metadata.get("system")
     is_diffll = {"high_enhance0", "Unet"} <= {name.split(".")[0] for name in state}
     if named not in (None, DiffLL.name) or (named is None and not is_diffll):
-        what = f"a system {named!r}" if named else f"an unknown network ({_short(state)})"
+        what = f"a system {named!r}" if named else f"an unknown network ({short_list(state)})"
         raise CheckpointError(f"{path} holds {what}; known systems: {DiffLL.name}")
     try:
         fields = metadata["config"] if "config" in metadata else detect_diffll(state)
@@ -232,7 +146,7 @@ def _fit(path: Path, system: System, state: dict[str, Tensor]) -> None:
         ("has weights that are not finite,", _not_finite(state)),
     ):
         if names:
-            raise CheckpointError(f"{path} {problem} {_short(names)}")
+            raise CheckpointError(f"{path} {problem} {short_list(names)}")
     system.load_state_dict(state)
 
 
@@ -254,12 +168,6 @@ def _plain(value: Any) -> Any:
 
 def _not_finite(state: Mapping[str, Tensor]) -> list[str]:
     return [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
-
-
-def _short(names: Iterable[str], limit: int = 4) -> str:
-    names = list(names)
-    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest
 
 
 def _card_summary(card: Path) -> str:

@@ -40,6 +40,7 @@ class Method:
     name: str
     run: Callable[[Tensor, int], Tensor]
     seeded: bool  # draws noise, so that it is run once a seed
+    device: str = "cpu"
 
 
 @dataclass
@@ -72,7 +73,11 @@ class Report:
 
 def model_method(name: str, system: System, steps: int | None = None) -> Method:
     """A loaded system as a method; steps: network calls, default the system's own."""
-    return Method(name, lambda low, seed: enhance_picture(system, low[None], steps=steps, seed=seed)[0], seeded=True)
+
+    def run(low: Tensor, seed: int) -> Tensor:
+        return enhance_picture(system, low[None], steps=steps, seed=seed)[0]
+
+    return Method(name, run, seeded=True, device=str(system.device))
 
 
 def baseline_methods() -> list[Method]:

@@ -17,7 +17,7 @@ def _band_matrix(size: int, like: Tensor) -> Tensor:
 
 
 def _window_mean(x: Tensor) -> Tensor:
-    """Weighted mean over the window around every valid position; as matrix products, ten times a convolution's speed."""
+    """Weighted mean over the window around every valid position; as matrix products, far faster than a convolution."""
     return _band_matrix(x.shape[-2], x) @ x @ _band_matrix(x.shape[-1], x).T
 
 
@@ -28,7 +28,10 @@ def ssim(x: Tensor, y: Tensor, *, data_range: float = 1.0, reduction: str = "mea
     Gradients to both. Raises ValueError on shapes that differ or are too small.
     """
     if x.shape != y.shape or x.dim() != 4 or min(x.shape[-2:]) < 11:
-        raise ValueError(f"ssim: x and y must share a shape [B, C, H, W] of at least 11 x 11, got {tuple(x.shape)} and {tuple(y.shape)}")
+        raise ValueError(
+            "ssim: x and y must share a shape [B, C, H, W] of at least 11 x 11, "
+            f"got {tuple(x.shape)} and {tuple(y.shape)}"
+        )
     if reduction not in ("mean", "none"):
         raise ValueError(f"ssim: reduction must be 'mean' or 'none', got {reduction!r}")
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2

@@ -36,6 +36,6 @@ def iterate(
 def sample(*args, **kwargs) -> Tensor:
     """The last x of `iterate`, which takes the same arguments."""
     x_t = None
-    for x_t, _ in iterate(*args, **kwargs):
-        pass
+    for step in iterate(*args, **kwargs):
+        x_t = step[0]
     return x_t

@@ -25,7 +25,9 @@ def train(
         Path | None, typer.Option(help="Folder with low/ and high/, or the root of LOL-v1 (its our485 is taken).")
     ] = None,
     split: Annotated[str | None, typer.Option(help="our485, train (numbers below 690) or all of LOL-v1.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of checkpoint and log; resumes what is there.")] = Path("run"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of checkpoint and log; resumes what is there.")
+    ] = Path("run"),
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
 ) -> None:
     """Train on pairs of pictures. Ctrl-C stops after the current iteration; the same command goes on from there."""
@@ -52,7 +54,9 @@ def train(
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     if not _run(trainer):
-        typer.echo(f"stopped after iteration {trainer.step} of {settings.iterations}; the same command goes on", err=True)
+        typer.echo(
+            f"stopped after iteration {trainer.step} of {settings.iterations}; the same command goes on", err=True
+        )
         raise typer.Exit(130)
     typer.echo(f"{output / 'last.pt'}: {settings.iterations} iterations")
 
@@ -86,7 +90,11 @@ def _run(trainer: Trainer) -> bool:
 
     previous = signal.signal(signal.SIGINT, ask)
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
     console = Console(stderr=True)
     try:

@@ -16,7 +16,7 @@ from .pairs import Pair
 
 @dataclass
 class Batch:
-    """low, high: [B, 3, h, w] in [0, 1], the same crop and flip of both; whole: the whole dark pictures of the crops."""
+    """low, high: [B, 3, h, w] in [0, 1], the same crop and flip of both; whole: the dark pictures uncropped."""
 
     low: Tensor
     high: Tensor
@@ -43,7 +43,9 @@ class PairBatches:
         for pair in pairs:
             low, high = _decode(pair.low), _decode(pair.high)
             if low.shape != high.shape:
-                raise ValueError(f"PairBatches: {pair.low} and {pair.high} differ in size: {tuple(low.shape)}, {tuple(high.shape)}")
+                raise ValueError(
+                    f"PairBatches: {pair.low} and {pair.high} differ in size: {tuple(low.shape)}, {tuple(high.shape)}"
+                )
             self.pictures.append((low, high))
 
     def __len__(self) -> int:
@@ -58,7 +60,7 @@ class PairBatches:
         return chosen
 
     def batch(self, first: int, count: int, *, shrink: int = 1, crop: int | None = None) -> Batch:
-        """Samples first .. first + count - 1, shrunk by an integer (area average), then cropped to crop x crop or whole."""
+        """Samples first .. first + count - 1, shrunk by an integer (area average), cropped to crop x crop or whole."""
         lows, highs, wholes = [], [], []
         for n, index in zip(range(first, first + count), self.indices(first, count), strict=True):
             rng = _rng(self.seed, 2, n)

@@ -101,7 +101,9 @@ class UNet(nn.Module):
         time_width, widths = 4 * ch, [ch * m for m in config.ch_mult]
         self.temb = TimeEmbedding(ch)
         if config.statistics:
-            self.statistics = nn.Sequential(nn.Linear(STATISTICS, time_width), nn.SiLU(), nn.Linear(time_width, time_width))
+            self.statistics = nn.Sequential(
+                nn.Linear(STATISTICS, time_width), nn.SiLU(), nn.Linear(time_width, time_width)
+            )
         self.conv_in = nn.Conv2d(config.condition_channels + 3, ch, 3, padding=1)
 
         skips, width = [ch], ch
@@ -167,7 +169,7 @@ class DepthConv(nn.Module):
 class CrossAttention(nn.Module):
     """Attention between the channels of one picture row: softmax(Q K^T / sqrt(8)) V with Q, K, V [B, h, C, w].
 
-    The published code means 8 heads but permutes so that they only set the scale sqrt(C / heads); reproduced as it runs.
+    The published code means 8 heads but permutes so that they only set the scale sqrt(C / heads); kept as it runs.
     """
 
     def __init__(self, width: int, heads: int = 8):
@@ -200,6 +202,8 @@ class DilatedBlock(nn.Module):
 
 class HFRM(nn.Module):
     """Restores the three high bands of one level: [3B, 3, h, w] (HL, LH, HH on the batch axis) -> the same shape."""
+
+    reach = 13  # rows above and below that an output row depends on: three depthwise convs, conv_HH, the dilated block
 
     def __init__(self, width: int = 64):
         super().__init__()

@@ -18,7 +18,7 @@ class System(nn.Module):
         raise NotImplementedError
 
     def enhance(self, picture: Any, *, steps: int | None = None, seed: int = 0) -> Any:
-        """Enhance a picture of any kind (path, PIL image, array, tensor); the same kind comes back, see lowlight.enhance."""
+        """The bright picture of a path, PIL image, array or tensor, of the same kind; see lowlight.enhance."""
         from ..enhance import enhance_picture
 
         return enhance_picture(self, picture, steps=steps, seed=seed)

@@ -19,11 +19,13 @@ from ..losses import ssim, total_variation
 from ..networks.diffll import HFRM, DiffLLConfig, UNet
 from ..sampling import sample
 from ..schedules import alpha_bars, ddim_rows, linear_betas, sampling_times
+from ..tiling import in_strips
 from .base import System
 
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _FLOOR = 1 / 255
 _GUIDE_LEVEL = 0.4
+_STRIP_BYTES = 64 << 20  # of one map inside an HFRM; about ten of them live at once
 
 
 class Bands(NamedTuple):
@@ -36,7 +38,7 @@ class Bands(NamedTuple):
 
 
 def log_quantiles(low: Tensor) -> Tensor:
-    """[B, 3, H, W] in [0, 1] -> [B, 21]: log of seven quantiles of each channel, on a grid of at most 256 x 256 pixels."""
+    """[B, 3, H, W] in [0, 1] -> [B, 21]: log of seven quantiles a channel, on a grid of at most 256 x 256 pixels."""
     stride_y, stride_x = (max(1, math.ceil(size / 256)) for size in low.shape[-2:])
     pixels = low[..., ::stride_y, ::stride_x].flatten(2).float()
     levels = torch.tensor(_QUANTILES, device=low.device)
@@ -91,8 +93,17 @@ class DiffLL(System):
 
     def restore(self, details: list[Tensor]) -> list[Tensor]:
         """High bands of the dark picture -> of the bright one; coarsest first, each [3, B, 3, h, w]."""
-        hfrms = [getattr(self, f"high_enhance{i}") for i in reversed(range(len(details)))]
-        return [hfrm(d.flatten(0, 1)).view_as(d).to(d.dtype) for hfrm, d in zip(hfrms, details, strict=True)]
+        restored = []
+        for i, bands in zip(reversed(range(len(details))), details, strict=True):
+            hfrm, flat = getattr(self, f"high_enhance{i}"), bands.flatten(0, 1)
+            if torch.is_grad_enabled():
+                flat = hfrm(flat)
+            else:
+                row_bytes = flat.shape[0] * flat.shape[-1] * self.config.hfrm_width * flat.element_size()
+                rows = max(32, _STRIP_BYTES // max(1, row_bytes))
+                flat = in_strips(hfrm, flat, rows, HFRM.reach)
+            restored.append(flat.view_as(bands).to(bands.dtype))
+        return restored
 
     def generate(
         self, bands: Bands, x_T: Tensor, *, steps: int | None = None, noise: Callable[[int], Tensor] | None = None
@@ -120,7 +131,7 @@ class DiffLL(System):
         """Bright pictures of dark ones.
 
         low: [B, 3, H, W] in [0, 1], any size. steps: network calls S (default: the configuration's).
-        noise(stream, shape) gives the noise instead of lowlight_ext's generator: stream T for x_T, t for the step from t.
+        noise(stream, shape) replaces lowlight_ext's generator: stream T for x_T, t for the step from t.
         seed: an integer, the same noise for every picture, or one a picture [B]. Raises ValueError on another shape.
         """
         if low.dim() != 4 or low.shape[1] != 3 or min(low.shape[-2:]) < 1:
@@ -151,9 +162,9 @@ class DiffLL(System):
     ) -> dict[str, Tensor]:
         """The published terms noise, photo and frequency; their sum is the loss.
 
-        low, high: [B, 3, H, W] in [0, 1], sizes multiples of `multiple`. t: int64 [B]; noise and x_T: of the deepest low
-        band. With x_T the whole sampling runs with gradients (`steps` network calls). Without it there is no photo term,
-        and the frequency term is that of the high bands alone (the paper's ablation without the sampling pass).
+        low, high: [B, 3, H, W] in [0, 1], sizes multiples of `multiple`. t: int64 [B]; noise and x_T: of the deepest
+        low band. With x_T the whole sampling runs with gradients (`steps` network calls). Without it there is no photo
+        term, and the frequency term is that of the high bands alone (the ablation without the sampling pass).
         statistics: `log_quantiles` of the whole dark pictures where low is a crop.
         """
         bands = self.analyse(low, statistics)

@@ -75,7 +75,7 @@ def _build(cls: type, values: dict[str, Any], where: str) -> Any:
 
 
 def load_config(name: str, overrides: list[str] = ()) -> TrainConfig:
-    """A configuration from a YAML file, or by the name of one that ships; overrides are "key=value", "stages.0.batch=4".
+    """A configuration from a YAML file or by the name of one that ships; overrides read "seed=1", "stages.0.batch=4".
 
     Raises FileNotFoundError with the shipped names, ValueError for unknown keys and impossible values.
     """
@@ -97,7 +97,10 @@ def from_dict(values: dict[str, Any], where: str = "configuration") -> TrainConf
     stages = values.pop("stages", None)
     if not stages:
         raise ValueError(f"{where}: stages must list at least one stage")
-    parsed = [_build(Stage, s if isinstance(s, dict) else dataclasses.asdict(s), f"{where}: stage {i}") for i, s in enumerate(stages)]
+    parsed = [
+        _build(Stage, s if isinstance(s, dict) else dataclasses.asdict(s), f"{where}: stage {i}")
+        for i, s in enumerate(stages)
+    ]
     for i, stage in enumerate(parsed):
         if stage.iterations < 1 or stage.batch < 1 or stage.shrink < 1 or stage.sampling_steps < 0:
             raise ValueError(f"{where}: stage {i}: iterations, batch and shrink must be positive, got {stage}")

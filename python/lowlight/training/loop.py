@@ -34,7 +34,9 @@ class Trainer:
         network = DiffLLConfig(**config.network)
         if config.bfloat16 and self.device.type == "cpu" and network.hfrm_width % 16:
             # measured on torch 2.13: weight gradients of dilated bfloat16 convolutions are wrong, or NaN, at width 24
-            raise ValueError(f"training in bfloat16 on a CPU needs hfrm_width in multiples of 16, got {network.hfrm_width}")
+            raise ValueError(
+                f"training in bfloat16 on a CPU needs hfrm_width in multiples of 16, got {network.hfrm_width}"
+            )
         torch.manual_seed(config.seed)
         self.system = DiffLL(network).to(self.device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(self.system.parameters(), lr=0.0, betas=(0.9, 0.99))
@@ -160,4 +162,3 @@ class Trainer:
             if fresh:
                 writer.writeheader()
             writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
-

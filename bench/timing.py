@@ -1,0 +1,108 @@
+"""Times of calls side by side: rounds in turn, inputs rotated beyond the cache, median and percentiles."""
+
+import ctypes
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+# as it is, malloc hands large pieces back to the system at once, and every call pays for fresh pages
+_TUNABLES = "glibc.malloc.mmap_threshold=17179869184:glibc.malloc.trim_threshold=17179869184"
+_WARM_UP = 2
+_LEAST_RUNS = 7
+
+
+@dataclass(frozen=True)
+class Timing:
+    median_ms: float
+    p20_ms: float
+    p80_ms: float
+    runs: int
+
+
+def keep_memory() -> None:
+    """Start this program again with a malloc that keeps what is freed, as a GPU's allocator does.
+
+    Without it the largest part of a copy's time is the system's handing out of zeroed pages, for every library alike.
+    """
+    if (
+        sys.platform == "linux"
+        and "GLIBC_TUNABLES" not in os.environ
+        and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
+    ):
+        os.environ["GLIBC_TUNABLES"] = _TUNABLES
+        os.execv(sys.executable, [sys.executable, *sys.argv])
+
+
+def cache_bytes(device: torch.device) -> int:
+    """Size of the last cache of the processor that computes."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).L2_cache_size
+    sizes = [p.read_text().strip() for p in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
+    units = {"K": 1 << 10, "M": 1 << 20}
+    return max((int(s[:-1]) * units[s[-1]] for s in sizes if s[-1:] in units), default=32 << 20)
+
+
+def rotations(input_bytes: int, device: torch.device) -> int:
+    """How many sets of inputs it takes so that none is in the cache when its turn comes again."""
+    return max(2, -(-4 * cache_bytes(device) // max(1, input_bytes)))
+
+
+class Contender:
+    """One call to time on rotated sets of inputs, in runs that are started from outside."""
+
+    def __init__(self, function: Callable, inputs: Sequence[tuple], device: torch.device) -> None:
+        self.function, self.inputs, self.device = function, inputs, device
+        self.turn, self.times = 0, []
+
+    def _run_cpu(self, inputs: tuple) -> float:
+        start = time.perf_counter()
+        result = self.function(*inputs)
+        stop = time.perf_counter()
+        # freed outside the measured time, for every contender alike
+        del result
+        return 1e3 * (stop - start)
+
+    def _run_cuda(self, inputs: tuple) -> float:
+        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        self.function(*inputs)
+        stop.record()
+        stop.synchronize()
+        return start.elapsed_time(stop)
+
+    def run(self) -> float:
+        inputs = self.inputs[self.turn % len(self.inputs)]
+        self.turn += 1
+        return self._run_cuda(inputs) if self.device.type == "cuda" else self._run_cpu(inputs)
+
+    def timing(self) -> Timing:
+        tenths = statistics.quantiles(self.times, n=10, method="inclusive")
+        return Timing(statistics.median(self.times), tenths[1], tenths[7], len(self.times))
+
+
+def race(contenders: Sequence[Contender], seconds: float, rounds: int = 5) -> list[Timing]:
+    """Every contender runs in every round, about seconds / rounds long, so that a machine's mood meets all of them."""
+    expected = []
+    for c in contenders:
+        for _ in range(_WARM_UP):
+            c.run()
+        expected.append(min(c.run() for _ in range(2)))
+    for _ in range(rounds):
+        for c, milliseconds in zip(contenders, expected, strict=True):
+            count = max(-(-_LEAST_RUNS // rounds), min(200, int(1e3 * seconds / rounds / max(milliseconds, 1e-3))))
+            c.times += [c.run() for _ in range(count)]
+    return [c.timing() for c in contenders]
+
+
+def copy_bandwidth(device: torch.device, seconds: float) -> float:
+    """GB/s, read and written, of copying a large float32 tensor into another that is there already."""
+    elements = (512 << 20 if device.type == "cuda" else 96 << 20) // 4
+    pairs = [tuple(torch.rand(elements, device=device) for _ in range(2)) for _ in range(2)]
+    (timing,) = race([Contender(lambda source, target: target.copy_(source), pairs, device)], seconds)
+    return 8e-6 * elements / timing.median_ms

@@ -1,0 +1,128 @@
+"""Tensors and metadata of checkpoint files of every kind.
+
+Nothing that a file holds is ever run: safetensors have no code, and pickled checkpoints are read by PyTorch's
+restricted unpickler, which knows tensors, plain containers and argparse.Namespace.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickletools
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+# where pickled checkpoints keep weights (published DiffLL; this project's training); averaged ones are preferred
+_RAW, _AVERAGED = ("state_dict", "model"), ("ema_helper", "ema")
+
+
+class CheckpointError(ValueError):
+    """A file that holds no weights this package can use; the message says why."""
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors by name (on the CPU, without a "module." prefix) and the metadata of a checkpoint file of any kind."""
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder, not a checkpoint file")
+    with path.open("rb") as file:
+        head = file.read(9)
+    if len(head) == 9 and head[8:] == b"{":
+        state, metadata = _read_safetensors(path)
+    else:
+        payload = _read_pickled(path, mmap=head.startswith(b"PK"))
+        state, metadata = _tensors(path, payload), _metadata(payload)
+    return state, metadata
+
+
+def short_list(names: Iterable[str], limit: int = 4) -> str:
+    names = list(names)
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = dict(file.metadata() or {})
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it has no __iter__
+        if "config" in metadata:
+            metadata["config"] = json.loads(metadata["config"])
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is a damaged or truncated safetensors file ({error})") from error
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}: the configuration in its metadata is not JSON ({error})") from error
+    return state, metadata
+
+
+def _read_pickled(path: Path, mmap: bool) -> dict[str, Any]:
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            # a word on the pickle's version; what cannot be read raises
+            warnings.simplefilter("ignore")
+            payload = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap or None)
+    # damaged files make the unpickler and the zip reader raise nearly anything
+    except Exception as error:
+        wanted = _wanted_global(path, str(error))
+        if wanted:
+            raise CheckpointError(
+                f"{path} was refused: reading it would call {wanted}, which is no part of a set of weights"
+            ) from None
+        # the rest of torch's message advises to run the file's code
+        detail = re.search(r"WeightsUnpickler error:\s*(.*)", str(error))
+        reason = detail[1] if detail else re.split(r"\. |\n", str(error))[0]
+        reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        raise CheckpointError(f"{path} is no checkpoint, or a damaged or truncated one ({reason})") from None
+    if not isinstance(payload, dict):
+        raise CheckpointError(f"{path} holds a {type(payload).__name__}, not weights by name")
+    return payload
+
+
+def _wanted_global(path: Path, message: str) -> str | None:
+    """The function or class that an unreadable pickle asks for: torch names it, but not in newer kinds of pickle."""
+    found = re.search(r"GLOBAL ([\w.]+)", message)
+    if found:
+        return found[1]
+    strings: list[str] = []
+    try:
+        with path.open("rb") as file:
+            # reads the pickle's instructions and follows none
+            for opcode, argument, _ in pickletools.genops(file):
+                if opcode.name == "STACK_GLOBAL":
+                    return ".".join(strings[-2:])
+                if isinstance(argument, str):
+                    strings.append(argument)
+    except (ValueError, OverflowError, MemoryError):
+        pass
+    return None
+
+
+def _tensors(path: Path, payload: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights in an unpickled checkpoint: averaged ones over the raw ones (which alone have buffers)."""
+    parts = [payload[key] for key in _RAW + _AVERAGED if isinstance(payload.get(key), Mapping)]
+    state = {
+        name.removeprefix("module."): tensor
+        for part in parts or [payload]
+        for name, tensor in part.items()
+        if isinstance(name, str) and isinstance(tensor, Tensor)
+    }
+    if not state:
+        places, found = ", ".join(_AVERAGED + _RAW), short_list(map(str, payload)) or "nothing"
+        raise CheckpointError(
+            f"{path} holds no weights by name, neither under {places} nor at its top; it holds {found}"
+        )
+    return state
+
+
+def _metadata(payload: dict[str, Any]) -> dict[str, Any]:
+    """System and configuration where this project's training wrote the checkpoint."""
+    config = payload.get("config")
+    ours = isinstance(config, dict) and {"system", "network"} <= config.keys()
+    return {"system": config["system"], "config": config["network"]} if ours else {}

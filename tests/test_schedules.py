@@ -1,0 +1,74 @@
+"""Schedules and samplers against diffusers and against numbers worked out by hand."""
+
+import pytest
+import torch
+
+from lowlight.sampling import iterate, sample
+from lowlight.schedules import alpha_bars, ddim_rows, linear_betas, sampling_times
+
+
+@pytest.fixture(scope="module")
+def alpha_bar():
+    return alpha_bars(linear_betas(200, 1e-4, 0.02))
+
+
+def fake_eps(x, t):
+    return torch.sin(3 * x) + 0.001 * t
+
+
+def test_schedule(alpha_bar):
+    betas = linear_betas(200, 1e-4, 0.02)
+    assert betas.dtype == alpha_bar.dtype == torch.float64
+    assert betas[0] == 1e-4
+    assert betas[-1] == 0.02
+    assert alpha_bar[1].item() == pytest.approx((1 - 1e-4) * (1 - 1e-4 - 0.0199 / 199), rel=1e-14)
+
+
+def test_sampling_times():
+    assert sampling_times(200, 10) == [180, 160, 140, 120, 100, 80, 60, 40, 20, 0]
+    assert sampling_times(200, 3) == [132, 66, 0]
+    assert sampling_times(200, 2, "trailing") == [199, 99]
+    assert sampling_times(200, 200) == sampling_times(200, 200, "trailing") == list(range(199, -1, -1))
+    for steps in (0, 201):
+        with pytest.raises(ValueError, match=f"got {steps}"):
+            sampling_times(200, steps)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_ddim_agrees_with_diffusers(alpha_bar, eta):
+    diffusers = pytest.importorskip("diffusers")
+    scheduler = diffusers.DDIMScheduler(
+        num_train_timesteps=200, beta_start=1e-4, beta_end=0.02, clip_sample=False, set_alpha_to_one=True
+    )
+    scheduler.set_timesteps(10)
+    times = sampling_times(200, 10)
+    assert scheduler.timesteps.tolist() == times
+    noise = {t: torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(t)) for t in times}
+    x = expected = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1000))
+    for t in times:
+        # the last step goes to alpha_bar = 1: its noise counts for nothing
+        expected = scheduler.step(fake_eps(expected, t), t, expected, eta=eta, variance_noise=noise[t]).prev_sample
+    result = sample(fake_eps, x, times, ddim_rows(alpha_bar, times, eta), noise=noise.get)
+    # diffusers keeps its table in float32
+    torch.testing.assert_close(result, expected, rtol=2e-4, atol=2e-4)
+    if eta:
+        other = sample(fake_eps, x, times, ddim_rows(alpha_bar, times), noise=noise.get)
+        assert (other - expected).abs().max() > 0.01
+
+
+def test_noise_comes_from_the_seed(alpha_bar):
+    times = sampling_times(200, 4)
+    rows = ddim_rows(alpha_bar, times, eta=1.0)
+    x = torch.zeros(1, 3, 8, 8)
+    first, again, other = (sample(fake_eps, x, times, rows, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_every_step_is_shown(alpha_bar):
+    times = sampling_times(200, 4)
+    steps = list(iterate(fake_eps, torch.ones(1, 3, 4, 4), times, ddim_rows(alpha_bar, times)))
+    assert len(steps) == 4
+    # the last step goes to alpha_bar = 1, so its x is its x0
+    assert torch.equal(*steps[-1])
+    assert not torch.equal(*steps[0])
