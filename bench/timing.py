@@ -14,7 +14,6 @@ import torch
 # as it is, malloc hands large pieces back to the system at once, and every call pays for fresh pages
 _TUNABLES = "glibc.malloc.mmap_threshold=17179869184:glibc.malloc.trim_threshold=17179869184"
 _WARM_UP = 2
-_LEAST_RUNS = 7
 
 
 @dataclass(frozen=True)
@@ -92,10 +91,10 @@ def race(contenders: Sequence[Contender], seconds: float, rounds: int = 5) -> li
     for c in contenders:
         for _ in range(_WARM_UP):
             c.run()
-        expected.append(min(c.run() for _ in range(2)))
+        expected.append(c.run())
     for _ in range(rounds):
         for c, milliseconds in zip(contenders, expected, strict=True):
-            count = max(-(-_LEAST_RUNS // rounds), min(200, int(1e3 * seconds / rounds / max(milliseconds, 1e-3))))
+            count = max(1, min(200, int(1e3 * seconds / rounds / max(milliseconds, 1e-3))))
             c.times += [c.run() for _ in range(count)]
     return [c.timing() for c in contenders]
 

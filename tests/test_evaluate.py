@@ -88,6 +88,16 @@ def test_rows_and_means(data, system):
     assert report.summary()[0]["psnr"]["std"] is None
 
 
+def test_pictures_shown_are_those_of_the_first_seed(data, system):
+    shown = {}
+    pairs = find_pairs(data)[:1]
+    evaluate(
+        pairs, [model_method("small", system)], (7, 8), on_pair=lambda pair, low, results, truth: shown.update(results)
+    )
+    assert torch.allclose(shown["small"], system.enhance_tensor(read(pairs[0].low), seed=7)[0], atol=1e-6)
+    assert not torch.allclose(shown["small"], system.enhance_tensor(read(pairs[0].low), seed=8)[0], atol=1e-3)
+
+
 def test_the_truth_itself_scores_perfectly(data):
     by_size = {read(pair.low).shape: read(pair.high)[0] for pair in find_pairs(data)}
     report = evaluate(find_pairs(data), [Method("oracle", lambda low, seed: by_size[low[None].shape], seeded=False)])
@@ -148,6 +158,9 @@ def test_sheet_shows_dark_result_and_truth(data, tmp_path):
     columns = 2 + len(BASELINES)
     assert sheet.shape[1] == 8 + columns * 328
     assert np.array_equal(sheet[26 : 26 + 24, 8 : 8 + 32], low)
+    equalised = (BASELINES["equalisation"](read(data / "low/1.png")[0]) * 255).round().byte().movedim(0, -1).numpy()
+    x = 8 + (1 + list(BASELINES).index("equalisation")) * 328
+    assert np.array_equal(sheet[26 : 26 + 24, x : x + 32], equalised)
     x = 8 + (columns - 1) * 328
     assert np.array_equal(sheet[26 : 26 + 24, x : x + 32], truth)
 

@@ -10,11 +10,11 @@ from lowlight.data.synthetic import darken, still_life
 
 @pytest.fixture(scope="module")
 def scene():
-    return still_life(150, 100)
+    return still_life(90, 60)
 
 
 def test_scene_is_a_picture(scene):
-    assert scene.shape == (100, 150, 3)
+    assert scene.shape == (60, 90, 3)
     assert scene.dtype == np.float32
     assert scene.min() >= 0
     assert scene.max() <= 1
@@ -25,12 +25,12 @@ def test_scene_is_a_picture(scene):
 
 
 def test_scene_is_a_function_of_its_seed(scene):
-    assert np.array_equal(scene, still_life(150, 100, seed=0))
-    assert np.abs(scene - still_life(150, 100, seed=1)).mean() > 0.01
+    assert np.array_equal(scene, still_life(90, 60, seed=0))
+    assert np.abs(scene - still_life(90, 60, seed=1)).mean() > 0.01
 
 
 def test_size_is_resolution_not_content(scene):
-    large = still_life(300, 200).reshape(100, 2, 150, 2, 3).mean(axis=(1, 3))
+    large = still_life(180, 120).reshape(60, 2, 90, 2, 3).mean(axis=(1, 3))
     assert np.abs(large - scene).mean() < 0.02
 
 

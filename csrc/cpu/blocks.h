@@ -59,6 +59,13 @@ LOWLIGHT_FN void stream_bytes(void* to, const void* from, int64_t n) {
     memcpy(target, source, n);
 }
 
+// asks for n elements that are read soon; an address beyond the tensor does no harm
+template <class T>
+LOWLIGHT_FN void prefetch(const T* from, int64_t n) {
+    const char* line = reinterpret_cast<const char*>(from);
+    for (int64_t i = 0; i < n * int64_t(sizeof(T)); i += 64) __builtin_prefetch(line + i);
+}
+
 // makes streamed stores visible before the parallel region ends
 LOWLIGHT_FN void stream_fence() {
 #if defined(__SSE2__)

@@ -36,7 +36,10 @@ _COLUMNS = {
 
 def evaluate(
     data: Annotated[
-        Path, typer.Argument(help="Folder with low/ and high/ (or input/target, dark/bright), or the root of LOL-v1.")
+        Path,
+        typer.Argument(
+            metavar="DATA", help="Folder with low/ and high/ (or input/target, dark/bright), or the root of LOL-v1."
+        ),
     ],
     model: Annotated[
         list[str] | None,
