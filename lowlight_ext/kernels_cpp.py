@@ -174,6 +174,38 @@ def haar_idwt2d(bands: Tensor, denormalise: bool = False) -> Tensor:
     return image
 
 
+def haar_wavedec2d(x: Tensor, levels: int, normalise: bool = False) -> list[Tensor]:
+    """[LL, details coarsest .. finest] of x [..., H, W], or of 2x - 1; up to three levels in one pass over memory."""
+    _same("haar_wavedec2d", x, "cpu")
+    *batch, height, width = x.shape
+    x, details = x.contiguous(), []
+    while len(details) < levels:
+        now = min(levels - len(details), _C.max_levels)
+        depths = range(len(details) + 1, len(details) + now + 1)
+        bands = [_empty((3, *batch, height >> d, width >> d), x.dtype, x.device) for d in depths]
+        ll = _empty((*batch, height >> depths[-1], width >> depths[-1]), x.dtype, x.device)
+        _haar(False, x, ll, bands, normalise and not details)
+        x, details = ll, details + bands
+    return [x, *reversed(details)]
+
+
+def haar_waverec2d(coefficients: Sequence[Tensor], denormalise: bool = False) -> Tensor:
+    """The inverse of haar_wavedec2d, or clamp((y + 1) / 2, 0, 1) of it; up to three levels in one pass over memory."""
+    ll, *details = _contiguous(*coefficients)
+    _same("haar_waverec2d", ll, "cpu")
+    *batch, height, width = ll.shape
+    for level, bands in enumerate(details):
+        expected = (3, *batch, height << level, width << level)
+        if bands.shape != expected or bands.dtype != ll.dtype:
+            raise ValueError(f"haar_waverec2d: details must be {expected} {ll.dtype}, got {tuple(bands.shape)}")
+    while details:
+        now, details = details[: _C.max_levels], details[_C.max_levels :]
+        image = _empty((*batch, ll.shape[-2] << len(now), ll.shape[-1] << len(now)), ll.dtype, ll.device)
+        _haar(True, image, ll, now[::-1], denormalise and not details)
+        ll = image
+    return ll
+
+
 def _table(rows: Tensor, t: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor | None, tuple[int, int, int]]:
     """-> (rows in the accumulator's dtype, times, (address, count, step from one sample's row to the next))."""
     rows = rows.to(torch.float64 if like.dtype == torch.float64 else torch.float32).contiguous()

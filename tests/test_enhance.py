@@ -100,10 +100,15 @@ def test_torch(shape, dtype):
         assert (bright.double() - want).abs().max() <= tolerance + 1e-3 * (scale == 65535)
 
 
-def test_results_take_part_in_autograd_afterwards():
-    bright = enhance_picture(Gamma(), torch.rand(3, 4, 4, requires_grad=True))
-    assert not bright.requires_grad
+def test_results_carry_no_gradients_but_take_part_in_autograd_afterwards():
     weight = torch.ones(1, requires_grad=True)
+
+    class Weighted(Gamma):
+        def enhance_tensor(self, low, **_):
+            return low.sqrt() * weight
+
+    bright = enhance_picture(Weighted(), torch.rand(3, 4, 4, requires_grad=True))
+    assert not bright.requires_grad
     (bright * weight).sum().backward()
     assert weight.grad is not None
 

@@ -89,9 +89,10 @@ def test_rays_hit_where_they_should():
     np.testing.assert_allclose(drum.normal(np.float32([[0, 0.5, 0.5]])), [[0, 0, 1]], atol=0.05)
     # a ray that starts close to the solid, as those mirrored by the table do
     assert drum.hit(np.float32([[0, 0.5, 0.6]]), toward) == pytest.approx(0.1, abs=0.01)
+    assert drum.hit(np.float32([[0, 0.5, 0.6]]), -toward) == np.inf
 
 
-def test_polygon_distance_of_a_square():
-    square = np.float32([(0, 0), (2, 0), (2, 2), (0, 2)])
-    points = np.float32([(1, 1), (3, 1), (3, 3), (1, 0.25)])
-    np.testing.assert_allclose(polygon_distance(points, square), [-1, 1, np.sqrt(2), -0.25], atol=1e-6)
+def test_polygon_distance_inside_outside_and_in_a_notch():
+    corner = np.float32([(0, 0), (4, 0), (4, 4), (3, 4), (3, 1), (1, 1), (1, 4), (0, 4)])
+    points = np.float32([(2, 0.25), (6, 0.5), (7, 8), (2, 3)])
+    np.testing.assert_allclose(polygon_distance(points, corner), [-0.25, 2, 5, 1], atol=1e-6)

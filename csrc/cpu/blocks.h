@@ -10,8 +10,8 @@
 namespace lowlight {
 namespace LOWLIGHT_CPU_LEVEL {
 
-// elements of a block: four float arrays of it fill a third of a first-level cache
-constexpr int64_t kBlock = 1024;
+// elements of a block: a dozen float arrays of it fit a first-level cache with room for the streams
+constexpr int64_t kBlock = 512;
 // below this many elements a parallel start costs more than it gains
 constexpr int64_t kGrain = 32768;
 // outputs from this size on bypass the caches: they would be evicted before anybody reads them
