@@ -154,3 +154,13 @@ def test_strips_are_exact(small, monkeypatch):
     torch.testing.assert_close(small.enhance_tensor(low), whole, rtol=0, atol=1e-6)
     monkeypatch.setattr(HFRM, "reach", 4)
     assert (small.enhance_tensor(low) - whole).abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_weights_of_another_precision(small, dtype):
+    from copy import deepcopy
+
+    low = torch.rand(1, 3, 64, 64) * 0.2
+    other = deepcopy(small).to(dtype).enhance_tensor(low)
+    assert other.dtype == torch.float32
+    torch.testing.assert_close(other, small.enhance_tensor(low), rtol=0, atol=0.1 if dtype == torch.bfloat16 else 1e-4)

@@ -99,6 +99,9 @@ def test_affine_and_clamp(implementation):
     x = picture(1, 2, 6, 8).to(device)
     with use_backend(backend):
         torch.testing.assert_close(haar_dwt2d(x, normalise=True), haar_dwt2d(2 * x - 1))
+        levels = haar_wavedec2d(x[..., :4, :], 2, normalise=True)
+        torch.testing.assert_close(levels, haar_wavedec2d(2 * x[..., :4, :] - 1, 2))
+        torch.testing.assert_close(haar_waverec2d(levels, denormalise=True), x[..., :4, :])
         bands = 3 * haar_dwt2d(2 * x - 1)
         y = (haar_idwt2d(bands) + 1) / 2
         assert (y < 0).any()

@@ -137,6 +137,12 @@ def test_lossy_formats_are_close(tmp_path, suffix):
     assert np.abs(read_picture(tmp_path / f"p{suffix}").rgb - picture.rgb).mean() < 0.01
 
 
+def test_pure_noise_fits_into_a_jpeg(tmp_path):
+    # compresses to more than two bytes a pixel, where Pillow's optimizing encoder runs out of room
+    write_picture(tmp_path / "p.jpg", picture_of(samples(3, 8, 400, 400)))
+    assert read_picture(tmp_path / "p.jpg").rgb.shape == (400, 400, 3)
+
+
 def test_grey_stays_grey_in_jpeg(tmp_path):
     write_picture(tmp_path / "p.jpg", picture_of(samples(1, 8)))
     with Image.open(tmp_path / "p.jpg") as image:

@@ -223,9 +223,11 @@ def test_independence(op, power):
 @pytest.mark.parametrize("op", OPS)
 def test_opcheck(implementation, op):
     backend, device = implementation
-    arguments = ([2, 3, 4, 5], torch.tensor([3], device=device), 1, 2, 3, 0, torch.float32, torch.device(device))
+    seeds = torch.tensor([3], device=device)
     with use_backend(backend):
-        torch.library.opcheck(getattr(torch.ops.lowlight_ext, op).default, arguments)
+        for dtype in (torch.float32, torch.float16):
+            arguments = ([2, 3, 4, 5], seeds, 1, 2, 3, 0, dtype, torch.device(device))
+            torch.library.opcheck(getattr(torch.ops.lowlight_ext, op).default, arguments)
         words = torch.arange(12, device=device).reshape(2, 6)
         torch.library.opcheck(torch.ops.lowlight_ext.philox.default, (words[:, :4], words[:, 4:]))
 

@@ -1,4 +1,5 @@
-// the orthonormal 2 x 2 Haar transform, DiffLL's signs and order of bands (PyWavelets: LL = cA, HL = -cV, LH = -cH, HH = cD)
+// the orthonormal 2 x 2 Haar transform, DiffLL's signs and order of bands (PyWavelets: LL = cA, HL = -cV, LH = -cH, HH
+// = cD)
 #pragma once
 
 #include "real.h"

@@ -7,9 +7,13 @@
 namespace lowlight {
 
 // u = ((word >> 9) + 0.5) 2^-23 = m 2^-24 with m odd: exact in float32, never 0 or 1
-LOWLIGHT_FN int32_t odd_numerator(uint32_t word) { return int32_t((word >> 8) | 1u); }
+LOWLIGHT_FN int32_t odd_numerator(uint32_t word) {
+    return int32_t((word >> 8) | 1u);
+}
 
-LOWLIGHT_FN float uniform(uint32_t word) { return float(odd_numerator(word)) * 0x1p-24f; }
+LOWLIGHT_FN float uniform(uint32_t word) {
+    return float(odd_numerator(word)) * 0x1p-24f;
+}
 
 // ln u for u in (0, 1), within 0.9 ulp: u = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)),
 // ln u = e ln 2 + f - f^2 / 2 + f^3 P(f); P is the minimax fit of the relative error (6e-9)

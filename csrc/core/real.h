@@ -66,11 +66,19 @@ LOWLIGHT_FN float fused(float a, float b, float c) {
 }
 
 // correctly rounded everywhere (nvcc: -prec-sqrt=true is the default)
-LOWLIGHT_FN float square_root(float x) { return __builtin_sqrtf(x); }
+LOWLIGHT_FN float square_root(float x) {
+    return __builtin_sqrtf(x);
+}
 
-LOWLIGHT_FN float widen(float x) { return x; }
-LOWLIGHT_FN double widen(double x) { return x; }
-LOWLIGHT_FN float widen(BFloat16 x) { return bit_cast<float>(uint32_t(x.bits) << 16); }
+LOWLIGHT_FN float widen(float x) {
+    return x;
+}
+LOWLIGHT_FN double widen(double x) {
+    return x;
+}
+LOWLIGHT_FN float widen(BFloat16 x) {
+    return bit_cast<float>(uint32_t(x.bits) << 16);
+}
 
 LOWLIGHT_FN float widen(Half x) {
     uint32_t magnitude = uint32_t(x.bits & 0x7fffu) << 13;

@@ -27,8 +27,12 @@ LOWLIGHT_FN const R* load(const T* from, R* buffer, int64_t n) {
 }
 
 // already what is computed in: no copy
-LOWLIGHT_FN const float* load(const float* from, float*, int64_t) { return from; }
-LOWLIGHT_FN const double* load(const double* from, double*, int64_t) { return from; }
+LOWLIGHT_FN const float* load(const float* from, float*, int64_t) {
+    return from;
+}
+LOWLIGHT_FN const double* load(const double* from, double*, int64_t) {
+    return from;
+}
 
 LOWLIGHT_FN void stream_bytes(void* to, const void* from, int64_t n) {
     char* target = static_cast<char*>(to);
@@ -91,10 +95,14 @@ LOWLIGHT_FN void store(T* to, const R* from, int64_t n, bool stream) {
 template <class Body>
 LOWLIGHT_FN void dispatch(DType dtype, Body body) {
     switch (dtype) {
-        case DType::f32: return body(float());
-        case DType::f64: return body(double());
-        case DType::f16: return body(Half());
-        case DType::bf16: return body(BFloat16());
+        case DType::f32:
+            return body(float());
+        case DType::f64:
+            return body(double());
+        case DType::f16:
+            return body(Half());
+        case DType::bf16:
+            return body(BFloat16());
     }
 }
 

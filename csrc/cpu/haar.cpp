@@ -13,7 +13,8 @@ constexpr int64_t kColumns = 64;
 
 // two rows of 2n pixels -> n columns of the four bands
 template <class T>
-static void forward_rows(const T* even, const T* odd, T* const (&bands)[4], int64_t n, bool affine, const bool (&stream)[4]) {
+static void forward_rows(const T* even, const T* odd, T* const (&bands)[4], int64_t n, bool affine,
+                         const bool (&stream)[4]) {
     using R = Real<T>;
     alignas(64) R upper[2 * kColumns], lower[2 * kColumns], values[4][kColumns];
     for (int64_t x = 0; x < n; x += kColumns) {
@@ -67,8 +68,7 @@ struct Strip {
     T* ll(int level, int64_t row) const {
         int64_t index = (strip << (a.levels - level)) + row;
         if (level == 0) return static_cast<T*>(a.image) + (plane * a.height + index) * a.width;
-        if (level == a.levels)
-            return static_cast<T*>(a.ll) + (plane * (a.height >> level) + index) * width(level);
+        if (level == a.levels) return static_cast<T*>(a.ll) + (plane * (a.height >> level) + index) * width(level);
         T* start = between;
         for (int l = 1; l < level; ++l) start += width(l) << (a.levels - l);
         return start + row * width(level);
@@ -98,8 +98,7 @@ template <class T, bool kForward>
 static void transform(const HaarArguments& a) {
     int64_t strips = a.height >> a.levels, items = a.planes * strips, elements = a.planes * a.height * a.width;
     bool large = elements * int64_t(sizeof(T)) >= kStreamBytes;
-    LOWLIGHT_PRAGMA(omp parallel if (elements > kGrain))
-    {
+    LOWLIGHT_PRAGMA(omp parallel if (elements > kGrain)) {
         Scratch<T> between(between_elements(a));
         LOWLIGHT_PRAGMA(omp for schedule(static))
         for (int64_t item = 0; item < items; ++item) {
@@ -109,7 +108,8 @@ static void transform(const HaarArguments& a) {
                 for (int64_t row = 0; row < int64_t(1) << (a.levels - level); ++row) {
                     T* even = s.ll(level - 1, 2 * row);
                     T* odd = s.ll(level - 1, 2 * row + 1);
-                    T* bands[4] = {s.ll(level, row), s.detail(level, 0, row), s.detail(level, 1, row), s.detail(level, 2, row)};
+                    T* bands[4] = {s.ll(level, row), s.detail(level, 0, row), s.detail(level, 1, row),
+                                   s.detail(level, 2, row)};
                     bool affine = a.affine && level == 1;
                     if (kForward) {
                         bool stream[4] = {large && level == a.levels, large, large, large};

@@ -17,16 +17,16 @@ struct Kernels {
     void (*q_sample_backward)(const ForwardGradients&);
 };
 
-#define LOWLIGHT_DECLARE_LEVEL(level)                                                           \
-    namespace level {                                                                           \
-    void noise_cpu(const NoiseArguments&);                                                      \
-    void philox_cpu(const int64_t* counter, const int64_t* key, int64_t* words, int64_t n);     \
-    void haar_forward_cpu(const HaarArguments&);                                                \
-    void haar_inverse_cpu(const HaarArguments&);                                                \
-    void step_cpu(const StepArguments&);                                                        \
-    void step_backward_cpu(const StepGradients&);                                               \
-    void q_sample_cpu(const ForwardArguments&);                                          \
-    void q_sample_backward_cpu(const ForwardGradients&);                                 \
+#define LOWLIGHT_DECLARE_LEVEL(level)                                                       \
+    namespace level {                                                                       \
+    void noise_cpu(const NoiseArguments&);                                                  \
+    void philox_cpu(const int64_t* counter, const int64_t* key, int64_t* words, int64_t n); \
+    void haar_forward_cpu(const HaarArguments&);                                            \
+    void haar_inverse_cpu(const HaarArguments&);                                            \
+    void step_cpu(const StepArguments&);                                                    \
+    void step_backward_cpu(const StepGradients&);                                           \
+    void q_sample_cpu(const ForwardArguments&);                                             \
+    void q_sample_backward_cpu(const ForwardGradients&);                                    \
     }
 
 // the level in use: the best this CPU has, or what LOWLIGHT_EXT_CPU_LEVEL asks for

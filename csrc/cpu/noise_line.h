@@ -46,12 +46,9 @@ struct NoiseLine {
 
 LOWLIGHT_FN NoiseLine noise_line(const NoiseSource& source, int64_t sample, int64_t channel, int64_t y) {
     uint64_t seed = uint64_t(source.seeds[sample * source.seed_step]);
-    return NoiseLine{uint32_t(seed),
-                     uint32_t(seed >> 32),
-                     uint32_t(source.y0 + y),
-                     uint32_t(source.plane + sample * source.plane_step + channel),
-                     source.stream,
-                     source.x0};
+    return NoiseLine{uint32_t(seed),          uint32_t(seed >> 32),
+                     uint32_t(source.y0 + y), uint32_t(source.plane + sample * source.plane_step + channel),
+                     source.stream,           source.x0};
 }
 
 struct NoiseBuffer {
@@ -107,7 +104,9 @@ LOWLIGHT_FN const float* draw_line(NoiseBuffer& buffer, NoiseLine line, int64_t 
 }
 
 // noise is float; double arithmetic widens it
-LOWLIGHT_FN const float* load_noise(const float* from, float*, int64_t) { return from; }
+LOWLIGHT_FN const float* load_noise(const float* from, float*, int64_t) {
+    return from;
+}
 LOWLIGHT_FN const double* load_noise(const float* from, double* buffer, int64_t n) {
     for (int64_t i = 0; i < n; ++i) buffer[i] = double(from[i]);
     return buffer;

@@ -1,4 +1,5 @@
-// one level of the Haar transform: a thread turns 2 rows of 2 kColumns pixels into kColumns pixels of four bands, or back
+// one level of the Haar transform: a thread turns 2 rows of 2 kColumns pixels into kColumns pixels of four bands, or
+// back
 #include <cuda_runtime.h>
 
 #include "../core/haar.h"
@@ -56,8 +57,8 @@ __global__ void haar_kernel(HaarView<T> v) {
                 b[0].items[i] = narrow<T>(r.ll), b[1].items[i] = narrow<T>(r.hl);
                 b[2].items[i] = narrow<T>(r.lh), b[3].items[i] = narrow<T>(r.hh);
             } else {
-                Square<R> s = haar_inverse(Bands<R>{widen(b[0].items[i]), widen(b[1].items[i]), widen(b[2].items[i]),
-                                                    widen(b[3].items[i])});
+                Square<R> s = haar_inverse(
+                    Bands<R>{widen(b[0].items[i]), widen(b[1].items[i]), widen(b[2].items[i]), widen(b[3].items[i])});
                 if (v.affine)
                     s = Square<R>{denormalised(s.even_left), denormalised(s.even_right), denormalised(s.odd_left),
                                   denormalised(s.odd_right)};
@@ -89,8 +90,14 @@ static const char* launch(HaarView<T> v, cudaStream_t stream) {
 template <class T, bool kForward>
 static const char* launch_typed(const HaarArguments& a, void* stream) {
     int64_t height = a.height / 2, columns = a.width / 2;
-    HaarView<T> v{static_cast<T*>(a.image), static_cast<T*>(a.ll),        static_cast<T*>(a.details[0]),
-                  a.planes * height * columns, height, columns, a.planes * height * columns, a.affine};
+    HaarView<T> v{static_cast<T*>(a.image),
+                  static_cast<T*>(a.ll),
+                  static_cast<T*>(a.details[0]),
+                  a.planes * height * columns,
+                  height,
+                  columns,
+                  a.planes * height * columns,
+                  a.affine};
     if (v.items == 0) return nullptr;
     // 16 bytes of a band at once where every row of every tensor starts on such a boundary
     constexpr int kWide = 16 / sizeof(T) > 4 ? 4 : 16 / sizeof(T);
@@ -104,15 +111,23 @@ static const char* launch_typed(const HaarArguments& a, void* stream) {
 template <bool kForward>
 static const char* launch_any(const HaarArguments& a, void* stream) {
     switch (a.dtype) {
-        case DType::f32: return launch_typed<float, kForward>(a, stream);
-        case DType::f64: return launch_typed<double, kForward>(a, stream);
-        case DType::f16: return launch_typed<Half, kForward>(a, stream);
-        case DType::bf16: return launch_typed<BFloat16, kForward>(a, stream);
+        case DType::f32:
+            return launch_typed<float, kForward>(a, stream);
+        case DType::f64:
+            return launch_typed<double, kForward>(a, stream);
+        case DType::f16:
+            return launch_typed<Half, kForward>(a, stream);
+        case DType::bf16:
+            return launch_typed<BFloat16, kForward>(a, stream);
     }
     return "unknown dtype";
 }
 
-const char* launch_haar_forward(const HaarArguments& a, void* stream) { return launch_any<true>(a, stream); }
-const char* launch_haar_inverse(const HaarArguments& a, void* stream) { return launch_any<false>(a, stream); }
+const char* launch_haar_forward(const HaarArguments& a, void* stream) {
+    return launch_any<true>(a, stream);
+}
+const char* launch_haar_inverse(const HaarArguments& a, void* stream) {
+    return launch_any<false>(a, stream);
+}
 
 }  // namespace lowlight

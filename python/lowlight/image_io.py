@@ -231,7 +231,7 @@ def to_pil(picture: Picture) -> Image.Image:
 def _encode_8_bit(picture: Picture, format: str) -> bytes:
     options = {
         "PNG": {},
-        "JPEG": {"quality": 95, "subsampling": "4:4:4", "optimize": True},
+        "JPEG": {"quality": 95, "subsampling": "4:4:4"},
         "WEBP": {"quality": 95, "method": 4, "exact": True},
         "BMP": {},
     }[format]

@@ -95,7 +95,7 @@ class DiffLL(System):
         """High bands of the dark picture -> of the bright one; coarsest first, each [3, B, 3, h, w]."""
         restored = []
         for i, bands in zip(reversed(range(len(details))), details, strict=True):
-            hfrm, flat = getattr(self, f"high_enhance{i}"), bands.flatten(0, 1)
+            hfrm, flat = getattr(self, f"high_enhance{i}"), bands.flatten(0, 1).to(self.dtype)
             if torch.is_grad_enabled():
                 flat = hfrm(flat)
             else:
@@ -117,8 +117,8 @@ class DiffLL(System):
         """eps_theta(x_t, t) with the dark picture's low bands beside x_t."""
         if isinstance(t, int):
             t = torch.full((x_t.shape[0],), t, device=x_t.device)
-        condition = bands.condition.to(x_t.dtype)
-        return self.Unet(torch.cat([condition, x_t], dim=1), t, bands.statistics).to(x_t.dtype)
+        inputs = torch.cat([bands.condition.to(self.dtype), x_t.to(self.dtype)], dim=1)
+        return self.Unet(inputs, t, bands.statistics).to(x_t.dtype)
 
     def enhance_tensor(
         self,
