@@ -93,7 +93,8 @@ class CMakeBuild(build_ext):
         }
         defines = [f"-D{name}={value}" for name, value in options.items()]
         # --fresh: the cache of an earlier isolated build names tools that are gone
-        run([cmake, "--fresh", "-G", "Ninja", "-S", str(ROOT / "csrc"), "-B", str(build), *defines], build / "configure.log")
+        source = ["-S", str(ROOT / "csrc"), "-B", str(build)]
+        run([cmake, "--fresh", "-G", "Ninja", *source, *defines], build / "configure.log")
         run([cmake, "--build", str(build)], build / "build.log")
         shutil.copy2(next(build.glob("_C*.so")), target)
         return json.loads((build / "build_info.json").read_text())

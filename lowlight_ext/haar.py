@@ -6,7 +6,7 @@ LH = (-x1 + x2 - x3 + x4) / 2, HH = (x1 - x2 - x3 + x4) / 2.
 In PyWavelets' names (dwt2, "haar"): LL = cA, HL = -cV, LH = -cH, HH = cD.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -27,6 +27,30 @@ def _check_idwt(bands: Tensor) -> None:
         raise checks.fail("haar_idwt2d", "bands", "of shape [4, ..., h, w]", tuple(bands.shape))
 
 
+def _check_wavedec(x: Tensor, levels: int) -> None:
+    checks.floating("haar_wavedec2d", "x", x)
+    if levels < 1:
+        raise checks.fail("haar_wavedec2d", "levels", "at least 1", levels)
+    checks.even_picture("haar_wavedec2d", "x", x, 2**levels)
+
+
+def _check_waverec(coefficients: Sequence[Tensor]) -> None:
+    op = "haar_waverec2d"
+    if len(coefficients) < 2:
+        raise checks.fail(op, "coefficients", "[LL, details, ...]", f"{len(coefficients)} entries")
+    ll, *details = coefficients
+    checks.floating(op, "coefficients[0]", ll)
+    if ll.dim() < 2:
+        raise checks.fail(op, "coefficients[0]", "of at least two dimensions [..., h, w]", tuple(ll.shape))
+    *batch, height, width = ll.shape
+    for level, bands in enumerate(details):
+        expected, name = (3, *batch, height << level, width << level), f"coefficients[{level + 1}]"
+        if bands.shape != expected:
+            raise checks.fail(op, name, f"of shape {expected}", tuple(bands.shape))
+        if (bands.dtype, bands.device) != (ll.dtype, ll.device):
+            raise checks.fail(op, name, f"{ll.dtype} on {ll.device} as LL", f"{bands.dtype} on {bands.device}")
+
+
 def _dwt(x: Tensor, normalise: bool) -> Tensor:
     _check_dwt(x)
     return implementation("haar_dwt2d", x.device.type).haar_dwt2d(x, normalise)
@@ -35,6 +59,16 @@ def _dwt(x: Tensor, normalise: bool) -> Tensor:
 def _idwt(bands: Tensor, denormalise: bool) -> Tensor:
     _check_idwt(bands)
     return implementation("haar_idwt2d", bands.device.type).haar_idwt2d(bands, denormalise)
+
+
+def _wavedec(x: Tensor, levels: int, normalise: bool) -> list[Tensor]:
+    _check_wavedec(x, levels)
+    return implementation("haar_dwt2d", x.device.type).haar_wavedec2d(x, levels, normalise)
+
+
+def _waverec(coefficients: Sequence[Tensor], denormalise: bool) -> Tensor:
+    _check_waverec(coefficients)
+    return implementation("haar_idwt2d", coefficients[0].device.type).haar_waverec2d(coefficients, denormalise)
 
 
 def _dwt_fake(x: Tensor, normalise: bool) -> Tensor:
@@ -49,8 +83,21 @@ def _idwt_fake(bands: Tensor, denormalise: bool) -> Tensor:
     return bands.new_empty((*batch, 2 * height, 2 * width))
 
 
+def _wavedec_fake(x: Tensor, levels: int, normalise: bool) -> list[Tensor]:
+    _check_wavedec(x, levels)
+    *batch, height, width = x.shape
+    sizes = [(height >> level, width >> level) for level in range(levels, 0, -1)]
+    return [x.new_empty((*batch, *sizes[0])), *(x.new_empty((3, *batch, *size)) for size in sizes)]
+
+
+def _waverec_fake(coefficients: Sequence[Tensor], denormalise: bool) -> Tensor:
+    _check_waverec(coefficients)
+    _, *batch, height, width = coefficients[-1].shape
+    return coefficients[0].new_empty((*batch, 2 * height, 2 * width))
+
+
 def _dwt_context(ctx, inputs, output) -> None:
-    ctx.normalise = inputs[1]
+    ctx.normalise = inputs[-1]
 
 
 def _dwt_backward(ctx, grad: Tensor):
@@ -58,25 +105,61 @@ def _dwt_backward(ctx, grad: Tensor):
     return 2 * grad if ctx.normalise else grad, None
 
 
+def _wavedec_backward(ctx, grads: list[Tensor]):
+    grad = _waverec_op(grads, False)
+    return 2 * grad if ctx.normalise else grad, None, None
+
+
+def _through_clamp(grad: Tensor, inverse: Callable, bands: Sequence[Tensor]) -> Tensor:
+    """The gradient to y of clamp((y + 1) / 2, 0, 1), y = inverse(bands)."""
+    # y anew, for where the clamp acted can not be told from its result: a 0 or 1 may lie on the bound or beyond it
+    wide = [b.detach() if b.dtype == torch.float64 else b.detach().float() for b in bands]
+    value = (inverse(wide) + 1) * 0.5
+    return torch.where((value >= 0) & (value <= 1), 0.5 * grad, 0)
+
+
 def _idwt_context(ctx, inputs, output) -> None:
     bands, ctx.denormalise = inputs
-    # where the clamp acted can not be told from its output: a value of exactly 0 or 1 may lie on the bound or beyond it
     if ctx.denormalise:
         ctx.save_for_backward(bands)
 
 
 def _idwt_backward(ctx, grad: Tensor):
     if ctx.denormalise:
-        (bands,) = ctx.saved_tensors
-        wide = bands.detach() if bands.dtype == torch.float64 else bands.detach().float()
-        value = (_idwt_op(wide, False) + 1) * 0.5
-        grad = torch.where((value >= 0) & (value <= 1), 0.5 * grad, 0)
+        grad = _through_clamp(grad, lambda bands: _idwt_op(bands[0], False), ctx.saved_tensors)
     return _dwt_op(grad, False), None
+
+
+def _waverec_context(ctx, inputs, output) -> None:
+    coefficients, ctx.denormalise = inputs
+    ctx.levels = len(coefficients) - 1
+    if ctx.denormalise:
+        ctx.save_for_backward(*coefficients)
+
+
+def _waverec_backward(ctx, grad: Tensor):
+    if ctx.denormalise:
+        grad = _through_clamp(grad, lambda coefficients: _waverec_op(coefficients, False), ctx.saved_tensors)
+    return _wavedec_op(grad, ctx.levels, False), None
 
 
 _dwt_op = register("haar_dwt2d(Tensor x, bool normalise) -> Tensor", _dwt, _dwt_fake, _dwt_backward, _dwt_context)
 _idwt_op = register(
     "haar_idwt2d(Tensor bands, bool denormalise) -> Tensor", _idwt, _idwt_fake, _idwt_backward, _idwt_context
+)
+_wavedec_op = register(
+    "haar_wavedec2d(Tensor x, int levels, bool normalise) -> Tensor[]",
+    _wavedec,
+    _wavedec_fake,
+    _wavedec_backward,
+    _dwt_context,
+)
+_waverec_op = register(
+    "haar_waverec2d(Tensor[] coefficients, bool denormalise) -> Tensor",
+    _waverec,
+    _waverec_fake,
+    _waverec_backward,
+    _waverec_context,
 )
 
 
@@ -112,12 +195,13 @@ def haar_wavedec2d(x: Tensor, levels: int, *, normalise: bool = False) -> list[T
     Gradients, dtypes and errors as haar_dwt2d; ValueError where levels is below 1.
     """
     checks.tensor("haar_wavedec2d", "x", x)
-    if levels < 1:
-        raise checks.fail("haar_wavedec2d", "levels", "at least 1", levels)
-    checks.even_picture("haar_wavedec2d", "x", x, 2**levels)
+    if x.device.type == "cpu":
+        return _wavedec_op(x, levels, normalise)
+    # elsewhere a kernel does one level
+    _check_wavedec(x, levels)
     details = []
     for level in range(levels):
-        bands = haar_dwt2d(x, normalise=normalise and level == 0)
+        bands = _dwt_op(x, normalise and level == 0)
         x = bands[0]
         details.append(bands[1:])
     return [x, *reversed(details)]
@@ -129,14 +213,14 @@ def haar_waverec2d(coefficients: Sequence[Tensor], *, denormalise: bool = False)
     With `denormalise` the picture clamp((y + 1) / 2, 0, 1). Gradients, dtypes and errors as haar_idwt2d; ValueError
     where there are no details, or where a level's size is not that of the level below.
     """
-    if len(coefficients) < 2:
-        raise checks.fail("haar_waverec2d", "coefficients", "[LL, details, ...]", f"{len(coefficients)} entries")
+    coefficients = list(coefficients)
     for index, value in enumerate(coefficients):
         checks.tensor("haar_waverec2d", f"coefficients[{index}]", value)
-    x, *details = coefficients
-    for index, bands in enumerate(details, 1):
-        if bands.shape != (3, *x.shape) or bands.dtype != x.dtype:
-            got = f"{tuple(bands.shape)} {bands.dtype}"
-            raise checks.fail("haar_waverec2d", f"coefficients[{index}]", f"of shape {(3, *x.shape)}, {x.dtype}", got)
-        x = haar_idwt2d(torch.cat((x[None], bands)), denormalise=denormalise and index == len(details))
-    return x
+    if coefficients and coefficients[0].device.type != "cpu":
+        # elsewhere a kernel does one level
+        _check_waverec(coefficients)
+        x, *details = coefficients
+        for index, bands in enumerate(details, 1):
+            x = _idwt_op(torch.cat((x[None], bands)), denormalise and index == len(details))
+        return x
+    return _waverec_op(coefficients, denormalise)

@@ -1,6 +1,6 @@
 """Tensors -> addresses for the compiled module `_C`: the CPU kernels, and on CUDA tensors the CUDA kernels.
 
-Signatures are those of lowlight_ext.reference. Inputs of any layout are made contiguous, outputs are fresh and contiguous.
+Signatures are those of lowlight_ext.reference. Inputs of any layout are made contiguous; outputs are fresh, contiguous.
 """
 
 import functools

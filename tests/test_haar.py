@@ -139,8 +139,10 @@ def test_gradients(implementation, affine):
         for call, value in (
             (lambda v: haar_dwt2d(v, normalise=affine), x),
             (lambda v: haar_idwt2d(v, denormalise=affine), bands),
-            (lambda v: haar_wavedec2d(v, 1, normalise=affine), x),
+            (lambda v: haar_wavedec2d(v, 2, normalise=affine), picture(1, 1, 4, 8).to(device).requires_grad_()),
+            (lambda v: haar_wavedec2d(v, 1, normalise=affine)[0], x),
             (lambda v: haar_waverec2d([v[0], v[1:]], denormalise=affine), bands),
+            (lambda v: haar_waverec2d([v[0], v[1:], v[1:].repeat(1, 1, 1, 2, 2)], denormalise=affine), bands),
         ):
             assert gradcheck(call, (value,))
             assert gradgradcheck(lambda v, call=call: [o**2 for o in as_list(call(v))], (value,))
@@ -179,6 +181,16 @@ def test_opcheck(implementation, op):
     with use_backend(backend):
         for affine in (False, True):
             torch.library.opcheck(getattr(torch.ops.lowlight_ext, op).default, (x, affine))
+
+
+def test_opcheck_of_levels(implementation):
+    backend, device = implementation
+    x = picture(2, 3, 8, 12, dtype=torch.float32).to(device).requires_grad_()
+    with use_backend(backend):
+        coefficients = [c.detach().requires_grad_() for c in haar_wavedec2d(x, 2)]
+        for affine in (False, True):
+            torch.library.opcheck(torch.ops.lowlight_ext.haar_wavedec2d.default, (x, 2, affine))
+            torch.library.opcheck(torch.ops.lowlight_ext.haar_waverec2d.default, (coefficients, affine))
 
 
 def test_compiles_whole(implementation):

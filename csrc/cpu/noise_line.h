@@ -80,7 +80,7 @@ LOWLIGHT_FN void draw_words(NoiseBuffer& buffer, NoiseLine line, uint32_t counte
 
 // noise of pixels x .. x + n - 1 (n <= kBlock) of a row
 template <bool kNormal>
-LOWLIGHT_FN const float* draw_line(NoiseBuffer& buffer, NoiseLine line, int64_t x, int64_t n) {
+static __attribute__((noinline)) const float* draw_line(NoiseBuffer& buffer, NoiseLine line, int64_t x, int64_t n) {
     int64_t first = line.x + x, skip = first & 3;
     uint32_t counter = uint32_t(uint64_t(first >> 2));
     int64_t counters = (((skip + n + 3) >> 2) + 15) & ~int64_t(15);

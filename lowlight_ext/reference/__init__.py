@@ -1,7 +1,7 @@
 """The definition: every operator in plain PyTorch, for any device and dtype; the backends are tested against it."""
 
 from lowlight_ext.reference.anchored import anchored_q_sample, anchored_q_sample_backward
-from lowlight_ext.reference.haar import accumulator, haar_dwt2d, haar_idwt2d
+from lowlight_ext.reference.haar import accumulator, haar_dwt2d, haar_idwt2d, haar_wavedec2d, haar_waverec2d
 from lowlight_ext.reference.noise import normal, philox, uniform
 from lowlight_ext.reference.step import diffusion_step, diffusion_step_backward
 
@@ -13,6 +13,8 @@ __all__ = [
     "diffusion_step_backward",
     "haar_dwt2d",
     "haar_idwt2d",
+    "haar_wavedec2d",
+    "haar_waverec2d",
     "normal",
     "philox",
     "uniform",

@@ -1,4 +1,6 @@
-"""Haar wavelets, one level, in plain PyTorch. The order of the additions is part of the definition."""
+"""Haar wavelets in plain PyTorch. The order of the additions is part of the definition."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -36,3 +38,20 @@ def haar_idwt2d(bands: Tensor, denormalise: bool = False) -> Tensor:
     if denormalise:
         y = ((y + 1) * 0.5).clamp(0, 1)
     return y.to(bands.dtype).contiguous()
+
+
+def haar_wavedec2d(x: Tensor, levels: int, normalise: bool = False) -> list[Tensor]:
+    """[LL, details coarsest .. finest] of x [..., H, W], or of 2x - 1; no result shares memory with another."""
+    details = []
+    for level in range(levels):
+        x, *bands = haar_dwt2d(x, normalise and level == 0).unbind(0)
+        details.append(torch.stack(bands))
+    return [x.clone(), *reversed(details)]
+
+
+def haar_waverec2d(coefficients: Sequence[Tensor], denormalise: bool = False) -> Tensor:
+    """The inverse of haar_wavedec2d, or clamp((y + 1) / 2, 0, 1) of it."""
+    x, *details = coefficients
+    for index, bands in enumerate(details, 1):
+        x = haar_idwt2d(torch.cat((x[None], bands)), denormalise and index == len(details))
+    return x
