@@ -63,17 +63,28 @@ class CMakeBuild(build_ext):
         if mode not in MODES:
             raise SystemExit(f"LOWLIGHT_EXT_BUILD: takes one of {', '.join(MODES)}, got {mode!r}")
         info = {"requested": mode, "built": [], "reason": {}}
-        try:
-            if mode == "off":
-                raise BuildFailed("switched off at build time by LOWLIGHT_EXT_BUILD=off")
-            info.update(self.compile(mode, target))
-        except BuildFailed as failure:
-            if mode in ("cpu", "cuda"):
-                raise SystemExit(f"LOWLIGHT_EXT_BUILD={mode}: {failure}") from None
-            info["reason"] = {"cpu": str(failure), "cuda": str(failure)}
+        if mode == "off":
+            off = "switched off at build time by LOWLIGHT_EXT_BUILD=off"
+            info["reason"] = {"cpu": off, "cuda": off}
+        else:
+            info.update(self.attempt(mode, target))
         for part, reason in info["reason"].items():
             print(f"\n*** WARNING: lowlight_ext: no {part} kernels: {reason}\n", file=sys.stderr, flush=True)
         self.record(info, target.parent)
+
+    def attempt(self, mode: str, target: Path) -> dict:
+        """What was built and why the rest was not; ends the installation where an explicit request fails."""
+        try:
+            return self.compile(mode, target)
+        except BuildFailed as failure:
+            if mode != "auto":
+                raise SystemExit(f"LOWLIGHT_EXT_BUILD={mode}: {failure}") from None
+            first = str(failure)
+        # it may be nvcc alone that fails
+        try:
+            return self.compile("cpu", target) | {"reason": {"cuda": first}}
+        except BuildFailed as failure:
+            return {"reason": {"cpu": str(failure), "cuda": first}}
 
     def compile(self, mode: str, target: Path) -> dict:
         """Configures, builds and copies the module to `target`; returns what CMake says it built."""

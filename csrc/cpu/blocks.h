@@ -14,11 +14,15 @@ namespace LOWLIGHT_CPU_LEVEL {
 constexpr int64_t kBlock = 512;
 // below this many elements a parallel start costs more than it gains
 constexpr int64_t kGrain = 32768;
+// what a thread takes at a time: on a busy machine the free cores do more of the work
+constexpr int64_t kShare = 65536;
 // outputs from this size on bypass the caches: they would be evicted before anybody reads them
 constexpr int64_t kStreamBytes = int64_t(8) << 20;
 
 #define LOWLIGHT_PRAGMA(text) _Pragma(#text)
-#define LOWLIGHT_PARALLEL(elements) LOWLIGHT_PRAGMA(omp parallel for schedule(static) if ((elements) > kGrain))
+// over items of at most kBlock elements
+#define LOWLIGHT_PARALLEL(elements) \
+    LOWLIGHT_PRAGMA(omp parallel for schedule(dynamic, kShare / kBlock) if ((elements) > kGrain))
 
 template <class T, class R>
 LOWLIGHT_FN const R* load(const T* from, R* buffer, int64_t n) {

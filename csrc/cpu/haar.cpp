@@ -98,9 +98,10 @@ template <class T, bool kForward>
 static void transform(const HaarArguments& a) {
     int64_t strips = a.height >> a.levels, items = a.planes * strips, elements = a.planes * a.height * a.width;
     bool large = elements * int64_t(sizeof(T)) >= kStreamBytes;
+    int64_t share = 1 + kShare / ((a.width << a.levels) + 1);
     LOWLIGHT_PRAGMA(omp parallel if (elements > kGrain)) {
         Scratch<T> between(between_elements(a));
-        LOWLIGHT_PRAGMA(omp for schedule(static))
+        LOWLIGHT_PRAGMA(omp for schedule(dynamic, share))
         for (int64_t item = 0; item < items; ++item) {
             Strip<T> s{a, item / strips, item % strips, between.rows};
             for (int step = 0; step < a.levels; ++step) {
