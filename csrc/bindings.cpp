@@ -1,4 +1,7 @@
 // lowlight_ext._C: integers (addresses, sizes, dtype codes) in, CPU loops and CUDA launches out; knows nothing of torch
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
 #include <optional>
 
 #if defined(__linux__)

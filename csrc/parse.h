@@ -1,9 +1,6 @@
 // numbers from Python -> argument structs; the checks that no tensor is needed for
 #pragma once
 
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
 #include <array>
 #include <optional>
 #include <stdexcept>

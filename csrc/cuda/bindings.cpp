@@ -1,5 +1,6 @@
 // what the compiled module offers for CUDA tensors: launches; knows the launchers alone, not the CUDA runtime
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <stdexcept>
 #include <string>
