@@ -67,37 +67,81 @@ inline std::optional<NoiseSource> noise_source(const std::optional<Numbers>& sou
 inline StepArguments step_arguments(const std::array<uintptr_t, 7>& tensors, int dtype, const Sizes& size,
                                     const std::array<int64_t, 3>& rows, uintptr_t t,
                                     const std::optional<NoiseSource>& source, double lo, double hi) {
-    return StepArguments{address(tensors[0]), address(tensors[1]), address(tensors[2]), address(tensors[3]),
-                         address(tensors[4]), address(tensors[5]), address(tensors[6]), dtype_code(dtype), block(size),
-                         address(uintptr_t(rows[0])), address<const int64_t>(t), rows[1], rows[2], source.has_value(),
-                         source.value_or(NoiseSource{}), lo, hi};
+    return StepArguments{address(tensors[0]),
+                         address(tensors[1]),
+                         address(tensors[2]),
+                         address(tensors[3]),
+                         address(tensors[4]),
+                         address(tensors[5]),
+                         address(tensors[6]),
+                         dtype_code(dtype),
+                         block(size),
+                         address(uintptr_t(rows[0])),
+                         address<const int64_t>(t),
+                         rows[1],
+                         rows[2],
+                         source.has_value(),
+                         source.value_or(NoiseSource{}),
+                         lo,
+                         hi};
 }
 
 // tensors: grad, grad_x0, x_t, eps, then where the gradients to x_t, eps, center and x0_previous go
 inline StepGradients step_gradients(const std::array<uintptr_t, 8>& tensors, int dtype, int64_t batch,
                                     int64_t per_sample, const std::array<int64_t, 3>& rows, uintptr_t t, bool clip,
                                     double lo, double hi) {
-    return StepGradients{address(tensors[0]), address(tensors[1]), address(tensors[2]), address(tensors[3]),
-                         address(tensors[4]), address(tensors[5]), address(tensors[6]), address(tensors[7]),
-                         dtype_code(dtype), batch, per_sample, address(uintptr_t(rows[0])), address<const int64_t>(t),
-                         rows[1], rows[2], clip, lo, hi};
+    return StepGradients{address(tensors[0]),
+                         address(tensors[1]),
+                         address(tensors[2]),
+                         address(tensors[3]),
+                         address(tensors[4]),
+                         address(tensors[5]),
+                         address(tensors[6]),
+                         address(tensors[7]),
+                         dtype_code(dtype),
+                         batch,
+                         per_sample,
+                         address(uintptr_t(rows[0])),
+                         address<const int64_t>(t),
+                         rows[1],
+                         rows[2],
+                         clip,
+                         lo,
+                         hi};
 }
 
 // tensors: x0, center, noise, x_t, anchored noise; table: alpha_bar float64 and its length
 inline ForwardArguments forward_arguments(const std::array<uintptr_t, 5>& tensors, int dtype, const Sizes& size,
                                           uintptr_t alpha_bar, int64_t length, uintptr_t t,
                                           const std::optional<NoiseSource>& source) {
-    return ForwardArguments{address(tensors[0]), address(tensors[1]), address(tensors[2]), address(tensors[3]),
-                            address(tensors[4]), dtype_code(dtype), block(size), address<const double>(alpha_bar),
-                            length, address<const int64_t>(t), source.has_value(), source.value_or(NoiseSource{})};
+    return ForwardArguments{address(tensors[0]),
+                            address(tensors[1]),
+                            address(tensors[2]),
+                            address(tensors[3]),
+                            address(tensors[4]),
+                            dtype_code(dtype),
+                            block(size),
+                            address<const double>(alpha_bar),
+                            length,
+                            address<const int64_t>(t),
+                            source.has_value(),
+                            source.value_or(NoiseSource{})};
 }
 
 // tensors: grad, grad of the noise, then where the gradients to x0, noise and center go
 inline ForwardGradients forward_gradients(const std::array<uintptr_t, 5>& tensors, int dtype, int64_t batch,
                                           int64_t per_sample, uintptr_t alpha_bar, int64_t length, uintptr_t t) {
-    return ForwardGradients{address(tensors[0]), address(tensors[1]), address(tensors[2]), address(tensors[3]),
-                            address(tensors[4]), dtype_code(dtype), batch, per_sample, address<const double>(alpha_bar),
-                            length, address<const int64_t>(t)};
+    return ForwardGradients{address(tensors[0]),
+                            address(tensors[1]),
+                            address(tensors[2]),
+                            address(tensors[3]),
+                            address(tensors[4]),
+                            dtype_code(dtype),
+                            batch,
+                            per_sample,
+                            address<const double>(alpha_bar),
+                            length,
+                            address<const int64_t>(t)};
 }
 
 // indices into a table of `length` rows

@@ -1,6 +1,7 @@
 """Tensors -> addresses for the CPU kernels of the compiled module `_C` (kernels_cuda.py: the CUDA kernels).
 
-Signatures are those of lowlight_ext.reference. Inputs of any layout are made contiguous, outputs are fresh and contiguous.
+Signatures are those of lowlight_ext.reference. Inputs of any layout are made contiguous, outputs are fresh and
+contiguous.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Tensors -> addresses for the CUDA kernels of the compiled module `_C`; signatures are those of lowlight_ext.reference.
+"""Tensors -> addresses for the CUDA kernels of the compiled module `_C`, with the signatures of lowlight_ext.reference.
 
 A call runs on the device of its tensors and on torch's current stream there. Between the launch and the caller there
 is no copy to the host and no waiting: rows, times and seeds that lie on the device are read there, an int seed goes

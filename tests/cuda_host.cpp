@@ -1,5 +1,6 @@
-// The CUDA side on the host: the same arguments, choice of variants, grids and per-thread bodies as csrc/cuda/*.cu, with
-// loops over blocks and threads in place of a launch. test_cuda_host.py compiles it and calls it as it would call _C.
+// The CUDA side on the host: the same arguments, choice of variants, grids and per-thread bodies as csrc/cuda/*.cu,
+// with loops over blocks and threads in place of a launch. test_cuda_host.py compiles it and calls it as it would call
+// _C.
 #include <algorithm>
 #include <array>
 
@@ -87,7 +88,8 @@ static const char* call(const std::string& name, Numbers n, const double* real) 
     }
     if (name == "philox") {
         auto p = n.several<3, uintptr_t>();
-        return run_philox(address<int64_t>(p[0]), address<int64_t>(p[1]), address<int64_t>(p[2]), n.one(), HostRunner());
+        return run_philox(address<int64_t>(p[0]), address<int64_t>(p[1]), address<int64_t>(p[2]), n.one(),
+                          HostRunner());
     }
     if (name == "haar_forward" || name == "haar_inverse") {
         auto p = n.several<3, uintptr_t>();
@@ -117,16 +119,16 @@ static const char* call(const std::string& name, Numbers n, const double* real) 
     if (name == "q_sample") {
         auto size = n.several<4>();
         auto table = n.several<3>();
-        return run_q_sample(forward_arguments(tensors, dtype, size, uintptr_t(table[0]), table[1], uintptr_t(table[2]),
-                                              n.source()),
-                            HostRunner());
+        return run_q_sample(
+            forward_arguments(tensors, dtype, size, uintptr_t(table[0]), table[1], uintptr_t(table[2]), n.source()),
+            HostRunner());
     }
     auto sizes = n.several<2>();
     auto table = n.several<3>();
     if (name != "q_sample_backward") return "no such kernel";
-    return run_q_sample_gradients(forward_gradients(tensors, dtype, sizes[0], sizes[1], uintptr_t(table[0]), table[1],
-                                                    uintptr_t(table[2])),
-                                  HostRunner());
+    return run_q_sample_gradients(
+        forward_gradients(tensors, dtype, sizes[0], sizes[1], uintptr_t(table[0]), table[1], uintptr_t(table[2])),
+        HostRunner());
 }
 
 }  // namespace lowlight
@@ -138,7 +140,9 @@ __attribute__((visibility("default"))) const char* host_call(const char* name, c
 __attribute__((visibility("default"))) void host_limit(unsigned blocks, bool reversed) {
     lowlight::most_blocks = blocks, lowlight::backwards = reversed;
 }
-__attribute__((visibility("default"))) const int64_t* host_last() { return lowlight::last.data(); }
+__attribute__((visibility("default"))) const int64_t* host_last() {
+    return lowlight::last.data();
+}
 __attribute__((visibility("default"))) const int64_t* host_grid(int64_t planes, int64_t lines, int64_t groups) {
     static std::array<int64_t, 5> numbers;
     lowlight::Grid g = lowlight::grid_of(planes, lines, groups);

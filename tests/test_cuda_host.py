@@ -261,4 +261,3 @@ def test_what_the_host_can_not_see_gives_nan(host, monkeypatch):
         out = anchored_q_sample(x, torch.tensor([0, -5, 2]), torch.tensor([0.5, 0.2]), seed=1)
         assert [bool(v.isnan().any()) for v in out] == [False, False, True]
         assert torch.equal(out[1], x[1])
-

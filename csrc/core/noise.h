@@ -15,12 +15,9 @@ struct NoiseLine {
 
 LOWLIGHT_FN NoiseLine noise_line(const NoiseSource& source, int64_t sample, int64_t channel, int64_t y) {
     uint64_t seed = source.seeds ? uint64_t(source.seeds[sample * source.seed_step]) : source.seed;
-    return NoiseLine{uint32_t(seed),
-                     uint32_t(seed >> 32),
-                     uint32_t(source.y0 + y),
-                     uint32_t(source.plane + sample * source.plane_step + channel),
-                     source.stream,
-                     source.x0};
+    return NoiseLine{uint32_t(seed),          uint32_t(seed >> 32),
+                     uint32_t(source.y0 + y), uint32_t(source.plane + sample * source.plane_step + channel),
+                     source.stream,           source.x0};
 }
 
 // pixels 4 counter .. 4 counter + 3 of the row that starts at x = 0

@@ -14,7 +14,9 @@ namespace py = pybind11;
 // (device, stream)
 using Where = std::array<uintptr_t, 2>;
 
-static Place place(const Where& where) { return Place{int(where[0]), address(where[1])}; }
+static Place place(const Where& where) {
+    return Place{int(where[0]), address(where[1])};
+}
 
 static void check(const char* op, const char* problem) {
     if (problem) throw std::runtime_error(std::string(op) + " on CUDA: " + problem);
@@ -27,8 +29,8 @@ static void noise(uintptr_t out, int dtype, bool normal, const Sizes& size, cons
 }
 
 static void philox_words(uintptr_t counter, uintptr_t key, uintptr_t words, int64_t n, const Where& where) {
-    check("philox", launch_philox(address<const int64_t>(counter), address<const int64_t>(key),
-                                  address<int64_t>(words), n, place(where)));
+    check("philox", launch_philox(address<const int64_t>(counter), address<const int64_t>(key), address<int64_t>(words),
+                                  n, place(where)));
 }
 
 template <bool kForward>

@@ -53,10 +53,14 @@ const char* run_body(const Body& body, Runner& runner) {
 template <class Run>
 const char* with_type(DType dtype, Run run) {
     switch (dtype) {
-        case DType::f32: return run(float());
-        case DType::f64: return run(double());
-        case DType::f16: return run(Half());
-        case DType::bf16: return run(BFloat16());
+        case DType::f32:
+            return run(float());
+        case DType::f64:
+            return run(double());
+        case DType::f16:
+            return run(Half());
+        case DType::bf16:
+            return run(BFloat16());
     }
     return "unknown dtype";
 }
@@ -67,7 +71,7 @@ uintptr_t misalignment(const Tensors*... tensors) {
     return (uintptr_t(0) | ... | reinterpret_cast<uintptr_t>(tensors)) % 16;
 }
 
-// kPixels of a line that one thread treats; kAligned: every group is whole, and its address a multiple of its size or 16
+// kPixels of a line that one thread treats; kAligned: every group is whole, and every address one of move_wide's
 template <int kPixels_, bool kAligned_>
 struct Group {
     static constexpr int kPixels = kPixels_;

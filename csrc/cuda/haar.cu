@@ -3,7 +3,11 @@
 
 namespace lowlight {
 
-const char* launch_haar_forward(const HaarArguments& a, Place place) { return run_haar<true>(a, Launcher{place}); }
-const char* launch_haar_inverse(const HaarArguments& a, Place place) { return run_haar<false>(a, Launcher{place}); }
+const char* launch_haar_forward(const HaarArguments& a, Place place) {
+    return run_haar<true>(a, Launcher{place});
+}
+const char* launch_haar_inverse(const HaarArguments& a, Place place) {
+    return run_haar<false>(a, Launcher{place});
+}
 
 }  // namespace lowlight

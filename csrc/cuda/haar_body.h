@@ -21,7 +21,8 @@ struct HaarBody {
     LOWLIGHT_METHOD void operator()(const Shared&, int64_t plane, int64_t line, int64_t index) const {
         int64_t columns = a.width / 2, row = plane * lines + line, band = planes * lines;
         G ll(row, columns, index, 0);
-        G details[3] = {G(row, columns, index, 0), G(band + row, columns, index, 0), G(2 * band + row, columns, index, 0)};
+        G details[3] = {G(row, columns, index, 0), G(band + row, columns, index, 0),
+                        G(2 * band + row, columns, index, 0)};
         // groups 2 index and 2 index + 1 of the image rows; of a narrow one-column group, pixels 2 index, 2 index + 1
         G even[2] = {G(2 * row, a.width, 2 * index, 0), G(2 * row, a.width, 2 * index + 1, 0)};
         G odd[2] = {G(2 * row + 1, a.width, 2 * index, 0), G(2 * row + 1, a.width, 2 * index + 1, 0)};

@@ -16,7 +16,9 @@ LOWLIGHT_FN void draw_group(const NoiseLine& line, int64_t group, float* pixels)
 }
 
 // pixels of the first counter that lie before the line
-inline int skipped(const NoiseSource& source) { return int(source.x0 & 3); }
+inline int skipped(const NoiseSource& source) {
+    return int(source.x0 & 3);
+}
 
 template <class T, class G, bool kNormal>
 struct NoiseBody {
@@ -26,7 +28,10 @@ struct NoiseBody {
     int64_t planes, lines, groups;
 
     NoiseBody(const NoiseArguments& a)
-        : a(a), skip(skipped(a.source)), planes(a.size.batch * a.size.channels), lines(a.size.height),
+        : a(a),
+          skip(skipped(a.source)),
+          planes(a.size.batch * a.size.channels),
+          lines(a.size.height),
           groups(a.size.width ? (skip + a.size.width + G::kPixels - 1) / G::kPixels : 0) {}
 
     LOWLIGHT_METHOD Shared prepare(int64_t plane) const {

@@ -27,8 +27,11 @@ struct ForwardBody {
 
     // without drawing a sample is one long line
     ForwardBody(const ForwardArguments& a)
-        : a(a), skip(kDraw ? skipped(a.source) : 0), planes(kDraw ? a.size.batch * a.size.channels : a.size.batch),
-          lines(kDraw ? a.size.height : 1), width(a.size.width * (kDraw ? 1 : a.size.channels * a.size.height)),
+        : a(a),
+          skip(kDraw ? skipped(a.source) : 0),
+          planes(kDraw ? a.size.batch * a.size.channels : a.size.batch),
+          lines(kDraw ? a.size.height : 1),
+          width(a.size.width * (kDraw ? 1 : a.size.channels * a.size.height)),
           groups(width ? (skip + width + G::kPixels - 1) / G::kPixels : 0) {}
 
     LOWLIGHT_METHOD Shared prepare(int64_t plane) const {

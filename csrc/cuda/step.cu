@@ -3,7 +3,9 @@
 
 namespace lowlight {
 
-const char* launch_step(const StepArguments& a, Place place) { return run_step(a, Launcher{place}); }
+const char* launch_step(const StepArguments& a, Place place) {
+    return run_step(a, Launcher{place});
+}
 
 const char* launch_step_gradients(const StepGradients& a, Place place) {
     return run_step_gradients(a, Launcher{place});

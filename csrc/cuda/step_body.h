@@ -33,8 +33,11 @@ struct StepBody {
 
     // without drawing a sample is one long line
     StepBody(const StepArguments& a)
-        : a(a), skip(kDraw ? skipped(a.source) : 0), planes(kDraw ? a.size.batch * a.size.channels : a.size.batch),
-          lines(kDraw ? a.size.height : 1), width(a.size.width * (kDraw ? 1 : a.size.channels * a.size.height)),
+        : a(a),
+          skip(kDraw ? skipped(a.source) : 0),
+          planes(kDraw ? a.size.batch * a.size.channels : a.size.batch),
+          lines(kDraw ? a.size.height : 1),
+          width(a.size.width * (kDraw ? 1 : a.size.channels * a.size.height)),
           groups(width ? (skip + width + G::kPixels - 1) / G::kPixels : 0) {}
 
     LOWLIGHT_METHOD Shared prepare(int64_t plane) const {
@@ -85,9 +88,8 @@ const char* run_step(const StepArguments& a, Runner runner) {
             return with_groups<T, 4>(a.size.width, skipped(a.source), misaligned, [&](auto group) {
                 return run_body(StepBody<T, decltype(group), true>(a), runner);
             });
-        return with_groups<T, 1>(a.size.channels * a.size.height * a.size.width, 0, misaligned, [&](auto group) {
-            return run_body(StepBody<T, decltype(group), false>(a), runner);
-        });
+        return with_groups<T, 1>(a.size.channels * a.size.height * a.size.width, 0, misaligned,
+                                 [&](auto group) { return run_body(StepBody<T, decltype(group), false>(a), runner); });
     });
 }
 
@@ -105,8 +107,7 @@ struct StepGradientBody {
         : a(a), planes(a.batch), lines(1), groups((a.per_sample + G::kPixels - 1) / G::kPixels) {}
 
     LOWLIGHT_METHOD Shared prepare(int64_t sample) const {
-        return Shared{checked_row<R>(a.rows, a.t, a.row_count, a.row_step, sample, true),
-                      Bounds<R>{R(a.lo), R(a.hi)}};
+        return Shared{checked_row<R>(a.rows, a.t, a.row_count, a.row_step, sample, true), Bounds<R>{R(a.lo), R(a.hi)}};
     }
 
     LOWLIGHT_METHOD void operator()(const Shared& shared, int64_t sample, int64_t, int64_t index) const {
@@ -133,13 +134,12 @@ struct StepGradientBody {
 
 template <class Runner>
 const char* run_step_gradients(const StepGradients& a, Runner runner) {
-    uintptr_t misaligned = misalignment(a.grad, a.grad_x0, a.x_t, a.eps, a.to_x_t, a.to_eps, a.to_center,
-                                        a.to_previous);
+    uintptr_t misaligned =
+        misalignment(a.grad, a.grad_x0, a.x_t, a.eps, a.to_x_t, a.to_eps, a.to_center, a.to_previous);
     return with_type(a.dtype, [&](auto tag) {
         using T = decltype(tag);
-        return with_groups<T, 1>(a.per_sample, 0, misaligned, [&](auto group) {
-            return run_body(StepGradientBody<T, decltype(group)>(a), runner);
-        });
+        return with_groups<T, 1>(a.per_sample, 0, misaligned,
+                                 [&](auto group) { return run_body(StepGradientBody<T, decltype(group)>(a), runner); });
     });
 }
 
