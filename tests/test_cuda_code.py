@@ -1,8 +1,10 @@
 """What nvcc makes of the kernels, without a GPU: roundings and widths of accesses in PTX and SASS, and the bindings."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -140,3 +142,20 @@ def test_bindings_take_what_python_gives(monkeypatch):
     for call in calls:
         with pytest.raises(RuntimeError, match=r" on CUDA: .*(driver|device)"):
             call()
+
+
+def test_the_one_command_for_a_gpu_is_ready():
+    """bench/on_gpu.sh parses, lists its steps anywhere, and claims nothing where there is no GPU."""
+    script = CUDA.parents[1] / "bench" / "on_gpu.sh"
+    if shutil.which("bash") is None or not script.exists():
+        pytest.skip("needs bash and bench/ beside the tests")
+    environment = os.environ | {"PYTHON": sys.executable}
+    subprocess.run(["bash", "-n", script], check=True)
+    dry = subprocess.run(["bash", script, "--dry-run"], capture_output=True, text=True, env=environment)
+    assert dry.returncode == 0, dry.stderr
+    for step in ("build", "kernels", "tests", "memcheck", "racecheck", "bench"):
+        assert re.search(rf"^{step}: (would run|SKIPPED, no )", dry.stdout, re.MULTILINE), step
+    if not torch.cuda.is_available():
+        real = subprocess.run(["bash", script], capture_output=True, text=True, env=environment)
+        assert real.returncode == 2
+        assert "no CUDA device" in real.stderr
