@@ -38,7 +38,8 @@ def tested(file: str, results: dict[str, str | None]) -> bool:
     if file not in results:
         environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
         command = [sys.executable, "-m", "pytest", "-q", "-x", str(ROOT / "tests" / file)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+        # not from ROOT: `python -m` would import the sources there, without what was compiled and installed
+        done = subprocess.run(command, cwd=ROOT / "tests", capture_output=True, text=True, env=environment)
         summary = re.search(r"(\d+ passed.*) in ", done.stdout)
         results[file] = summary[1] if done.returncode == 0 and summary else None
         print(f"tests/{file}: {results[file] or 'FAILED, its rows are refused'}", flush=True)

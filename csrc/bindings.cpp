@@ -1,4 +1,7 @@
 // lowlight_ext._C: integers (addresses, sizes, dtype codes) in, CPU loops and CUDA launches out; knows nothing of torch
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
 #include <optional>
 
 #if defined(__linux__)
@@ -44,90 +47,36 @@ static void haar(uintptr_t image, uintptr_t ll, const std::vector<uintptr_t>& de
     kForward ? chosen.haar_forward(a) : chosen.haar_inverse(a);
 }
 
-// tensors: x_t, eps, center, x0_previous, noise, out, x0; rows: address, count, step; t: address or 0
 static void step(const std::array<uintptr_t, 7>& tensors, int dtype, Sizes size, const std::array<int64_t, 3>& rows,
                  uintptr_t t, std::optional<Source> source, double lo, double hi) {
-    StepArguments a{address(tensors[0]),
-                    address(tensors[1]),
-                    address(tensors[2]),
-                    address(tensors[3]),
-                    address(tensors[4]),
-                    address(tensors[5]),
-                    address(tensors[6]),
-                    dtype_code(dtype),
-                    block(size),
-                    address(uintptr_t(rows[0])),
-                    address<const int64_t>(t),
-                    rows[2],
-                    source.has_value(),
-                    source ? noise_source(*source) : NoiseSource{},
-                    lo,
-                    hi};
-    check_times("diffusion_step", a.t, a.size.batch, 0, rows[1]);
+    StepArguments a = step_arguments(tensors, dtype, size, rows, t, noise_source(source), lo, hi);
+    check_times("diffusion_step", a.t, a.size.batch, 0, a.row_count);
     const Kernels& chosen = kernels();
     py::gil_scoped_release released;
     chosen.step(a);
 }
 
-// tensors: grad, grad_x0, x_t, eps, then where the gradients to x_t, eps, center and x0_previous go
 static void step_backward(const std::array<uintptr_t, 8>& tensors, int dtype, int64_t batch, int64_t per_sample,
                           const std::array<int64_t, 3>& rows, uintptr_t t, bool clip, double lo, double hi) {
-    StepGradients a{address(tensors[0]),
-                    address(tensors[1]),
-                    address(tensors[2]),
-                    address(tensors[3]),
-                    address(tensors[4]),
-                    address(tensors[5]),
-                    address(tensors[6]),
-                    address(tensors[7]),
-                    dtype_code(dtype),
-                    batch,
-                    per_sample,
-                    address(uintptr_t(rows[0])),
-                    address<const int64_t>(t),
-                    rows[2],
-                    clip,
-                    lo,
-                    hi};
-    check_times("diffusion_step", a.t, batch, 0, rows[1]);
+    StepGradients a = step_gradients(tensors, dtype, batch, per_sample, rows, t, clip, lo, hi);
+    check_times("diffusion_step", a.t, batch, 0, a.row_count);
     const Kernels& chosen = kernels();
     py::gil_scoped_release released;
     chosen.step_backward(a);
 }
 
-// tensors: x0, center, noise, x_t, anchored noise; table: alpha_bar float64 and its length
 static void q_sample(const std::array<uintptr_t, 5>& tensors, int dtype, Sizes size, uintptr_t alpha_bar,
                      int64_t length, uintptr_t t, std::optional<Source> source) {
-    ForwardArguments a{address(tensors[0]),
-                       address(tensors[1]),
-                       address(tensors[2]),
-                       address(tensors[3]),
-                       address(tensors[4]),
-                       dtype_code(dtype),
-                       block(size),
-                       address<const double>(alpha_bar),
-                       address<const int64_t>(t),
-                       source.has_value(),
-                       source ? noise_source(*source) : NoiseSource{}};
+    ForwardArguments a = forward_arguments(tensors, dtype, size, alpha_bar, length, t, noise_source(source));
     check_times("anchored_q_sample", a.t, a.size.batch, INT64_MIN, length);
     const Kernels& chosen = kernels();
     py::gil_scoped_release released;
     chosen.q_sample(a);
 }
 
-// tensors: grad, grad of the noise, then where the gradients to x0, noise and center go
 static void q_sample_backward(const std::array<uintptr_t, 5>& tensors, int dtype, int64_t batch, int64_t per_sample,
                               uintptr_t alpha_bar, int64_t length, uintptr_t t) {
-    ForwardGradients a{address(tensors[0]),
-                       address(tensors[1]),
-                       address(tensors[2]),
-                       address(tensors[3]),
-                       address(tensors[4]),
-                       dtype_code(dtype),
-                       batch,
-                       per_sample,
-                       address<const double>(alpha_bar),
-                       address<const int64_t>(t)};
+    ForwardGradients a = forward_gradients(tensors, dtype, batch, per_sample, alpha_bar, length, t);
     check_times("anchored_q_sample", a.t, batch, INT64_MIN, length);
     const Kernels& chosen = kernels();
     py::gil_scoped_release released;

@@ -104,7 +104,8 @@ def anchored_q_sample(
     Returns x_t, or (x_t, n) with `return_noise`, contiguous. The factors are formed in float64 and cast once.
     Gradients: x0, noise, center. Deterministic; with a seed the same in every batch, tile and backend.
     Raises TypeError on an argument that is no tensor; ValueError, naming the argument, on a shape, dtype, device, t or
-    table that does not fit and on noise that is missing or given twice.
+    table that does not fit and on noise that is missing or given twice. While a CUDA graph is recorded values cannot be
+    looked at: a t beyond the table then gives NaN.
     """
     op = "anchored_q_sample"
     checks.tensor(op, "t", t)

@@ -4,7 +4,7 @@ from types import ModuleType
 
 import torch
 
-from lowlight_ext import kernels_cpp, reference
+from lowlight_ext import kernels_cpp, kernels_cuda, reference
 
 NAMES = ("reference", "cpp", "cuda", "triton")
 CHOICES = ("auto", *NAMES)
@@ -40,7 +40,7 @@ def select(op: str, device_type: str) -> str:
 
 def implementation(op: str, device_type: str) -> ModuleType:
     """The module whose function of the operator's name serves the call."""
-    return reference if select(op, device_type) == "reference" else kernels_cpp
+    return {"reference": reference, "cpp": kernels_cpp, "cuda": kernels_cuda}[select(op, device_type)]
 
 
 class use_backend:

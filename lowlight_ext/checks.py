@@ -93,10 +93,20 @@ def table(op: str, argument: str, value: Tensor, device: torch.device) -> None:
 # The checks below read values, so they run when the operator does and not when a compiler traces it.
 
 
+def readable(value: Tensor) -> bool:
+    """False where a CUDA graph is being recorded: there are no values yet, and reading one would end the recording."""
+    return not (value.is_cuda and torch.cuda.is_current_stream_capturing())
+
+
+def extremes(value: Tensor) -> list:
+    """[least, greatest], brought to the host together."""
+    return torch.stack(torch.aminmax(value)).tolist()
+
+
 def steps_in_table(op: str, t: Tensor, length: int, lowest: int | None) -> None:
-    if not t.numel():
+    if not t.numel() or not readable(t):
         return
-    low, high = (v.item() for v in torch.aminmax(t))
+    low, high = extremes(t)
     if high >= length or (lowest is not None and low < lowest):
         bound = "below" if lowest is None else f"at least {lowest} and below"
         raise fail(op, "t", f"{bound} the table's length {length}", f"values from {low} to {high}")
@@ -104,14 +114,14 @@ def steps_in_table(op: str, t: Tensor, length: int, lowest: int | None) -> None:
 
 def finite(op: str, argument: str, value: Tensor) -> None:
     # one reduction: a sum is finite only where every term is
-    if not math.isfinite(value.sum(dtype=torch.float64).item()):
+    if readable(value) and not math.isfinite(value.sum(dtype=torch.float64).item()):
         bad = int((~torch.isfinite(value)).sum())
         raise fail(op, argument, "finite", f"{bad} values that are NaN or infinite")
 
 
 def probabilities(op: str, argument: str, value: Tensor) -> None:
-    if not value.numel():
+    if not value.numel() or not readable(value):
         return
-    low, high = (v.item() for v in torch.aminmax(value))
+    low, high = extremes(value)
     if not (low >= 0 and high <= 1):
         raise fail(op, argument, "in [0, 1] and not NaN", f"values from {low} to {high}")

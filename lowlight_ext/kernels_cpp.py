@@ -1,6 +1,7 @@
-"""Tensors -> addresses for the compiled module `_C`: the CPU kernels, and on CUDA tensors the CUDA kernels.
+"""Tensors -> addresses for the CPU kernels of the compiled module `_C` (kernels_cuda.py: the CUDA kernels).
 
-Signatures are those of lowlight_ext.reference. Inputs of any layout are made contiguous; outputs are fresh, contiguous.
+Signatures are those of lowlight_ext.reference. Inputs of any layout are made contiguous, outputs are fresh and
+contiguous.
 """
 
 import functools
@@ -21,7 +22,7 @@ except ImportError as error:
 CODES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 OPERATORS = {
     "cpu": ("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample"),
-    "cuda": ("haar_dwt2d", "haar_idwt2d"),
+    "cuda": ("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample"),
 }
 # from this size on an output asks for huge pages: 512 times fewer page faults when it is first written
 HUGE_BYTES = 1 << 22
@@ -144,17 +145,12 @@ def _haar(inverse: bool, image: Tensor, ll: Tensor, details: Sequence[Tensor], a
     planes = math.prod(image.shape[:-2])
     addresses = [x.data_ptr() for x in details]
     sizes = (CODES[image.dtype], planes, height, width, affine)
-    if image.device.type == "cuda":
-        launch = _C.cuda_haar_inverse if inverse else _C.cuda_haar_forward
-        stream = torch.cuda.current_stream(image.device).cuda_stream
-        launch(image.data_ptr(), ll.data_ptr(), addresses, *sizes, image.device.index, stream)
-    else:
-        (_C.haar_inverse if inverse else _C.haar_forward)(image.data_ptr(), ll.data_ptr(), addresses, *sizes)
+    (_C.haar_inverse if inverse else _C.haar_forward)(image.data_ptr(), ll.data_ptr(), addresses, *sizes)
 
 
 def haar_dwt2d(x: Tensor, normalise: bool = False) -> Tensor:
     """[..., H, W] -> [4, ..., H/2, W/2]: the bands LL, HL, LH, HH of x, or of 2x - 1."""
-    _same("haar_dwt2d", x, "cuda" if x.device.type == "cuda" else "cpu")
+    _same("haar_dwt2d", x, "cpu")
     *batch, height, width = x.shape
     x = x.contiguous()
     bands = _empty((4, *batch, height // 2, width // 2), x.dtype, x.device)
@@ -164,7 +160,7 @@ def haar_dwt2d(x: Tensor, normalise: bool = False) -> Tensor:
 
 def haar_idwt2d(bands: Tensor, denormalise: bool = False) -> Tensor:
     """[4, ..., h, w] -> [..., 2h, 2w]: the inverse y, or clamp((y + 1) / 2, 0, 1)."""
-    _same("haar_idwt2d", bands, "cuda" if bands.device.type == "cuda" else "cpu")
+    _same("haar_idwt2d", bands, "cpu")
     four, *batch, height, width = bands.shape
     if four != 4:
         raise ValueError(f"haar_idwt2d: bands must be [4, ..., h, w], got {tuple(bands.shape)}")

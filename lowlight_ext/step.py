@@ -41,7 +41,7 @@ def _check_step_values(rows: Tensor, t: Tensor | None, no_noise: bool) -> None:
     checks.finite("diffusion_step", "coefficients", rows)
     if t is not None:
         checks.steps_in_table("diffusion_step", t, rows.shape[0], 0)
-    if no_noise:
+    if no_noise and checks.readable(rows):
         s = rows[:, -1] if t is None else rows[t, -1]
         if s.any().item():
             raise ValueError("diffusion_step: noise or seed must be given, for s is not 0 in the coefficients")
@@ -137,7 +137,8 @@ def diffusion_step(
     Returns x', or (x', x0) with `return_x0`, contiguous. Computes in float32 (float64 for float64).
     Gradients: x_t, eps, center, x0_previous, noise. Deterministic; with a seed the same in every batch and tile.
     Raises TypeError on an argument that is no tensor; ValueError, naming the argument, on a shape, dtype, device, t or
-    clip that does not fit, on coefficients that are not finite and on noise that is missing or given twice.
+    clip that does not fit, on coefficients that are not finite and on noise that is missing or given twice. While a
+    CUDA graph is recorded values cannot be looked at: a t outside the table and missing noise then give NaN.
     """
     op = "diffusion_step"
     checks.tensor(op, "coefficients", coefficients)

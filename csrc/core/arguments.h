@@ -8,11 +8,12 @@ namespace lowlight {
 // where the noise of pixel (sample, channel, y, x) of a [batch, channels, height, width] block is drawn:
 // key = seeds[sample * seed_step], plane = plane + sample * plane_step + channel, y = y + y0, x = x + x0
 struct NoiseSource {
-    const int64_t* seeds;
+    const int64_t* seeds;  // null: `seed` is the one of all samples
     int64_t seed_step;
     uint32_t stream;
     int64_t y0, x0;
     int64_t plane, plane_step;
+    uint64_t seed = 0;
 };
 
 struct Block {
@@ -49,7 +50,7 @@ struct StepArguments {
     Block size;
     const void* rows;  // [.., 8] float (double for f64): row of sample b is t ? t[b] : b * row_step
     const int64_t* t;
-    int64_t row_step;
+    int64_t row_count, row_step;
     bool draw;  // z from `source`
     NoiseSource source;
     double lo, hi;  // -infinity, infinity: no clamp
@@ -62,7 +63,7 @@ struct StepGradients {
     int64_t batch, per_sample;
     const void* rows;
     const int64_t* t;
-    int64_t row_step;
+    int64_t row_count, row_step;
     bool clip;
     double lo, hi;
 };
@@ -72,8 +73,9 @@ struct ForwardArguments {
     void *x_t, *anchored;  // anchored noise, may be null
     DType dtype;
     Block size;
-    const double* alpha_bar;  // [T]
-    const int64_t* t;         // [batch], below 0: x_t = x0
+    const double* alpha_bar;  // [length]
+    int64_t length;
+    const int64_t* t;  // [batch], below 0: x_t = x0
     bool draw;
     NoiseSource source;
 };
@@ -84,6 +86,7 @@ struct ForwardGradients {
     DType dtype;
     int64_t batch, per_sample;
     const double* alpha_bar;
+    int64_t length;
     const int64_t* t;
 };
 

@@ -19,7 +19,14 @@ struct Counter {
 // the low half of a lane times a multiplier
 struct ScalarProduct {
     LOWLIGHT_METHOD uint64_t operator()(uint64_t lane, uint32_t multiplier) const {
+#if defined(__CUDA_ARCH__)
+        // the compiler would add the upper half's product, which is 0
+        uint64_t product;
+        asm("mul.wide.u32 %0, %1, %2;" : "=l"(product) : "r"(uint32_t(lane)), "r"(multiplier));
+        return product;
+#else
         return uint64_t(uint32_t(lane)) * multiplier;
+#endif
     }
 };
 
@@ -29,7 +36,7 @@ LOWLIGHT_FN Counter<Lane> philox_rounds(Counter<Lane> counter, uint32_t key0, ui
     constexpr uint32_t kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
 #if defined(__CUDA_ARCH__) || defined(__clang__)
 #    pragma unroll
-#else
+#elif !defined(__CUDACC__)
 #    pragma GCC unroll 10
 #endif
     for (int round = 0; round < 10; ++round) {

@@ -50,7 +50,9 @@ LOWLIGHT_FN To bit_cast(From value) {
 // a * b + c rounded once. Without the instruction (x86-64 baseline): the product of two floats is exact in double,
 // the sum is rounded to odd, and 53 odd-rounded bits round to 24 without a second error. Finite operands only.
 LOWLIGHT_FN float fused(float a, float b, float c) {
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__CUDA_ARCH__)
+#if defined(__CUDA_ARCH__)
+    return __fmaf_rn(a, b, c);
+#elif defined(__FMA__) || defined(__ARM_FEATURE_FMA)
     return __builtin_fmaf(a, b, c);
 #else
     double product = double(a) * double(b), addend = c;
@@ -65,9 +67,21 @@ LOWLIGHT_FN float fused(float a, float b, float c) {
 #endif
 }
 
-// correctly rounded everywhere (nvcc: -prec-sqrt=true is the default)
+// correctly rounded everywhere, whatever nvcc's -prec-sqrt says
 LOWLIGHT_FN float square_root(float x) {
+#if defined(__CUDA_ARCH__)
+    return __fsqrt_rn(x);
+#else
     return __builtin_sqrtf(x);
+#endif
+}
+
+LOWLIGHT_FN double square_root(double x) {
+#if defined(__CUDA_ARCH__)
+    return __dsqrt_rn(x);
+#else
+    return __builtin_sqrt(x);
+#endif
 }
 
 LOWLIGHT_FN float widen(float x) {
@@ -81,22 +95,40 @@ LOWLIGHT_FN float widen(BFloat16 x) {
 }
 
 LOWLIGHT_FN float widen(Half x) {
+#if defined(__CUDA_ARCH__)
+    // the same value in one instruction, without cuda_fp16.h, which compiles longer than a kernel
+    float wide;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(x.bits));
+    return wide;
+#else
     uint32_t magnitude = uint32_t(x.bits & 0x7fffu) << 13;
     uint32_t sign = uint32_t(x.bits & 0x8000u) << 16;
     // exponent 0: the bits of 2^-14 + fraction, less 2^-14, is the subnormal exactly
     float subnormal = bit_cast<float>(magnitude + 0x38800000u) - bit_cast<float>(0x38800000u);
     uint32_t normal = magnitude + (magnitude >= 0x0f800000u ? 0x70000000u : 0x38000000u);
     return bit_cast<float>((magnitude < 0x00800000u ? bit_cast<uint32_t>(subnormal) : normal) | sign);
+#endif
 }
 
 // round to nearest even; NaN becomes the quiet NaN
 LOWLIGHT_FN BFloat16 to_bfloat16(float x) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    BFloat16 narrow;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(narrow.bits) : "f"(x));
+    return narrow;
+#else
     uint32_t bits = bit_cast<uint32_t>(x);
     uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     return BFloat16{uint16_t((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded)};
+#endif
 }
 
 LOWLIGHT_FN Half to_half(float x) {
+#if defined(__CUDA_ARCH__)
+    Half narrow;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(narrow.bits) : "f"(x));
+    return narrow;
+#else
     uint32_t bits = bit_cast<uint32_t>(x);
     uint32_t sign = (bits >> 16) & 0x8000u;
     uint32_t magnitude = bits & 0x7fffffffu;
@@ -107,6 +139,7 @@ LOWLIGHT_FN Half to_half(float x) {
     uint32_t finite = magnitude < 0x38800000u ? subnormal : normal;
     uint32_t special = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
     return Half{uint16_t((magnitude >= 0x47800000u ? special : finite) | sign)};
+#endif
 }
 
 template <class T>

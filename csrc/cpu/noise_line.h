@@ -1,8 +1,7 @@
 // noise of a piece of a row, into a buffer: what noise.cpp stores, and step.cpp and q_sample.cpp add on the way
 #pragma once
 
-#include "../core/normal.h"
-#include "../core/philox.h"
+#include "../core/noise.h"
 #include "blocks.h"
 
 #if defined(__ARM_NEON)
@@ -37,19 +36,6 @@ struct LaneProduct {
 #endif
     }
 };
-
-// one row of noise: the key and the counter words that stay the same along x
-struct NoiseLine {
-    uint32_t key0, key1, y, plane, stream;
-    int64_t x;  // of the row's first pixel
-};
-
-LOWLIGHT_FN NoiseLine noise_line(const NoiseSource& source, int64_t sample, int64_t channel, int64_t y) {
-    uint64_t seed = uint64_t(source.seeds[sample * source.seed_step]);
-    return NoiseLine{uint32_t(seed),          uint32_t(seed >> 32),
-                     uint32_t(source.y0 + y), uint32_t(source.plane + sample * source.plane_step + channel),
-                     source.stream,           source.x0};
-}
 
 struct NoiseBuffer {
     // kBlock pixels from any x on touch kBlock / 4 + 1 counters; rounded up so that no loop has a remainder

@@ -6,15 +6,6 @@ namespace lowlight {
 LOWLIGHT_DECLARE_LEVEL(LOWLIGHT_CPU_LEVEL)
 namespace LOWLIGHT_CPU_LEVEL {
 
-// in double, rounded once; t < 0 and alpha_bar = 1 leave x0 as it is
-template <class R>
-static ForwardRow<R> forward_row(const double* alpha_bar, int64_t t) {
-    double bar = t < 0 ? 1.0 : alpha_bar[t];
-    double signal = __builtin_sqrt(bar), sigma = __builtin_sqrt(1.0 - bar);
-    // (1 - signal) / sigma without cancellation and without 0 / 0
-    return ForwardRow<R>{R(signal), R(sigma), R(sigma / (1.0 + signal))};
-}
-
 template <class T, bool kCenter>
 static void q_sample(const ForwardArguments& a) {
     using R = Real<T>;
@@ -41,7 +32,7 @@ static void q_sample(const ForwardArguments& a) {
             z = input(a.noise, 2);
         }
         for (int64_t i = 0; i < n; ++i) {
-            noise[i] = anchored_noise<R, kCenter>(k, z[i], kCenter ? center[i] : R(0));
+            noise[i] = anchored_noise(k, kCenter, z[i], kCenter ? center[i] : R(0));
             out[i] = forward_value(k, x0[i], noise[i]);
         }
         // x0 itself, also where the noise is not finite
@@ -65,23 +56,23 @@ static void q_sample_gradients(const ForwardGradients& a) {
     bool stream = elements * int64_t(sizeof(T)) >= kStreamBytes;
     LOWLIGHT_PARALLEL(elements)
     for (int64_t item = 0; item < items; ++item) {
-        alignas(64) R buffers[2][kBlock], inner[kBlock], result[kBlock];
+        alignas(64) R buffers[2][kBlock], result[kBlock];
         int64_t sample = item / blocks, x = (item - sample * blocks) * kBlock, at = sample * a.per_sample + x;
         int64_t n = a.per_sample - x < kBlock ? a.per_sample - x : kBlock;
         auto input = [&](const void* tensor, int i) { return load(static_cast<const T*>(tensor) + at, buffers[i], n); };
         ForwardRow<R> k = forward_row<R>(a.alpha_bar, a.t[sample]);
         const R *g = input(a.grad, 0), *g_noise = a.grad_noise ? input(a.grad_noise, 1) : nullptr;
-        for (int64_t i = 0; i < n; ++i) inner[i] = k.sigma * g[i];
-        if (g_noise)
-            for (int64_t i = 0; i < n; ++i) inner[i] = inner[i] + g_noise[i];
-        auto output = [&](void* tensor, R factor, const R* of) {
+        auto output = [&](void* tensor, auto part) {
             if (!tensor) return;
-            for (int64_t i = 0; i < n; ++i) result[i] = factor * of[i];
+            if (g_noise)
+                for (int64_t i = 0; i < n; ++i) result[i] = part(forward_gradient(k, g[i], true, g_noise[i]));
+            else
+                for (int64_t i = 0; i < n; ++i) result[i] = part(forward_gradient(k, g[i], false, R(0)));
             store(static_cast<T*>(tensor) + at, result, n, stream);
         };
-        output(a.to_x0, k.signal, g);
-        output(a.to_noise, R(1), inner);
-        output(a.to_center, R(2) * k.anchor, inner);
+        output(a.to_x0, [](ForwardGradient<R> v) { return v.x0; });
+        output(a.to_noise, [](ForwardGradient<R> v) { return v.noise; });
+        output(a.to_center, [](ForwardGradient<R> v) { return v.center; });
         if (stream) stream_fence();
     }
 }

@@ -7,12 +7,6 @@ namespace lowlight {
 LOWLIGHT_DECLARE_LEVEL(LOWLIGHT_CPU_LEVEL)
 namespace LOWLIGHT_CPU_LEVEL {
 
-template <class R>
-static StepRow<R> step_row(const void* rows, const int64_t* t, int64_t row_step, int64_t sample) {
-    const R* k = static_cast<const R*>(rows) + 8 * (t ? t[sample] : sample * row_step);
-    return StepRow<R>{k[0], k[1], k[2], k[3], k[4], k[5], k[6], k[7]};
-}
-
 // one block of n pixels, everything in the accumulator's type; x0 and out are buffers
 template <class R, bool kCenter, bool kPrevious, bool kNoise>
 static void step_block(StepRow<R> k, Bounds<R> clip, const R* x_t, const R* eps, const R* center, const R* previous,
@@ -20,8 +14,8 @@ static void step_block(StepRow<R> k, Bounds<R> clip, const R* x_t, const R* eps,
     for (int64_t i = 0; i < n; ++i) {
         R estimate = clamped(step_estimate(k, x_t[i], eps[i]), clip.lo, clip.hi);
         x0[i] = estimate;
-        out[i] = step_value<R, kCenter, kPrevious, kNoise>(k, estimate, x_t[i], eps[i], kCenter ? center[i] : R(0),
-                                                           kPrevious ? previous[i] : R(0), kNoise ? z[i] : R(0));
+        out[i] = step_value(k, StepTerms{kCenter, kPrevious, kNoise}, estimate, x_t[i], eps[i],
+                            kCenter ? center[i] : R(0), kPrevious ? previous[i] : R(0), kNoise ? z[i] : R(0));
     }
 }
 
@@ -42,7 +36,7 @@ static void step(const StepArguments& a) {
         int64_t plane = row / size.height, sample = plane / size.channels;
         int64_t n = size.width - x < kBlock ? size.width - x : kBlock;
         auto input = [&](const void* tensor, int i) { return load(static_cast<const T*>(tensor) + at, buffers[i], n); };
-        StepRow<R> k = step_row<R>(a.rows, a.t, a.row_step, sample);
+        StepRow<R> k = step_row<R>(a.rows, a.t ? a.t[sample] : sample * a.row_step);
         const R* z = nullptr;
         // drawing costs more than the rest: not for a row that does not use it
         if (kNoise && a.draw && k.s != R(0)) {
@@ -87,11 +81,12 @@ static void step_gradients(const StepGradients& a) {
         int64_t sample = item / blocks, x = (item - sample * blocks) * kBlock, at = sample * a.per_sample + x;
         int64_t n = a.per_sample - x < kBlock ? a.per_sample - x : kBlock;
         auto input = [&](const void* tensor, int i) { return load(static_cast<const T*>(tensor) + at, buffers[i], n); };
-        StepRow<R> k = step_row<R>(a.rows, a.t, a.row_step, sample);
+        StepRow<R> k = step_row<R>(a.rows, a.t ? a.t[sample] : sample * a.row_step);
         const R *g = input(a.grad, 0), *g0 = a.grad_x0 ? input(a.grad_x0, 1) : nullptr;
-        for (int64_t i = 0; i < n; ++i) inner[i] = k.a * g[i];
         if (g0)
-            for (int64_t i = 0; i < n; ++i) inner[i] = inner[i] + g0[i];
+            for (int64_t i = 0; i < n; ++i) inner[i] = step_inner(k, g[i], true, g0[i]);
+        else
+            for (int64_t i = 0; i < n; ++i) inner[i] = step_inner(k, g[i], false, R(0));
         if (a.clip) {
             const R *x_t = input(a.x_t, 2), *eps = input(a.eps, 3);
             for (int64_t i = 0; i < n; ++i)
@@ -102,10 +97,10 @@ static void step_gradients(const StepGradients& a) {
             for (int64_t i = 0; i < n; ++i) result[i] = value(i);
             store(static_cast<T*>(tensor) + at, result, n, stream);
         };
-        output(a.to_x_t, [&](int64_t i) { return k.p * inner[i] + k.b * g[i]; });
-        output(a.to_eps, [&](int64_t i) { return k.q * inner[i] + k.d * g[i]; });
-        output(a.to_center, [&](int64_t i) { return R(2) * k.c * g[i]; });
-        output(a.to_previous, [&](int64_t i) { return k.e * g[i]; });
+        output(a.to_x_t, [&](int64_t i) { return step_gradient(k, g[i], inner[i]).x_t; });
+        output(a.to_eps, [&](int64_t i) { return step_gradient(k, g[i], inner[i]).eps; });
+        output(a.to_center, [&](int64_t i) { return step_gradient(k, g[i], inner[i]).center; });
+        output(a.to_previous, [&](int64_t i) { return step_gradient(k, g[i], inner[i]).x0_previous; });
         if (stream) stream_fence();
     }
 }

@@ -35,7 +35,7 @@ endif()
 if(cuda_reason STREQUAL "")
     enable_language(CUDA)
     set(CMAKE_CUDA_STANDARD 17)
-    add_library(cuda_kernels OBJECT cuda/haar.cu)
+    add_library(cuda_kernels OBJECT cuda/haar.cu cuda/noise.cu cuda/q_sample.cu cuda/step.cu)
     # -fmad=false: a * b + c rounds twice, as on the CPU, unless the formula says fused(); --threads: architectures at once
     target_compile_options(cuda_kernels PRIVATE -fmad=false --threads=0 -Xcompiler=-Wall,-Wextra)
     target_sources(_C PRIVATE cuda/bindings.cpp $<TARGET_OBJECTS:cuda_kernels>)

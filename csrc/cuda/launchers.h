@@ -5,8 +5,25 @@
 
 namespace lowlight {
 
-// one level (arguments.levels == 1) on the current device; `stream` is a cudaStream_t
-const char* launch_haar_forward(const HaarArguments&, void* stream);
-const char* launch_haar_inverse(const HaarArguments&, void* stream);
+// where a kernel runs: the number of the device its pointers belong to, and a cudaStream_t of it. A launch leaves
+// `device` current; who has to return to another sees to that (the Python side does, with torch.cuda.device).
+struct Place {
+    int device;
+    void* stream;
+};
+
+const char* launch_noise(const NoiseArguments&, Place);
+const char* launch_philox(const int64_t* counter, const int64_t* key, int64_t* words, int64_t n, Place);
+// one level (arguments.levels == 1)
+const char* launch_haar_forward(const HaarArguments&, Place);
+const char* launch_haar_inverse(const HaarArguments&, Place);
+const char* launch_step(const StepArguments&, Place);
+const char* launch_step_gradients(const StepGradients&, Place);
+const char* launch_q_sample(const ForwardArguments&, Place);
+const char* launch_q_sample_gradients(const ForwardGradients&, Place);
+
+// what the runtime can say about itself: its version, and the number of devices it sees
+int cuda_runtime_version();
+int cuda_device_count();
 
 }  // namespace lowlight

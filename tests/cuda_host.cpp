@@ -1,0 +1,152 @@
+// The CUDA side on the host: the same arguments, choice of variants, grids and per-thread bodies as csrc/cuda/*.cu,
+// with loops over blocks and threads in place of a launch. test_cuda_host.py compiles it and calls it as it would call
+// _C.
+#include <algorithm>
+#include <array>
+
+#include "../csrc/cuda/haar_body.h"
+#include "../csrc/cuda/noise_body.h"
+#include "../csrc/cuda/q_sample_body.h"
+#include "../csrc/cuda/step_body.h"
+#include "../csrc/parse.h"
+
+namespace lowlight {
+
+// no axis of the grid gets more blocks than this: threads then have to come round again
+static unsigned most_blocks = ~0u;
+// blocks and threads from the last to the first
+static bool backwards = false;
+// of the last launch: blocks, threads, pixels of a group, whether they were aligned
+static std::array<int64_t, 7> last = {};
+
+template <class Body>
+struct GroupOf {
+    static constexpr int kPixels = 1;
+    static constexpr bool kAligned = false;
+};
+template <class T, class G, bool kFlag, template <class, class, bool> class Body>
+struct GroupOf<Body<T, G, kFlag>> : G {};
+template <class T, class G, template <class, class> class Body>
+struct GroupOf<Body<T, G>> : G {};
+
+template <class Visit>
+static void each(int64_t count, Visit visit) {
+    for (int64_t i = 0; i < count; ++i) visit(backwards ? count - 1 - i : i);
+}
+
+struct HostRunner {
+    template <class Body>
+    const char* operator()(const Body& body, Grid grid) const {
+        int64_t x = std::min(grid.blocks_x, most_blocks), y = std::min(grid.blocks_y, most_blocks);
+        int64_t z = std::min(grid.blocks_z, most_blocks), width = grid.threads_x, height = grid.threads_y;
+        last = {x, y, z, width, height, GroupOf<Body>::kPixels, GroupOf<Body>::kAligned};
+        if (width * height > kThreads) return "a block has more threads than the kernel is compiled for";
+        each(x * y * z, [&](int64_t block) {
+            int64_t block_x = block % x, block_y = block / x % y, block_z = block / x / y;
+            for (int64_t plane = block_z; plane < body.planes; plane += z) {
+                typename Body::Shared shared = body.prepare(plane);
+                each(width * height, [&](int64_t thread) {
+                    int64_t thread_x = thread % width, thread_y = thread / width;
+                    run_plane(body, shared, plane,
+                              Thread{block_y * height + thread_y, block_x * width + thread_x, y * height, x * width});
+                });
+            }
+        });
+        return nullptr;
+    }
+};
+
+// the numbers of a call, one after the other
+struct Numbers {
+    const int64_t* next;
+
+    int64_t one() { return *next++; }
+    void* tensor() { return address(uintptr_t(one())); }
+
+    template <size_t kCount, class T = int64_t>
+    std::array<T, kCount> several() {
+        std::array<T, kCount> numbers;
+        for (T& number : numbers) number = T(one());
+        return numbers;
+    }
+
+    // a flag, and eight numbers that count if it is set
+    std::optional<NoiseSource> source() {
+        bool there = one() != 0;
+        DeviceSource numbers = several<8>();
+        return there ? std::optional<NoiseSource>(noise_source(numbers)) : std::nullopt;
+    }
+};
+
+static const char* call(const std::string& name, Numbers n, const double* real) {
+    if (name == "noise") {
+        void* out = n.tensor();
+        DType dtype = dtype_code(int(n.one()));
+        bool normal = n.one() != 0;
+        Block size = block(n.several<4>());
+        return run_noise(NoiseArguments{out, dtype, normal, size, *n.source()}, HostRunner());
+    }
+    if (name == "philox") {
+        auto p = n.several<3, uintptr_t>();
+        return run_philox(address<int64_t>(p[0]), address<int64_t>(p[1]), address<int64_t>(p[2]), n.one(),
+                          HostRunner());
+    }
+    if (name == "haar_forward" || name == "haar_inverse") {
+        auto p = n.several<3, uintptr_t>();
+        auto s = n.several<5>();
+        HaarArguments a = haar_arguments(p[0], p[1], {p[2]}, int(s[0]), s[1], s[2], s[3], s[4] != 0);
+        return name == "haar_forward" ? run_haar<true>(a, HostRunner()) : run_haar<false>(a, HostRunner());
+    }
+    if (name == "step") {
+        auto tensors = n.several<7, uintptr_t>();
+        int dtype = int(n.one());
+        auto size = n.several<4>();
+        auto rows = n.several<3>();
+        uintptr_t t = uintptr_t(n.one());
+        return run_step(step_arguments(tensors, dtype, size, rows, t, n.source(), real[0], real[1]), HostRunner());
+    }
+    if (name == "step_backward") {
+        auto tensors = n.several<8, uintptr_t>();
+        auto sizes = n.several<3>();
+        auto rows = n.several<3>();
+        auto rest = n.several<2>();
+        return run_step_gradients(step_gradients(tensors, int(sizes[0]), sizes[1], sizes[2], rows, uintptr_t(rest[0]),
+                                                 rest[1] != 0, real[0], real[1]),
+                                  HostRunner());
+    }
+    auto tensors = n.several<5, uintptr_t>();
+    int dtype = int(n.one());
+    if (name == "q_sample") {
+        auto size = n.several<4>();
+        auto table = n.several<3>();
+        return run_q_sample(
+            forward_arguments(tensors, dtype, size, uintptr_t(table[0]), table[1], uintptr_t(table[2]), n.source()),
+            HostRunner());
+    }
+    auto sizes = n.several<2>();
+    auto table = n.several<3>();
+    if (name != "q_sample_backward") return "no such kernel";
+    return run_q_sample_gradients(
+        forward_gradients(tensors, dtype, sizes[0], sizes[1], uintptr_t(table[0]), table[1], uintptr_t(table[2])),
+        HostRunner());
+}
+
+}  // namespace lowlight
+
+extern "C" {
+__attribute__((visibility("default"))) const char* host_call(const char* name, const int64_t* n, const double* real) {
+    return lowlight::call(name, lowlight::Numbers{n}, real);
+}
+__attribute__((visibility("default"))) void host_limit(unsigned blocks, bool reversed) {
+    lowlight::most_blocks = blocks, lowlight::backwards = reversed;
+}
+__attribute__((visibility("default"))) const int64_t* host_last() {
+    return lowlight::last.data();
+}
+__attribute__((visibility("default"))) const int64_t* host_grid(int64_t planes, int64_t lines, int64_t groups) {
+    static std::array<int64_t, 5> numbers;
+    lowlight::Grid g = lowlight::grid_of(planes, lines, groups);
+    numbers = {g.blocks_x, g.blocks_y, g.blocks_z, g.threads_x, g.threads_y};
+    return numbers.data();
+}
+}

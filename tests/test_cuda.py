@@ -1,0 +1,191 @@
+"""On a GPU: the bits of cpp, CUDA graphs, streams, a second device, no waiting, sizes beyond 32 bits."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import lowlight_ext
+from lowlight_ext import anchored_q_sample, backends, checks, diffusion_step, kernels_cuda, normal, testing, use_backend
+from lowlight_ext.checks import DTYPES
+
+OPERATORS = ("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample")
+SHAPES = (*testing.SHAPES, (2, 3, 4, 32), (1, 2, 6, 24), (2, 70, 2, 2), (1, 1, 2, 4100), (2, 3, 512, 640))
+INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+@pytest.fixture(autouse=True)
+def cuda():
+    if reason := backends()["cuda"]:
+        pytest.skip(f"cuda: {reason}")
+    with use_backend("cuda"):
+        yield
+
+
+def same_bits(results, expected):
+    for a, b in zip(results, expected, strict=True):
+        integers = INTEGERS[a.element_size()]
+        assert torch.equal(a.cpu().view(integers), b.cpu().view(integers))
+
+
+def on_gpu(sample):
+    """The same call with its tensors, and what it makes, on the GPU."""
+
+    def moved(value):
+        return value.to("cuda") if isinstance(value, torch.Tensor) else value
+
+    kwargs = {name: moved(value) for name, value in sample.kwargs.items()}
+    kwargs |= {"device": "cuda"} if "device" in kwargs else {}
+    return dataclasses.replace(sample, args=tuple(map(moved, sample.args)), kwargs=kwargs)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", OPERATORS)
+def test_the_bits_of_cpp(op, dtype):
+    if reason := backends(op)["cpp"]:
+        pytest.skip(f"cpp: {reason}")
+    for shape in SHAPES:
+        for sample in testing.sample_inputs(op, shape, dtype):
+            with use_backend("cpp"):
+                expected = sample()
+            same_bits(on_gpu(sample)(), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients_have_the_bits_of_cpp(dtype):
+    results = []
+    for backend, device in (("cpp", "cpu"), ("cuda", "cuda")):
+        pictures = testing._pictures(4, (2, 3, 34, 66), dtype, device, "slice")
+        x_t, eps, center, noise = (v.requires_grad_() for v in pictures)
+        rows, t = testing._rows(3, device), torch.arange(2, device=device)
+        with use_backend(backend):
+            out, x0 = diffusion_step(x_t, eps, rows, t=t, center=center, seed=3, clip=(-0.4, 0.5), return_x0=True)
+            table = torch.linspace(0.9, 0.1, 3).to(device)
+            noisy, n = anchored_q_sample(x_t, t - 1, table, center=center, noise=noise, return_noise=True)
+            # outside the operators there are sums of two gradients only, which round alike on both devices
+            outputs = (out, x0, noisy, n)
+            ones = [torch.ones_like(v) for v in outputs]
+            results.append(torch.autograd.grad(outputs, (x_t, eps, center, noise), ones))
+    same_bits(*results)
+
+
+@pytest.mark.parametrize("op", OPERATORS)
+def test_a_graph_records_and_replays(op):
+    """Also with other values in the same memory: pictures, seeds, rows and times are read when the graph runs."""
+    for sample in testing.sample_inputs(op, (2, 3, 34, 64), device="cuda"):
+        given = [v for v in (*sample.args, *sample.kwargs.values()) if isinstance(v, torch.Tensor)]
+        sample()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            results = sample()
+        for _ in range(2):
+            for v in given:
+                # another order of samples, seeds, times and rows; the columns of a single row have to stay
+                if v.dim() > 1 or not v.is_floating_point():
+                    v.copy_(v.flip(0).clone())
+            graph.replay()
+            same_bits(results, sample())
+
+
+def test_a_graph_draws_anew_from_other_seeds():
+    seeds = torch.tensor([1, 2], device="cuda")
+    shape = (2, 3, 16, 20)
+    normal(shape, seeds, device="cuda")
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        z = normal(shape, seeds, device="cuda")
+    graph.replay()
+    first = z.clone()
+    seeds += 2
+    graph.replay()
+    assert not torch.equal(z, first)
+    assert torch.equal(z, normal(shape, torch.tensor([3, 4]), device="cuda"))
+
+
+def test_what_a_graph_can_not_check_gives_nan():
+    x, rows = torch.rand(2, 3, 4, 8, device="cuda"), testing._rows(2, "cuda")
+    t = torch.tensor([0, 1], device="cuda")
+    diffusion_step(x, x, rows, t=t, seed=1)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = diffusion_step(x, x, rows, t=t, seed=1)
+    t += 1
+    graph.replay()
+    assert not out[0].isnan().any()
+    assert out[1].isnan().all()
+
+
+@pytest.mark.parametrize("op", OPERATORS)
+def test_runs_on_the_current_stream(op, monkeypatch):
+    """Inputs that are written late on a side stream are read after that, and not before."""
+    # the checks of values would wait for the stream
+    monkeypatch.setattr(checks, "readable", lambda value: False)
+    stream = torch.cuda.Stream()
+    for sample in testing.sample_inputs(op, (2, 3, 34, 64), device="cuda"):
+        expected = sample()
+        given = [v for v in (*sample.args, *sample.kwargs.values()) if isinstance(v, torch.Tensor)]
+        kept = [v.clone() for v in given]
+        for v in given:
+            v.zero_()
+        torch.cuda.synchronize()
+        with torch.cuda.stream(stream):
+            torch.cuda._sleep(20_000_000)
+            for v, values in zip(given, kept, strict=True):
+                v.copy_(values)
+            results = sample()
+        stream.synchronize()
+        same_bits(results, expected)
+
+
+@pytest.mark.parametrize("op", OPERATORS)
+def test_a_second_device(op):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("one GPU only")
+    for first, second in zip(*(testing.sample_inputs(op, device=f"cuda:{i}") for i in (0, 1)), strict=True):
+        results = second()
+        assert all(r.device.index == 1 for r in results)
+        assert torch.cuda.current_device() == 0
+        same_bits(results, first())
+
+
+def test_a_launch_waits_for_nothing():
+    """No copy to the host between the call and the launch, which torch would report as an error here."""
+    x, t, seeds = torch.rand(2, 3, 8, 16, device="cuda"), torch.tensor([0, 1], device="cuda"), torch.arange(2).cuda()
+    rows, table, place = testing._rows(2, "cuda"), torch.tensor([0.9, 0.5], device="cuda"), (1, 2, 3, 4)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for s in (seeds, torch.tensor([5])):
+            kernels_cuda.normal(x.shape, s, *place, torch.float32, "cuda")
+            kernels_cuda.diffusion_step(x, x, rows, t, x, x, None, s, *place, -1.0, 1.0, True)
+            kernels_cuda.anchored_q_sample(x, t, table, x, None, s, *place, True)
+        kernels_cuda.diffusion_step_backward(x, x, x, x, rows, t, -1.0, 1.0)
+        kernels_cuda.anchored_q_sample_backward(x, x, t, table)
+        kernels_cuda.haar_idwt2d(kernels_cuda.haar_dwt2d(x))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_wrong_values_are_errors_outside_graphs():
+    x, rows = torch.rand(2, 3, 4, 8, device="cuda"), testing._rows(2, "cuda")
+    with pytest.raises(ValueError, match=r"t must be at least 0 and below .* 2, got .* 1 to 2"):
+        diffusion_step(x, x, rows, t=torch.tensor([1, 2], device="cuda"), seed=1)
+    with pytest.raises(ValueError, match="noise or seed must be given"):
+        diffusion_step(x, x, rows)
+    with pytest.raises(ValueError, match="coefficients must be on the device of the pictures"):
+        diffusion_step(x, x, rows.cpu(), seed=1)
+
+
+@pytest.mark.slow
+def test_more_elements_than_32_bits_count():
+    height, width = 1 << 15, (1 << 16) + 8
+    z = normal((1, 1, height, width), 3, dtype=torch.float16, device="cuda")
+    corner = normal((1, 1, 4, 16), 3, origin=(height - 4, width - 16), dtype=torch.float16, device="cuda")
+    assert torch.equal(z[..., -4:, -16:], corner)
+    row = testing._rows(1, "cuda")[0]
+    stepped = diffusion_step(z, z, row, seed=5)
+    part = z[..., -4:, -16:]
+    assert torch.equal(
+        stepped[..., -4:, -16:], diffusion_step(part, part, row, seed=5, origin=(height - 4, width - 16))
+    )
+    assert lowlight_ext.haar_dwt2d(z).shape == (4, 1, 1, height // 2, width // 2)

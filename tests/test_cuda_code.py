@@ -1,0 +1,161 @@
+"""What nvcc makes of the kernels, without a GPU: roundings and widths of accesses in PTX and SASS, and the bindings."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from lowlight_ext import kernels_cpp, kernels_cuda, testing
+
+CUDA = Path(__file__).resolve().parents[1] / "csrc" / "cuda"
+ARITHMETIC = re.compile(r"\b((?:add|sub|mul|mad|fma|div|sqrt|rcp|rsqrt|ex2|lg2|sin|cos)[.\w]*\.f(?:32|64))\b")
+FILES = ("noise", "haar", "step", "q_sample")
+# scalars that the threads of a plane share, each read once a plane: a row of 8, a time, a seed
+SHARED_LOADS = 10
+
+
+def compiler_flags():
+    """The flags of the build that concern rounding, from the build's own file."""
+    flags = re.search(r"target_compile_options\(cuda_kernels PRIVATE (.*?)\)", (CUDA / "cuda.cmake").read_text())[1]
+    assert "-fmad=false" in flags
+    return ["-std=c++17", "-O3", *(flag for flag in flags.split() if "fma" in flag or "prec" in flag or "ftz" in flag)]
+
+
+@pytest.fixture(scope="module")
+def ptx(tmp_path_factory):
+    """-> function: name of a .cu file -> {kernel: its PTX}."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None or not CUDA.is_dir():
+        pytest.skip("needs nvcc and csrc/ beside the tests")
+    folder, done = tmp_path_factory.mktemp("ptx"), {}
+
+    def compiled(file):
+        if file not in done:
+            target = folder / f"{file}.ptx"
+            options = [*compiler_flags(), "-arch=compute_90", "--ptx", "-o", str(target)]
+            result = subprocess.run([nvcc, *options, str(CUDA / f"{file}.cu")], capture_output=True, text=True)
+            if "cuda_runtime.h" in result.stderr:
+                pytest.skip("nvcc has no toolkit behind it")
+            assert result.returncode == 0, result.stderr[-3000:]
+            parts = re.split(r"\.entry (\w+)\(", target.read_text())
+            done[file] = dict(zip(parts[1::2], parts[2::2], strict=True))
+            assert done[file], f"{file}.cu has no kernel"
+        return done[file]
+
+    return compiled
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_rounding_is_written_down(ptx, file):
+    """No instruction that ptxas may contract (a product or sum without .rn), approximate or flush to zero."""
+    for kernel, code in ptx(file).items():
+        floats = set(ARITHMETIC.findall(code))
+        assert floats or "Philox" in kernel, kernel
+        loose = {op for op in floats if ".rn" not in op or "approx" in op or "ftz" in op or op.startswith("mad")}
+        assert not loose, f"{kernel}: {loose}"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_fused_where_the_formula_says_so(ptx, file):
+    """Multiply-adds belong to ln, cos and sin; everything else rounds twice, as on the CPU."""
+    # in the header they stand once: for one pair of normals, which has one square root
+    formula = (CUDA.parent / "core" / "normal.h").read_text()
+    a_pair = len(re.findall(r"\bfused\(", formula))
+    drawing = 0
+    for kernel, code in ptx(file).items():
+        fused, roots = (len(re.findall(rf"\b{op}\.rn\.f32\b", code)) for op in ("fma", "sqrt"))
+        assert fused == a_pair * roots, f"{kernel}: {fused} multiply-adds, {roots} square roots"
+        assert not re.search(r"\bfma\.rn\.f64\b", code), kernel
+        drawing += roots > 0
+    assert (drawing > 0) == (file != "haar")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_aligned_groups_move_16_bytes(ptx, file):
+    """Nothing but what a plane shares is read or written piecemeal by the kernels of aligned groups."""
+    seen = defaultdict(int)
+    for kernel, code in ptx(file).items():
+        group = re.search(r"GroupILi(\d)ELb1E", kernel)
+        if not group:
+            continue
+        stores = re.findall(r"\bst\.global[.\w]*", code)
+        loads = re.findall(r"\bld\.global[.\w]*", code)
+        assert stores, kernel
+        assert all(".v2" in s or ".v4" in s for s in stores), f"{kernel}: {set(stores)}"
+        assert sum(".v2" not in s and ".v4" not in s for s in loads) <= SHARED_LOADS, f"{kernel}: {loads}"
+        seen[group[1]] += 1
+    assert set(seen) == {"4", "8"}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_thread_needs_local_memory(ptx, file):
+    for kernel, code in ptx(file).items():
+        assert not re.search(r"\b(ld|st)\.local", code), kernel
+
+
+def test_sass_contracts_nothing():
+    """In the machine code of the Haar kernels, which have products and sums and no fused formula: no FFMA, no DFMA."""
+    cuobjdump = shutil.which("cuobjdump")
+    if kernels_cpp._C is None or not hasattr(kernels_cpp._C, "cuda_step"):
+        pytest.skip("built without CUDA")
+    if cuobjdump is None:
+        pytest.skip("needs cuobjdump")
+    command = [cuobjdump, "-sass", kernels_cpp._C.__file__]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    parts = re.split(r"Function : (\w+)", done.stdout)
+    kernels = [(name, code) for name, code in zip(parts[1::2], parts[2::2], strict=True) if "HaarBody" in name]
+    assert kernels
+    for name, code in kernels:
+        assert re.search(r"\b[FD]ADD\b", code)
+        assert not re.search(r"\b[FD]FMA\b", code), name
+
+
+def test_bindings_take_what_python_gives(monkeypatch):
+    """Where CUDA is compiled and no device is there, every call arrives at the runtime, and its word at the caller."""
+    module = kernels_cpp._C
+    if not hasattr(module, "cuda_step"):
+        pytest.skip("built without CUDA")
+    if module.cuda_device_count():
+        pytest.skip("there is a device: test_cuda.py runs the kernels")
+    monkeypatch.setattr(kernels_cuda, "DEVICE_TYPE", "cpu")
+    monkeypatch.setattr(kernels_cuda, "_launch", lambda kernel, device, *arguments: kernel(*arguments, (0, 0)))
+    x, t, seeds = torch.rand(2, 1, 4, 8), torch.tensor([0, 1]), torch.tensor([3, 4])
+    rows, table, place = testing._rows(2, "cpu"), torch.tensor([0.9, 0.5]), (1, 2, 3, 4)
+    words = torch.arange(6)
+    calls = (
+        lambda: kernels_cuda.normal(x.shape, seeds, *place, torch.float16, "cpu"),
+        lambda: kernels_cuda.philox(words[:4], words[4:]),
+        lambda: kernels_cuda.haar_dwt2d(x),
+        lambda: kernels_cuda.haar_idwt2d(torch.rand(4, 2, 3)),
+        lambda: kernels_cuda.diffusion_step(x, x, rows, t, x, x, None, seeds, *place, -1.0, 1.0, True),
+        lambda: kernels_cuda.diffusion_step(x, x, rows[:1], None, None, None, x, None, *place, None, None, False),
+        lambda: kernels_cuda.diffusion_step_backward(x, x, x, x, rows, t, -1.0, 1.0),
+        lambda: kernels_cuda.anchored_q_sample(x, t, table, x, None, seeds, *place, True),
+        lambda: kernels_cuda.anchored_q_sample_backward(x, x, t, table),
+    )
+    for call in calls:
+        with pytest.raises(RuntimeError, match=r" on CUDA: .*(driver|device)"):
+            call()
+
+
+def test_the_one_command_for_a_gpu_is_ready():
+    """bench/on_gpu.sh parses, lists its steps anywhere, and claims nothing where there is no GPU."""
+    script = CUDA.parents[1] / "bench" / "on_gpu.sh"
+    if shutil.which("bash") is None or not script.exists():
+        pytest.skip("needs bash and bench/ beside the tests")
+    environment = os.environ | {"PYTHON": sys.executable}
+    subprocess.run(["bash", "-n", script], check=True)
+    dry = subprocess.run(["bash", script, "--dry-run"], capture_output=True, text=True, env=environment)
+    assert dry.returncode == 0, dry.stderr
+    for step in ("build", "kernels", "tests", "memcheck", "racecheck", "bench"):
+        assert re.search(rf"^{step}: (would run|SKIPPED, no )", dry.stdout, re.MULTILINE), step
+    if not torch.cuda.is_available():
+        real = subprocess.run(["bash", script], capture_output=True, text=True, env=environment)
+        assert real.returncode == 2
+        assert "no CUDA device" in real.stderr
