@@ -68,8 +68,9 @@ def implementation(op: str, device_type: str) -> ModuleType:
 class use_backend:
     """Force a backend: `use_backend("reference")` for the process, `with use_backend("cpp"): ...` for a block.
 
-    name: "auto" (cpp on CPU tensors, cuda on GPU tensors where compiled, else reference), "reference", "cpp", "cuda",
-    "triton". A forced backend that lacks an operator raises RuntimeError with the reason when the operator is called;
+    name: "auto" (cpp on CPU tensors, cuda or triton on GPU tensors as `gpu_choice` says, reference where there is
+    neither), "reference", "cpp", "cuda", "triton" (on GPU tensors; on CPU tensors only where TRITON_INTERPRET=1 was set
+    before triton was imported, for tests). A forced backend that lacks an operator raises RuntimeError with the reason when the operator is called;
     nothing falls back silently. The choice holds for all threads. Not to be called inside a compiled function.
     """
 
@@ -90,12 +91,20 @@ class use_backend:
 
 
 def backends(op: str | None = None) -> dict[str, str | None]:
-    """Backend name -> None where available on this machine, or the reason why not; for `op`, or for any operator."""
+    """Backend name -> None where available on this machine, or the reason why not; for `op`, or for any operator.
+
+    triton is available where it can run at all: on a GPU, or interpreted on CPU tensors.
+    """
     if op is not None and op not in OPERATORS:
         raise ValueError(f"backends: op must be one of {', '.join(OPERATORS)}, got {op!r}")
     result = {}
     for name in NAMES:
-        kind = "cuda" if name in ("cuda", "triton") else "cpu"
-        reasons = [why_not(name, each, kind) for each in ([op] if op else OPERATORS)]
+        kinds = {"cuda": ["cuda"], "triton": ["cuda", "cpu"]}.get(name, ["cpu"])
+        reasons = [why_not(name, each, kind) for kind in kinds for each in ([op] if op else OPERATORS)]
         result[name] = None if None in reasons else reasons[0]
     return result
+
+
+def gpu_choice() -> dict[str, tuple[str, str]]:
+    """Operator -> (backend that `auto` takes on GPU tensors where it is available, what it was chosen by)."""
+    return dict(GPU_CHOICE)

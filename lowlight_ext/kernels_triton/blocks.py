@@ -13,8 +13,8 @@ from triton.runtime.jit import JITFunction
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 # pixels a program takes on a GPU, and under the interpreter, where a program costs milliseconds whatever its size
 BLOCK, INTERPRETED_BLOCK, SMALLEST_BLOCK = 1024, 1 << 14, 16
-# from this size on offsets within a group are 64 bits wide; the last block may reach beyond the end by its length
-NARROW = (1 << 31) - 2 * INTERPRETED_BLOCK
+# from this size on offsets within a group are 64 bits wide; the last block may reach beyond the end
+NARROW = (1 << 31) - 4 * INTERPRETED_BLOCK
 
 # decided where triton is imported: its own functions are then interpreted too
 INTERPRETED = tl.constexpr(not isinstance(tl.interleave, JITFunction))

@@ -19,26 +19,30 @@ def image_offsets(block, packs, PACK: tl.constexpr, PAIRS: tl.constexpr, WIDE: t
     return pixel, pixel + pixel // width * width, width
 
 
-@triton.jit(do_not_specialize=["bands"])
+@triton.jit
 def haar_dwt2d_kernel(
-    x_ptr, out_ptr, packs, bands, NORMALISE: tl.constexpr, PACK: tl.constexpr, PAIRS: tl.constexpr, WIDE: tl.constexpr
-):
-    """LL, HL, LH, HH of x, or of 2x - 1; `bands` pixels each."""
+    x_ptr, out_ptr, packs, band, evens, NORMALISE: tl.constexpr,
+    PACK: tl.constexpr, PAIRS: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """LL, HL, LH, HH of x, or of 2x - 1; `band` pixels each, twice as many, `evens`, in the even rows of x."""
     block = tl.program_id(0)
     pixel, even, width = image_offsets(block, packs, PACK, PAIRS, WIDE)
-    inside = pixel < 2 * bands.to(tl.int64)
+    inside = pixel < evens
     upper, lower = load(x_ptr + even, inside), load(x_ptr + even + width, inside)
     if NORMALISE:
         upper, lower = 2.0 * upper - 1.0, 2.0 * lower - 1.0
     left_total, right_total = tl.split(tl.reshape(upper + lower, [PAIRS, 2]))
     left_difference, right_difference = tl.split(tl.reshape(upper - lower, [PAIRS, 2]))
     item = lanes(block, PAIRS, WIDE)
-    inside = item < bands
-    stride = bands.to(tl.int64)
+    inside = item < band
+    # one after the other: a multiple of `band` may need more bits than it
+    hl_ptr = out_ptr + band
+    lh_ptr = hl_ptr + band
+    hh_ptr = lh_ptr + band
     store(out_ptr + item, 0.5 * (left_total + right_total), inside)
-    store(out_ptr + stride + item, 0.5 * (right_total - left_total), inside)
-    store(out_ptr + 2 * stride + item, -0.5 * (left_difference + right_difference), inside)
-    store(out_ptr + 3 * stride + item, 0.5 * (left_difference - right_difference), inside)
+    store(hl_ptr + item, 0.5 * (right_total - left_total), inside)
+    store(lh_ptr + item, -0.5 * (left_difference + right_difference), inside)
+    store(hh_ptr + item, 0.5 * (left_difference - right_difference), inside)
 
 
 @inlined
@@ -48,17 +52,20 @@ def denormalised(v):
     return tl.where(v < 0.0, 0.0, tl.where(v > 1.0, 1.0, v))
 
 
-@triton.jit(do_not_specialize=["bands"])
+@triton.jit
 def haar_idwt2d_kernel(
-    x_ptr, out_ptr, packs, bands, DENORMALISE: tl.constexpr, PACK: tl.constexpr, PAIRS: tl.constexpr, WIDE: tl.constexpr
-):
-    """The image of four bands of `bands` pixels each, or clamp((y + 1) / 2, 0, 1) of it."""
+    x_ptr, out_ptr, packs, band, evens, DENORMALISE: tl.constexpr,
+    PACK: tl.constexpr, PAIRS: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """The image of four bands of `band` pixels each, or clamp((y + 1) / 2, 0, 1) of it."""
     block = tl.program_id(0)
     item = lanes(block, PAIRS, WIDE)
-    inside = item < bands
-    stride = bands.to(tl.int64)
-    ll, hl = load(x_ptr + item, inside), load(x_ptr + stride + item, inside)
-    lh, hh = load(x_ptr + 2 * stride + item, inside), load(x_ptr + 3 * stride + item, inside)
+    inside = item < band
+    hl_ptr = x_ptr + band
+    lh_ptr = hl_ptr + band
+    hh_ptr = lh_ptr + band
+    ll, hl = load(x_ptr + item, inside), load(hl_ptr + item, inside)
+    lh, hh = load(lh_ptr + item, inside), load(hh_ptr + item, inside)
     left_total, right_total = ll - hl, ll + hl
     left_difference, right_difference = hh - lh, -(lh + hh)
     upper = 0.5 * tl.interleave(left_total + left_difference, right_total + right_difference)
@@ -66,21 +73,20 @@ def haar_idwt2d_kernel(
     if DENORMALISE:
         upper, lower = denormalised(upper), denormalised(lower)
     pixel, even, width = image_offsets(block, packs, PACK, PAIRS, WIDE)
-    inside = pixel < 2 * stride
+    inside = pixel < evens
     store(out_ptr + even, upper, inside)
     store(out_ptr + even + width, lower, inside)
 
 
 def _transform(kernel, source: Tensor, out: Tensor, image: Tensor, **affine: bool) -> None:
-    bands, width = image.numel() // 4, image.shape[-1]
-    if not bands:
+    band, width = image.numel() // 4, image.shape[-1]
+    if not band:
         return
     # the greatest power of two that divides the width, as far as it helps
     pack = min(width & -width, 16)
-    pairs = pixels_a_program(bands)
-    wide = image.numel() >= NARROW
-    launch(kernel, triton.cdiv(bands, pairs), image, source, out, width // pack, bands, **affine, PACK=pack,
-           PAIRS=pairs, WIDE=wide)  # fmt: skip
+    pairs = pixels_a_program(band)
+    constants = {"PACK": pack, "PAIRS": pairs, "WIDE": image.numel() >= NARROW, **affine}
+    launch(kernel, triton.cdiv(band, pairs), image, source, out, width // pack, band, 2 * band, **constants)
 
 
 def haar_dwt2d(x: Tensor, normalise: bool = False) -> Tensor:
