@@ -14,7 +14,7 @@ CHOICES = ("auto", *NAMES)
 OPERATORS = ("haar_dwt2d", "haar_idwt2d", "normal", "uniform", "philox", "diffusion_step", "anchored_q_sample")
 # on GPU tensors `auto` takes the faster of the two where there are both, else the one there is: operator ->
 # (backend, reason); a benchmark on a GPU decides, and none has been run yet
-GPU_CHOICE = {op: ("cuda", "not measured yet") for op in OPERATORS}
+GPU_CHOICE = dict.fromkeys(OPERATORS, ("cuda", "not measured yet"))
 TRITON_NEEDED = (3, 2)
 
 # one word for the whole process: autograd runs the backward pass in other threads, which must choose as the forward did
@@ -70,8 +70,9 @@ class use_backend:
 
     name: "auto" (cpp on CPU tensors, cuda or triton on GPU tensors as `gpu_choice` says, reference where there is
     neither), "reference", "cpp", "cuda", "triton" (on GPU tensors; on CPU tensors only where TRITON_INTERPRET=1 was set
-    before triton was imported, for tests). A forced backend that lacks an operator raises RuntimeError with the reason when the operator is called;
-    nothing falls back silently. The choice holds for all threads. Not to be called inside a compiled function.
+    before triton was imported: slow, for tests). A forced backend that lacks an operator raises RuntimeError with the
+    reason when the operator is called; nothing falls back silently. The choice holds for all threads. Not to be called
+    inside a compiled function.
     """
 
     @torch.compiler.disable

@@ -15,7 +15,7 @@ from pathlib import Path
 import triton
 from triton.backends.compiler import GPUTarget
 
-from lowlight_ext.kernels_triton import anchored, haar, noise, step
+from lowlight_ext.kernels_triton import anchored, blocks, haar, noise, step
 
 TYPES = {"float32": "fp32", "float64": "fp64", "float16": "fp16", "bfloat16": "bf16"}
 VERSION = tuple(int(part) for part in triton.__version__.split(".")[:2])
@@ -26,6 +26,7 @@ POINTERS = {"t_ptr": "*i64", "seeds_ptr": "*i64", "alpha_bar_ptr": "*fp64", "cou
 DIVISIBLE = ("area", "width", "pitch", "band", "evens")
 DRAWN = {"DRAW": True, "OWN": 1, "ALIGNED": True, "noise_ptr": None}
 GIVEN = {"DRAW": False, "OWN": 0, "ALIGNED": True, "seeds_ptr": None}
+OPTIONAL = ("center_ptr", "previous_ptr", "t_ptr", "x0_ptr")
 CASES = {
     "dwt": (haar.haar_dwt2d_kernel, {"NORMALISE": True, "PACK": 16, "PAIRS": 1024}),
     "dwt narrow": (haar.haar_dwt2d_kernel, {"NORMALISE": False, "PACK": 2, "PAIRS": 1024}),
@@ -34,7 +35,7 @@ CASES = {
     "normal one seed": (noise.noise_kernel, {"NORMAL": True, "OWN": 0, "ALIGNED": False, "seeds_ptr": None}),
     "uniform": (noise.noise_kernel, {"NORMAL": False, "OWN": 0, "ALIGNED": True, "seeds_ptr": None}),
     "step drawn": (step.step_kernel, {"CLIP": True, **DRAWN}),
-    "step drawn plain": (step.step_kernel, {"CLIP": False, **DRAWN, "center_ptr": None, "previous_ptr": None, "t_ptr": None}),
+    "step drawn plain": (step.step_kernel, {"CLIP": False, **DRAWN, **dict.fromkeys(OPTIONAL)}),
     "step given": (step.step_kernel, {"CLIP": True, **GIVEN}),
     "step backward": (step.step_backward_kernel, {"CLIP": True}),
     "q_sample drawn": (anchored.q_sample_kernel, DRAWN),
@@ -66,10 +67,10 @@ def source(kernel, constants, dtype, wide=False):
 
 
 def facts(name, dtype, kernel, constants, arch, wide):
-    options = {"num_warps": 4, "enable_fp_fusion": False}
-    compiled = triton.compile(source(kernel, constants, dtype, wide), target=GPUTarget("cuda", arch, 32), options=options)
+    target = GPUTarget("cuda", arch, 32)
+    compiled = triton.compile(source(kernel, constants, dtype, wide), target=target, options=blocks.OPTIONS)
     ptx = compiled.asm["ptx"]
-    instructions = Counter(re.findall(r"^\s*(?:@%?\w+\s+)?((?:fma|mul|add|sub|sqrt|div|rcp)\.[\w.]*f(?:32|64))\b", ptx, re.M))
+    instructions = Counter(re.findall(r"\b((?:fma|mul|add|sub|sqrt|div|rcp)\.[\w.]*f(?:32|64))\b", ptx))
     vectors = VERSION >= (3, 3) and (constants.get("ALIGNED") or constants.get("PACK") == 16)
     found = {"kernel": name, "function": kernel.fn.__name__, "dtype": dtype, "arch": arch, "wide": wide}
     found |= {"draws": constants.get("DRAW", constants.get("NORMAL", False)), "aligned": vectors}
@@ -84,8 +85,8 @@ def resources(cubin):
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "kernel.cubin").write_bytes(cubin)
-        said = subprocess.run([tool, "-res-usage", "kernel.cubin"], cwd=folder, capture_output=True, text=True, check=True)
-    found = dict(re.findall(r"\b(REG|STACK|SHARED|LOCAL):(\d+)", said.stdout))
+        said = subprocess.check_output([tool, "-res-usage", "kernel.cubin"], cwd=folder, text=True)
+    found = dict(re.findall(r"\b(REG|STACK|SHARED|LOCAL):(\d+)", said))
     return {name.lower(): int(found[name]) for name in ("REG", "STACK", "SHARED", "LOCAL")}
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import lowlight_ext
-from lowlight_ext import backends, build_info, haar_dwt2d, kernels_cpp, normal, use_backend
+from lowlight_ext import backends, build_info, haar_dwt2d, kernels_cpp, use_backend
 from lowlight_ext.backends import NAMES, OPERATORS, select
 
 X = torch.arange(16.0).reshape(1, 1, 4, 4)

@@ -13,6 +13,8 @@ from triton.runtime.jit import JITFunction
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 # pixels a program takes on a GPU, and under the interpreter, where a program costs milliseconds whatever its size
 BLOCK, INTERPRETED_BLOCK, SMALLEST_BLOCK = 1024, 1 << 14, 16
+# without fusion a multiplication and an addition round twice, as they do in C++
+OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}
 # from this size on offsets within a group are 64 bits wide; the last block may reach beyond the end
 NARROW = (1 << 31) - 4 * INTERPRETED_BLOCK
 
@@ -45,7 +47,7 @@ FMA_ROUNDS_ONCE = tl.constexpr(_fma_rounds_once())
 
 
 def inlined(function):
-    """triton.jit for what kernels call; under the interpreter, where a call costs a millisecond, the function itself."""
+    """triton.jit for what kernels call; the function itself under the interpreter, where a call costs a millisecond."""
     return function if INTERPRETED.value else triton.jit(function)
 
 
@@ -53,7 +55,7 @@ def inlined(function):
 def fused_in_double(a, b, c):
     """a * b + c of float32 rounded once, without an fma: csrc/core/real.h's, on a tensor a; finite operands only.
 
-    The product is exact in float64, the sum is rounded to odd, and 53 odd-rounded bits round to 24 without a second error.
+    The product is exact in float64, the sum is rounded to odd, and rounding 53 such bits to 24 adds no second error.
     """
     product = a.to(tl.float64) * b
     total = product + c
@@ -119,7 +121,7 @@ def launch(kernel, programs: int, like: Tensor, *arguments, **constants) -> None
     """On the device and the current stream of `like`."""
     if programs:
         with torch.cuda.device_of(like):
-            kernel[(programs,)](*arguments, **constants, num_warps=4, enable_fp_fusion=False)
+            kernel[(programs,)](*arguments, **constants, **OPTIONS)
 
 
 def contiguous(*tensors: Tensor | None) -> list[Tensor | None]:

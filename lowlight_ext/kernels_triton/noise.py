@@ -147,9 +147,7 @@ def words_of(
         group = group - sample * channels
     counter = (first.to(tl.int64) + quad).to(tl.uint32)
     line = (y0.to(tl.int64) + y).to(tl.uint32)
-    return philox_rounds(
-        counter, line, (plane.to(tl.int64) + group).to(tl.uint32), stream.to(tl.uint32), key0, key1
-    )
+    return philox_rounds(counter, line, (plane.to(tl.int64) + group).to(tl.uint32), stream.to(tl.uint32), key0, key1)
 
 
 @inlined

@@ -3,7 +3,6 @@
 import math
 import struct
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -194,7 +193,5 @@ def diffusion_step_backward(
         pixels = pixels_a_program(area)
         blocks = triton.cdiv(area, pixels)
         arguments = (*inputs, *results, *table, _bits(lo), _bits(hi), area, blocks)
-        launch(
-            step_backward_kernel, samples * blocks, grad, *arguments, CLIP=lo is not None, PIXELS=pixels, WIDE=wide
-        )
+        launch(step_backward_kernel, samples * blocks, grad, *arguments, CLIP=lo is not None, PIXELS=pixels, WIDE=wide)
     return results
