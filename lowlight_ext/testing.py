@@ -12,6 +12,8 @@ from lowlight_ext.backends import NAMES, OPERATORS, use_backend, why_not
 # a small one, the smallest, one around a block's edge, odd quotients, none at all
 SHAPES = ((2, 3, 6, 10), (1, 1, 2, 2), (1, 3, 254, 258), (3, 2, 14, 22), (0, 3, 4, 6))
 LAYOUTS = ("contiguous", "channels_last", "slice", "transposed")
+# where a backend is tested; triton without a GPU in its interpreter
+DEVICES = {"reference": "cpu", "cpp": "cpu", "cuda": "cuda", "triton": "cuda" if torch.cuda.is_available() else "cpu"}
 
 
 @dataclass(frozen=True)
@@ -141,9 +143,13 @@ def sample_inputs(
 
 def implementations(op: str) -> dict[tuple[str, str], str | None]:
     """(backend, device type) -> None where it can be tested on this machine, or the reason why not."""
-    places = [("reference", "cpu"), ("cpp", "cpu"), ("cuda", "cuda"), ("triton", "cuda")]
-    assert {backend for backend, _ in places} == set(NAMES)
-    return {(backend, device): why_not(backend, op, device) for backend, device in places}
+    assert set(DEVICES) == set(NAMES)
+    return {(backend, device): why_not(backend, op, device) for backend, device in DEVICES.items()}
+
+
+def shapes(backend: str) -> tuple[tuple[int, int, int, int], ...]:
+    """Of SHAPES those that are tested: triton's interpreter takes the large ones' time a hundredfold."""
+    return SHAPES[:2] + SHAPES[-1:] if (backend, DEVICES[backend]) == ("triton", "cpu") else SHAPES
 
 
 def compare(sample: Sample, backend: str, dtype: torch.dtype) -> None:

@@ -82,6 +82,14 @@ def test_kernels_do_not_know_the_operators():
         assert not target.startswith("lowlight_ext") or target == "lowlight_ext._C", f"kernels_cpp imports {target}"
 
 
+def test_triton_kernels_know_triton_and_torch_only():
+    allowed = {"torch", "triton", "math", "struct", "lowlight_ext"}
+    for file, target in imports_of(EXT / "kernels_triton", "kernels_triton"):
+        assert target.split(".")[0] in allowed, f"kernels_triton/{file} imports {target}"
+        if target.startswith("lowlight_ext"):
+            assert target.startswith("lowlight_ext.kernels_triton."), f"kernels_triton/{file} imports {target}"
+
+
 def test_models_use_public_names_only():
     needs_checkout(PYTHON)
     public = {f"lowlight_ext.{name}" for name in lowlight_ext.__all__} | {"lowlight_ext"}

@@ -153,7 +153,7 @@ def test_step_by_hand(implementation):
 @pytest.mark.parametrize("op", OPS)
 def test_backend_is_reference(implementation, op, dtype, layout):
     backend, device = implementation
-    for shape in testing.SHAPES:
+    for shape in testing.shapes(backend):
         for sample in testing.sample_inputs(op, shape, dtype, device, layout):
             testing.compare(sample, backend, dtype)
 

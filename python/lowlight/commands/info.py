@@ -70,6 +70,7 @@ def _gpus() -> list[tuple[str, str]]:
 
 
 def _backends() -> list[tuple[str, str]]:
-    from lowlight_ext import backends
+    from lowlight_ext import backends, gpu_choice
 
-    return [(f"backend {name}", reason or "available") for name, reason in backends().items()]
+    rows = [(f"backend {name}", reason or "available") for name, reason in backends().items()]
+    return rows + [(f"  {op} on a GPU", f"{name} ({reason})") for op, (name, reason) in gpu_choice().items()]

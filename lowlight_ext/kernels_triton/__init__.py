@@ -1,0 +1,40 @@
+"""Every operator in Triton, with the signatures of lowlight_ext.reference. Imports triton: reach it through `backends`.
+
+The float32 results are those of the C++ kernels to the bit. Under TRITON_INTERPRET=1 the same kernels take CPU tensors.
+"""
+
+import torch
+import triton
+
+from lowlight_ext.kernels_triton.anchored import anchored_q_sample, anchored_q_sample_backward
+from lowlight_ext.kernels_triton.blocks import INTERPRETED, settled
+from lowlight_ext.kernels_triton.haar import haar_dwt2d, haar_idwt2d
+from lowlight_ext.kernels_triton.noise import normal, philox, uniform
+from lowlight_ext.kernels_triton.step import diffusion_step, diffusion_step_backward
+
+__all__ = [
+    "anchored_q_sample",
+    "anchored_q_sample_backward",
+    "available",
+    "diffusion_step",
+    "diffusion_step_backward",
+    "haar_dwt2d",
+    "haar_idwt2d",
+    "normal",
+    "philox",
+    "uniform",
+]
+
+
+def available(device_type: str, op: str) -> str | None:
+    """None where a Triton kernel of `op` serves tensors on this kind of device, or the reason why none does."""
+    if op not in globals():
+        return f"{op} has no Triton kernel yet"
+    if not settled():
+        return f"TRITON_INTERPRET changed after triton {triton.__version__} had been imported"
+    if device_type == "cuda":
+        return None if torch.cuda.is_available() else "torch finds no CUDA device"
+    if device_type == "cpu":
+        switch = "TRITON_INTERPRET=1 set before triton is imported"
+        return None if INTERPRETED.value else f"Triton runs on CPU tensors in its interpreter only, with {switch}"
+    return f"it takes tensors on cuda, not on {device_type}"

@@ -1,0 +1,104 @@
+"""Compiles every Triton kernel ahead of time for sm_90, without a GPU: `python compile_triton.py` prints facts as JSON.
+
+A process of its own, because triton in the test process may be the interpreter. Each line: kernel, dtype, bytes of the
+cubin, its PTX's floating-point instructions with counts, vector accesses, and the registers and memory of a thread.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import triton
+from triton.backends.compiler import GPUTarget
+
+from lowlight_ext.kernels_triton import anchored, blocks, haar, noise, step
+
+TYPES = {"float32": "fp32", "float64": "fp64", "float16": "fp16", "bfloat16": "bf16"}
+VERSION = tuple(int(part) for part in triton.__version__.split(".")[:2])
+# pointers to anything but pictures
+POINTERS = {"t_ptr": "*i64", "seeds_ptr": "*i64", "alpha_bar_ptr": "*fp64", "counter_ptr": "*i64", "key_ptr": "*i64",
+            "words_ptr": "*i64"}  # fmt: skip
+# a width divisible by 16 and 16-byte alignment, as a launch finds them out
+DIVISIBLE = ("area", "width", "pitch", "band", "evens")
+DRAWN = {"DRAW": True, "OWN": 1, "ALIGNED": True, "noise_ptr": None}
+GIVEN = {"DRAW": False, "OWN": 0, "ALIGNED": True, "seeds_ptr": None}
+OPTIONAL = ("center_ptr", "previous_ptr", "t_ptr", "x0_ptr")
+CASES = {
+    "dwt": (haar.haar_dwt2d_kernel, {"NORMALISE": True, "PACK": 16, "PAIRS": 1024}),
+    "dwt narrow": (haar.haar_dwt2d_kernel, {"NORMALISE": False, "PACK": 2, "PAIRS": 1024}),
+    "idwt": (haar.haar_idwt2d_kernel, {"DENORMALISE": True, "PACK": 16, "PAIRS": 1024}),
+    "normal": (noise.noise_kernel, {"NORMAL": True, "OWN": 1, "ALIGNED": True}),
+    "normal one seed": (noise.noise_kernel, {"NORMAL": True, "OWN": 0, "ALIGNED": False, "seeds_ptr": None}),
+    "uniform": (noise.noise_kernel, {"NORMAL": False, "OWN": 0, "ALIGNED": True, "seeds_ptr": None}),
+    "step drawn": (step.step_kernel, {"CLIP": True, **DRAWN}),
+    "step drawn plain": (step.step_kernel, {"CLIP": False, **DRAWN, **dict.fromkeys(OPTIONAL)}),
+    "step given": (step.step_kernel, {"CLIP": True, **GIVEN}),
+    "step backward": (step.step_backward_kernel, {"CLIP": True}),
+    "q_sample drawn": (anchored.q_sample_kernel, DRAWN),
+    "q_sample given": (anchored.q_sample_kernel, GIVEN),
+    "q_sample backward": (anchored.q_sample_backward_kernel, {}),
+    "rows": (anchored.rows_kernel, {"BLOCK": 32}),
+}  # fmt: skip
+
+
+def source(kernel, constants, dtype, wide=False):
+    """The kernel as a launch on pictures of `dtype` with all arguments present would compile it."""
+    defaults = {"PIXELS": 1024, "WIDE": wide, "BLOCK": 1024}
+    pictures, table = f"*{TYPES[dtype]}", "*fp64" if dtype == "float64" else "*fp32"
+    signature, fixed, attributes = {}, {}, {}
+    for index, name in enumerate(kernel.arg_names):
+        if name in constants or name in defaults:
+            fixed[name] = constants.get(name, defaults.get(name))
+            signature[name] = "constexpr"
+        elif name.endswith("_ptr"):
+            signature[name] = POINTERS.get(name, table if name == "rows_ptr" else pictures)
+            attributes[(index,)] = [["tt.divisibility", 16]]
+        else:
+            signature[name] = "i64" if name.endswith("_bits") else "i32"
+            if name in DIVISIBLE:
+                attributes[(index,)] = [["tt.divisibility", 16]]
+    if VERSION < (3, 3):
+        return triton.compiler.ASTSource(kernel, {k: v for k, v in signature.items() if v != "constexpr"}, fixed)
+    return triton.compiler.ASTSource(kernel, signature, fixed, attributes)
+
+
+def facts(name, dtype, kernel, constants, arch, wide):
+    target = GPUTarget("cuda", arch, 32)
+    compiled = triton.compile(source(kernel, constants, dtype, wide), target=target, options=blocks.OPTIONS)
+    ptx = compiled.asm["ptx"]
+    instructions = Counter(re.findall(r"\b((?:fma|mul|add|sub|sqrt|div|rcp)\.[\w.]*f(?:32|64))\b", ptx))
+    vectors = VERSION >= (3, 3) and (constants.get("ALIGNED") or constants.get("PACK") == 16)
+    found = {"kernel": name, "function": kernel.fn.__name__, "dtype": dtype, "arch": arch, "wide": wide}
+    found |= {"draws": constants.get("DRAW", constants.get("NORMAL", False)), "aligned": vectors}
+    found |= {"cubin": len(compiled.asm["cubin"])}
+    found |= {"instructions": instructions, "ftz": ".ftz" in ptx}
+    found["vectors"] = Counter(re.findall(r"\b((?:ld|st)\.global[\w.:]*v[24][\w.]*)", ptx))
+    return found | resources(compiled.asm["cubin"])
+
+
+def resources(cubin):
+    """Registers of a thread, and bytes of its stack, where spilled registers go, and of shared memory."""
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "kernel.cubin").write_bytes(cubin)
+        said = subprocess.check_output([tool, "-res-usage", "kernel.cubin"], cwd=folder, text=True)
+    found = dict(re.findall(r"\b(REG|STACK|SHARED|LOCAL):(\d+)", said))
+    return {name.lower(): int(found[name]) for name in ("REG", "STACK", "SHARED", "LOCAL")}
+
+
+def main() -> None:
+    cases = [(name, dtype, *case, 90, False) for name, case in CASES.items() for dtype in TYPES]
+    cases += [("philox", "float32", noise.philox_kernel, {}, 90, False)]
+    # the oldest that is served, and offsets beyond 32 bits
+    cases += [(name, "bfloat16", *CASES[name], 75, False) for name in ("idwt", "step drawn")]
+    cases += [(name, "float16", *CASES[name], 90, True) for name in ("dwt", "normal one seed", "step drawn")]
+    for case in cases:
+        print(json.dumps(facts(*case)), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

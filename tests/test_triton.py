@@ -1,0 +1,241 @@
+"""The Triton kernels: the bits of C++, in small programs too; compilation for GPUs without one; why they are missing.
+
+Without a GPU they run in triton's interpreter (conftest.py), and the operators' own tests run on them as well.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from lowlight_ext import anchored_q_sample, backends, diffusion_step, gpu_choice, normal, testing, uniform, use_backend
+from lowlight_ext.backends import OPERATORS, select
+from lowlight_ext.checks import DTYPES
+
+choice = sys.modules["lowlight_ext.backends"]
+DEVICE = testing.DEVICES["triton"]
+HERE = Path(__file__).parent
+missing = next((f"{name}: {why}" for name in ("triton", "cpp") if (why := backends("normal")[name])), None)
+both = pytest.mark.skipif(missing is not None, reason=f"compares triton with cpp; {missing}")
+triton = pytest.importorskip("triton", reason="triton is not installed")
+import triton.language as tl  # noqa: E402
+
+from lowlight_ext.kernels_triton import anchored, blocks, haar, noise, step  # noqa: E402
+
+MODULES = (anchored, blocks, haar, noise, step)
+
+
+def same_bits(op, shape, dtype, layout="contiguous"):
+    """Every sample of the operator is equal on C++ and Triton, NaN included."""
+    samples = (testing.sample_inputs(op, shape, dtype, device, layout) for device in ("cpu", DEVICE))
+    for ours, theirs in zip(*samples, strict=True):
+        with use_backend("cpp"):
+            expected = ours()
+        with use_backend("triton"):
+            results = theirs()
+        for result, wanted in zip(results, expected, strict=True):
+            assert result.is_contiguous()
+            assert torch.equal(result.cpu(), wanted), f"{op} ({ours.name}) {dtype} {shape}"
+
+
+@both
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", OPERATORS)
+def test_bits_of_cpp(op, dtype):
+    for shape in ((2, 3, 6, 10), (1, 1, 34, 62), (0, 3, 4, 6)):
+        same_bits(op, shape, dtype)
+
+
+@both
+def test_a_hundred_thousand_normals_have_the_bits_of_cpp():
+    place = {"stream": 7, "origin": (2**31, 2**33 + 3), "plane": 2**32 - 1}
+    for seed in (0, -1, 2**31, 2**63 + 5):
+        with use_backend("cpp"):
+            expected = normal((1, 1, 25, 4001), seed, **place)
+        with use_backend("triton"):
+            assert torch.equal(normal((1, 1, 25, 4001), seed, device=DEVICE, **place).cpu(), expected)
+
+
+@both
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("op", OPERATORS)
+def test_many_small_programs(monkeypatch, op, wide):
+    """16 pixels a program: blocks that end within rows, planes and pictures; and offsets of 64 bits."""
+    for module in MODULES:
+        for name, value in {"BLOCK": 16, "INTERPRETED_BLOCK": 16, "NARROW": 0 if wide else blocks.NARROW}.items():
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, value)
+    # aligned rows and others, one that ends in the middle of a program, more planes than pixels
+    for shape in ((1, 2, 4, 16), (2, 1, 6, 10), (3, 3, 2, 2)):
+        same_bits(op, shape, torch.float32)
+
+
+@both
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_every_half_number_passes(dtype):
+    """Loaded, widened and stored: all 65536, infinities and subnormals too."""
+    x = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(dtype).reshape(1, 1, 256, 256).to(DEVICE)
+    t, table = torch.tensor([-1], device=DEVICE), torch.tensor([0.5], device=DEVICE)
+    with use_backend("triton"):
+        result = anchored_q_sample(x, t, table, noise=torch.zeros_like(x))
+    assert torch.equal(result.isnan(), x.isnan())
+    finite = ~x.isnan()
+    assert torch.equal(result.view(torch.int16)[finite], x.view(torch.int16)[finite])
+
+
+@both
+def test_half_results_are_rounded_to_even_once():
+    # 1 + k 2^-12 in steps that hit every tie of bfloat16 and float16
+    wide = (1 + torch.arange(4096) / 4096).reshape(1, 1, 64, 64)
+    row = torch.tensor([0, 0, 0, 1, 0, 0, 0, 1.0])
+    for dtype in (torch.float16, torch.bfloat16):
+        high = wide.to(dtype)
+        # what is left of the value in the format fits into it
+        rest = (wide - high.float()).to(dtype)
+        assert torch.equal(high.float() + rest.float(), wide)
+        with use_backend("triton"):
+            out = diffusion_step(high.to(DEVICE), high.to(DEVICE), row.to(DEVICE), noise=rest.to(DEVICE))
+        assert torch.equal(out.cpu(), wide.to(dtype))
+
+
+def test_bounds_are_float64_for_float64(implementation):
+    backend, device = implementation
+    x = torch.linspace(-1, 1, 24, dtype=torch.float64, device=device).reshape(1, 1, 4, 6)
+    row = torch.tensor([1, 0, 1, 0, 0, 0, 0, 0.0], dtype=torch.float64, device=device)
+    with use_backend(backend):
+        out = diffusion_step(x, x, row, clip=(-0.1, 1 / 3))
+    assert out.min().item() == -0.1
+    assert out.max().item() == 1 / 3
+
+
+@triton.jit
+def fused_kernel(a_ptr, b_ptr, c_ptr, out_ptr, DOUBLE: tl.constexpr, COUNT: tl.constexpr):
+    at = tl.arange(0, COUNT)
+    a, b, c = tl.load(a_ptr + at), tl.load(b_ptr + at), tl.load(c_ptr + at)
+    if DOUBLE:
+        value = blocks.fused_in_double(a, b, c)
+    else:
+        value = blocks.fused(a, b, c)
+    tl.store(out_ptr + at, value)
+
+
+def rounded(exact: Fraction) -> np.float32:
+    """To the nearest float32, of two the even one; by comparing exact distances."""
+    near = np.float32(float(exact))
+    around = (near, np.nextafter(near, np.float32(-np.inf)), np.nextafter(near, np.float32(np.inf)))
+    return min(around, key=lambda v: (abs(Fraction(float(v)) - exact), int(v.view(np.uint32)) & 1))
+
+
+@pytest.mark.skipif(bool(backends("normal")["triton"]), reason=str(backends("normal")["triton"]))
+@pytest.mark.parametrize("double", [False, True])
+def test_multiply_adds_round_once(double):
+    random = np.random.default_rng(5)
+    a, b, c = (random.standard_normal(2048).astype(np.float32) for _ in range(3))
+    # products a hair off half a unit of c: float64 alone would round them to the tie, and the tie to even
+    c[:1024] = 1 + np.arange(1024, dtype=np.float32) * np.float32(2.0**-23)
+    a[:1024] = np.where(np.arange(1024) % 4 < 2, 1, -1) * np.float32(2.0**-24) * np.float32(1 + 2.0**-23)
+    b[:1024] = np.where(np.arange(1024) % 8 < 4, np.float32(1 - 2.0**-24), np.float32(1 + 2.0**-23))
+    # and cancellation
+    c[1024:1100] = -(a * b)[1024:1100]
+    out = torch.empty(2048, device=DEVICE)
+    inputs = [torch.from_numpy(v).to(DEVICE) for v in (a, b, c)]
+    fused_kernel[(1,)](*inputs, out, DOUBLE=double, COUNT=2048)
+    exact = [Fraction(float(p)) * Fraction(float(q)) + Fraction(float(r)) for p, q, r in zip(a, b, c, strict=True)]
+    assert out.tolist() == [float(rounded(v)) for v in exact]
+    assert (a * b + c != out.cpu().numpy()).sum() > 100
+
+
+def run_python(source, **environment):
+    """A fresh process in which triton is not imported yet; a value None takes the variable away."""
+    env = {k: v for k, v in {**os.environ, "TRITON_INTERPRET": None, **environment}.items() if v is not None}
+    done = subprocess.run([sys.executable, "-c", source], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="triton brings its GPU compiler on Linux only")
+def test_every_kernel_compiles_for_gpus(tmp_path):
+    """To a cubin, without spilled registers, approximate or fused arithmetic that was not asked for."""
+    out = run_python(f"import runpy; runpy.run_path({str(HERE / 'compile_triton.py')!r}, run_name='__main__')",
+                     TRITON_CACHE_DIR=str(tmp_path), PYTHONPATH=os.pathsep.join(sys.path))  # fmt: skip
+    found = [json.loads(line) for line in out.splitlines()]
+    assert {fact["dtype"] for fact in found} == {str(dtype).removeprefix("torch.") for dtype in DTYPES}
+    defined = {name for module in MODULES for name in vars(module) if name.endswith("_kernel")}
+    assert {fact["function"] for fact in found} == defined
+    for fact in found:
+        assert fact["cubin"] > 5000, fact
+        assert fact["stack"] == fact["local"] == 0, fact
+        assert fact["reg"] <= 128, fact
+        assert not fact["ftz"], fact
+        assert all(".rn." in name for name in fact["instructions"]), fact
+        # of Box-Muller's two pairs a counter, two counters a thread
+        drawn = fact["function"] in ("noise_kernel", "step_kernel", "q_sample_kernel") and fact["draws"]
+        assert fact["instructions"].get("fma.rn.f32", 0) == (72 if drawn else 0), fact
+        assert fact["instructions"].get("sqrt.rn.f32", 0) == (4 if drawn else 0), fact
+        assert not fact["instructions"].get("fma.rn.f64"), fact
+        if fact["aligned"]:
+            assert fact["vectors"], fact
+
+
+STATE = "import lowlight_ext, json; print(json.dumps(lowlight_ext.backends()['triton']))"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU it is available")
+def test_reasons_are_true():
+    assert backends("normal")["triton"] is None
+    forced = "lowlight_ext.use_backend('triton'); lowlight_ext.normal((2, 2), 1)"
+    plain = run_python(f"{STATE}\ntry:\n    {forced}\nexcept RuntimeError as error:\n    print(error)")
+    reason, error = plain.splitlines()
+    assert json.loads(reason) == "torch finds no CUDA device"
+    assert error.startswith("normal: backend 'triton' was asked for but is not available: Triton runs on CPU tensors")
+    late = "import os, triton; os.environ['TRITON_INTERPRET'] = '1'\n"
+    assert "TRITON_INTERPRET changed" in json.loads(run_python(late + STATE))
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        (None, "triton could not be imported: .*triton"),
+        (SimpleNamespace(__version__="3.1.0"), "it needs triton 3.2 or newer, found 3.1.0"),
+    ],
+)
+def test_a_triton_that_does_not_serve_is_named(monkeypatch, module, reason):
+    monkeypatch.setitem(sys.modules, "triton", module)
+    choice._triton.cache_clear()
+    try:
+        assert re.fullmatch(reason, backends("normal")["triton"])
+        assert select("normal", "cpu") == ("reference" if backends("normal")["cpp"] else "cpp")
+    finally:
+        choice._triton.cache_clear()
+
+
+def test_auto_takes_the_better_one_there_is(monkeypatch):
+    there = {"cuda", "triton"}
+    monkeypatch.setattr(choice, "why_not", lambda name, op, kind: None if name in there else "absent")
+    assert {name for name, _ in gpu_choice().values()} <= {"cuda", "triton"}
+    assert set(gpu_choice()) == set(OPERATORS)
+    assert select("normal", "cuda") == gpu_choice()["normal"][0]
+    for name, other in (("cuda", "triton"), ("triton", "cuda")):
+        monkeypatch.setitem(choice.GPU_CHOICE, "normal", (name, "measured"))
+        assert select("normal", "cuda") == name
+        there.remove(name)
+        assert select("normal", "cuda") == other
+        there.add(name)
+    there.clear()
+    assert select("normal", "cuda") == "reference"
+
+
+@both
+def test_the_table_reaches_triton():
+    """The implementation fixture runs these kernels, not another backend's."""
+    with use_backend("triton"):
+        assert choice.implementation("uniform", DEVICE).uniform is noise.uniform
+        assert uniform((3,), 1, device=DEVICE).shape == (3,)
