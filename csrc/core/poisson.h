@@ -104,8 +104,8 @@ LOWLIGHT_FN Candidate poisson_candidate(float mean, Hat hat, uint32_t word) {
 
 // inside the hat's squeeze; for most pixels the only test
 LOWLIGHT_FN bool poisson_accepts_quickly(Hat hat, Candidate c, uint32_t word) {
-    float limit = 0.9277f - 3.6224f / (hat.b - 2.0f);
-    return (c.us >= 0.07f) & (uniform(word) <= limit);
+    // v <= 0.9277 - 3.6224 / (b - 2)
+    return (c.us >= 0.07f) & ((0.9277f - uniform(word)) * (hat.b - 2.0f) >= 3.6224f);
 }
 
 // what ln k! is more than (ln 2 pi) / 2 + z ln z - z, z = k + 1/2, within 2e-9 for every k >= 0
@@ -133,12 +133,14 @@ LOWLIGHT_FN float poisson_deviance(float mean, float z, float delta) {
     return w < 0.04f ? near : far;
 }
 
-// ln P(k) = -(ln 2 pi mean) / 2 - deviance - correction, against the height of the proposal under the hat
+// ln P(k) = -(ln 2 pi mean) / 2 - deviance - correction, against the height of the proposal under the hat, which is
+// v (1.1239 + 1.1328 / (b - 3.4)) / (a / us^2 + b), as one quotient
 LOWLIGHT_FN bool poisson_accepts(float mean, Hat hat, Candidate c, uint32_t word) {
     constexpr float kRootTwoPi = 0x1.40d932p+1f;
     float v = uniform(word);
-    float inverse_alpha = 1.1239f + 1.1328f / (hat.b - 3.4f);
-    float height = (v * inverse_alpha) * (kRootTwoPi * hat.root) / (c.slope / c.us + hat.b);
+    float width = hat.b - 3.4f;
+    float above = ((v * c.us) * (1.1239f * width + 1.1328f)) * (kRootTwoPi * hat.root);
+    float height = above / (width * (c.slope + hat.b * c.us));
     float delta = (c.offset + 0.5f) - (mean - floor_of(mean));
     // rejected below whatever the logarithm of a negative number gives
     float z = c.count + 0.5f;

@@ -10,7 +10,7 @@ namespace LOWLIGHT_CPU_LEVEL {
 // everything a block draws with
 struct RawBuffer {
     WordBuffer words;
-    alignas(64) float mean[kBlock], drawn[kBlock];
+    alignas(64) float mean[kBlock], drawn[kPadded];
 };
 
 // pixel 0 of the sensor's row, for the packed row and both of its channels alike
@@ -29,7 +29,7 @@ template <class R>
 static void add_noise(const RawNoiseArguments& a, RawRow<R> k, RawBuffer& b, NoiseLine line, int64_t x, int64_t n,
                       R rows, R* y) {
     if (a.parts & kPartU) {
-        const uint32_t* words = draw_pixel_words(b.words.noise, b.words.pixels, line, kQuantisation, x, n);
+        const uint32_t* words = draw_pixel_words(b.words, line, kQuantisation, x, n);
         for (int64_t i = 0; i < n; ++i) y[i] = with_quantisation(y[i], R(uniform(words[i])));
     }
     if (a.parts & kPartP) {
@@ -94,7 +94,7 @@ static void exposure_step(const ExposureArguments& a) {
     LOWLIGHT_PARALLEL(elements)
     for (int64_t item = 0; item < items; ++item) {
         alignas(64) R buffers[3][kBlock], values[kBlock];
-        alignas(64) float mean[kBlock], drawn[kBlock];
+        alignas(64) float mean[kBlock], drawn[kPadded];
         int64_t row = item / blocks, x = (item - row * blocks) * kBlock, at = row * size.width + x;
         int64_t plane = row / size.height, sample = plane / size.channels;
         int64_t n = size.width - x < kBlock ? size.width - x : kBlock;

@@ -15,7 +15,7 @@ static int64_t count_photons(const PoissonArguments& a) {
     LOWLIGHT_PARALLEL(elements)
     for (int64_t item = 0; item < items; ++item) {
         alignas(64) R buffers[kBlock], out[kBlock];
-        alignas(64) float mean[kBlock], counts[kBlock];
+        alignas(64) float mean[kBlock], counts[kPadded];
         int64_t row = item / blocks, x = (item - row * blocks) * kBlock, at = row * size.width + x;
         int64_t plane = row / size.height, sample = plane / size.channels;
         int64_t n = size.width - x < kBlock ? size.width - x : kBlock;

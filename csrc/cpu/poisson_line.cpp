@@ -10,9 +10,7 @@ namespace LOWLIGHT_CPU_LEVEL {
 constexpr int kFloats = 2 * kLanes;
 constexpr int kFlight = kLanes == 8 ? 4 : 2;
 constexpr int64_t kTogether = kFloats * kFlight;
-// arrays are read and written in whole groups
-constexpr int64_t kPadded = kBlock + 64;
-static_assert(kTogether <= 64, "the padding is too short");
+static_assert(kBlock + kTogether <= kPadded, "the padding is too short");
 
 typedef float Floats __attribute__((vector_size(4 * kFloats)));
 typedef int32_t Integers __attribute__((vector_size(4 * kFloats)));
@@ -31,7 +29,9 @@ LOWLIGHT_FN bool any_of(Integers mask) {
 #endif
 }
 
-// indices of what is not 0, in order; `to` has room for one register more
+LOWLIGHT_FN int64_t in_registers(int64_t n) { return (n + kFloats - 1) / kFloats * kFloats; }
+
+// indices of what is not 0, in order, and zeros up to a whole register
 static int64_t indices_of(const int32_t* keep, int64_t n, int32_t* to) {
     int64_t count = 0;
 #if defined(__AVX512F__)
@@ -50,6 +50,7 @@ static int64_t indices_of(const int32_t* keep, int64_t n, int32_t* to) {
         count += keep[i] != 0;
     }
 #endif
+    memset(to + count, 0, 4 * kFloats);
     return count;
 }
 
@@ -70,42 +71,44 @@ struct PoissonJobs {
 };
 
 struct PoissonBuffer {
-    NoiseBuffer noise;
-    alignas(64) uint32_t first[4 * NoiseBuffer::kCounters], second[4 * NoiseBuffer::kCounters];
-    PoissonJobs jobs, pending;
-    alignas(64) float value[kPadded], spare[kPadded];
-    alignas(64) int32_t keep[kPadded], list[kPadded], rejected[kPadded];
+    WordBuffer words;
+    PoissonJobs all, some, pending;
+    alignas(64) float value[kPadded], zero[kPadded];
+    alignas(64) int32_t keep[kPadded], list[kPadded];
 };
 
+typedef int32_t HalfIntegers __attribute__((vector_size(4 * kLanes)));
+
 // words of a later attempt: neighbours in the list are none in the picture, each has a counter of its own
-static void draw_retry_words(NoiseLine line, int64_t x, uint32_t attempt, uint32_t source, const int32_t* at,
-                                  int64_t n, uint32_t* words) {
+static void draw_retry_words(NoiseLine line, int64_t x, uint32_t attempt, uint32_t source, const int32_t* at, int64_t n,
+                             uint32_t* words) {
     const Lanes zero = {};
     uint32_t stream = stream_word(line.stream, attempt, source);
     for (int64_t i = 0; i < n; i += kLanes) {
-        Lanes pixel = {};
-        for (int k = 0; k < kLanes; ++k) pixel[k] = uint64_t(line.x + x + at[i + k]);
+        HalfIntegers place;
+        memcpy(&place, at + i, sizeof(place));
+        Lanes pixel = __builtin_convertvector(place, Lanes) + uint64_t(line.x + x);
         auto w = philox_rounds(Counter<Lanes>{(pixel >> 2) & uint64_t(0xffffffffu), zero + line.y, zero + line.plane,
                                               zero + stream},
                                line.key0, line.key1, LaneProduct());
-        Lanes which = pixel & 3;
-        Lanes low = which == 0 ? w.w0 : w.w1, high = which == 2 ? w.w2 : w.w3;
-        Lanes chosen = which < 2 ? low : high;
-        for (int k = 0; k < kLanes; ++k) words[i + k] = uint32_t(chosen[k]);
+        Lanes odd = -(pixel & 1), high = -((pixel >> 1) & 1);
+        Lanes chosen = (((w.w0 & ~odd) | (w.w1 & odd)) & ~high) | (((w.w2 & ~odd) | (w.w3 & odd)) & high);
+        HalfIntegers word = __builtin_convertvector(chosen, HalfIntegers);
+        memcpy(words + i, &word, sizeof(word));
     }
 }
 
-// counts of n pixels whose means are below 10; `level` and `zero` have kPadded elements
-static void invert_all(const float* mean, const uint32_t* words, float* level, float* zero, float* out, int64_t n) {
-    int32_t tails = 0;
-    for (int64_t i = 0; i < n; ++i) {
-        level[i] = inversion_level(words[i]);
-        zero[i] = poisson_zero(mean[i]);
-        tails |= inversion_is_tail(words[i]) ? 1 : 0;
-    }
+// counts of the first n jobs, whose means are below 10, to `level`
+static void invert_all(PoissonJobs& jobs, int64_t n, float* level, float* zero) {
     int64_t whole = (n + kTogether - 1) / kTogether * kTogether;
     // nothing to do for those beyond the end
-    for (int64_t i = n; i < whole; ++i) level[i] = 0.0f, zero[i] = 1.0f;
+    for (int64_t i = n; i < whole; ++i) jobs.mean[i] = 0.0f, jobs.first[i] = 0xffffffffu;
+    int32_t tails = 0;
+    for (int64_t i = 0; i < whole; ++i) {
+        level[i] = inversion_level(jobs.first[i]);
+        zero[i] = poisson_zero(jobs.mean[i]);
+        tails |= inversion_is_tail(jobs.first[i]) ? 1 : 0;
+    }
     for (int64_t i = 0; i < whole; i += kTogether) {
         Inversion<Floats> state[kFlight];
         Floats means[kFlight];
@@ -113,7 +116,7 @@ static void invert_all(const float* mean, const uint32_t* words, float* level, f
         for (int j = 0; j < kFlight; ++j) {
             memcpy(&state[j].left, level + i + j * kFloats, sizeof(Floats));
             memcpy(&state[j].probability, zero + i + j * kFloats, sizeof(Floats));
-            memcpy(&means[j], mean + i + j * kFloats, sizeof(Floats));
+            memcpy(&means[j], jobs.mean + i + j * kFloats, sizeof(Floats));
         }
         for (int k = 0; k < 64; ++k) {
             Integers any = {};
@@ -132,99 +135,97 @@ static void invert_all(const float* mean, const uint32_t* words, float* level, f
             memcpy(level + i + j * kFloats, &counts, sizeof(Floats));
         }
     }
-    for (int64_t i = 0; i < n; ++i) out[i] = level[i];
     if (tails)
         for (int64_t i = 0; i < n; ++i)
-            if (inversion_is_tail(words[i])) out[i] = poisson_tail(mean[i], words[i]);
+            if (inversion_is_tail(jobs.first[i])) level[i] = poisson_tail(jobs.mean[i], jobs.first[i]);
 }
 
-// counts of the jobs, whose means are 10 or more, to out[jobs.at[i]]; `first` and `second` are those of attempt 0
-static void reject_all(PoissonBuffer& b, NoiseLine line, int64_t x, int64_t n, float* out) {
-    PoissonJobs &jobs = b.jobs, &pending = b.pending;
+// the n jobs of the list, and copies of one up to a whole register
+static void pick(PoissonJobs& to, const PoissonJobs& from, const int32_t* list, int64_t n) {
+    int64_t whole = in_registers(n);
+    for (int64_t i = 0; i < whole; ++i) {
+        int32_t j = list[i];
+        to.at[i] = from.at[j];
+        to.mean[i] = from.mean[j];
+        to.first[i] = from.first[j];
+        to.second[i] = from.second[j];
+    }
+}
+
+// counts of the first n jobs, whose means are 10 or more and whose words are those of attempt 0, to out[at]; with
+// `in_order` job i is pixel i. A whole register of jobs can be read.
+static void reject_all(PoissonBuffer& b, PoissonJobs* jobs, bool in_order, NoiseLine line, int64_t x, int64_t n,
+                       float* out) {
+    PoissonJobs& pending = b.pending;
     for (uint32_t attempt = 0; n > 0 && attempt < kMostAttempts; ++attempt) {
         if (attempt > 0 && n <= 2) {
             for (int64_t i = 0; i < n; ++i)
-                out[jobs.at[i]] = poisson_rejection(jobs.mean[i], attempt, [&](uint32_t again, uint32_t source) {
-                    return draw_word(line, x + jobs.at[i], again, source);
+                out[jobs->at[i]] = poisson_rejection(jobs->mean[i], attempt, [&](uint32_t again, uint32_t source) {
+                    return draw_word(line, x + jobs->at[i], again, source);
                 });
             return;
         }
         if (attempt > 0) {
-            for (int64_t i = n; i < n + kLanes; ++i) jobs.at[i] = 0;
-            draw_retry_words(line, x, attempt, kPoissonFirst, jobs.at, n, jobs.first);
-            draw_retry_words(line, x, attempt, kPoissonSecond, jobs.at, n, jobs.second);
+            draw_retry_words(line, x, attempt, kPoissonFirst, jobs->at, n, jobs->first);
+            draw_retry_words(line, x, attempt, kPoissonSecond, jobs->at, n, jobs->second);
         }
-        for (int64_t i = 0; i < n; ++i) {
-            Hat hat = poisson_hat(jobs.mean[i]);
-            Candidate c = poisson_candidate(jobs.mean[i], hat, jobs.first[i]);
-            b.value[i] = c.count;
-            b.keep[i] = poisson_accepts_quickly(hat, c, jobs.second[i]) ? 0 : 1;
+        float* value = in_order && attempt == 0 ? out : b.value;
+        int64_t whole = in_registers(n);
+        for (int64_t i = 0; i < whole; ++i) {
+            Hat hat = poisson_hat(jobs->mean[i]);
+            Candidate c = poisson_candidate(jobs->mean[i], hat, jobs->first[i]);
+            value[i] = c.count;
+            b.keep[i] = poisson_accepts_quickly(hat, c, jobs->second[i]) ? 0 : 1;
         }
         // those that are rejected below are written again
-        for (int64_t i = 0; i < n; ++i) out[jobs.at[i]] = b.value[i];
-        int64_t undecided = indices_of(b.keep, n, b.list);
-        for (int64_t i = 0; i < undecided; ++i) {
-            int32_t j = b.list[i];
-            pending.at[i] = jobs.at[j];
-            pending.mean[i] = jobs.mean[j];
-            pending.first[i] = jobs.first[j];
-            pending.second[i] = jobs.second[j];
-        }
-        for (int64_t i = 0; i < undecided; ++i) {
+        if (value != out)
+            for (int64_t i = 0; i < n; ++i) out[jobs->at[i]] = value[i];
+        n = indices_of(b.keep, n, b.list);
+        pick(pending, *jobs, b.list, n);
+        whole = in_registers(n);
+        for (int64_t i = 0; i < whole; ++i) {
             Hat hat = poisson_hat(pending.mean[i]);
             Candidate c = poisson_candidate(pending.mean[i], hat, pending.first[i]);
             b.keep[i] = poisson_accepts(pending.mean[i], hat, c, pending.second[i]) ? 0 : 1;
         }
-        n = indices_of(b.keep, undecided, b.rejected);
-        for (int64_t i = 0; i < n; ++i) {
-            int32_t j = b.rejected[i];
-            jobs.at[i] = pending.at[j];
-            jobs.mean[i] = pending.mean[j];
-        }
+        n = indices_of(b.keep, n, b.list);
+        jobs = &b.some;
+        pick(*jobs, pending, b.list, n);
     }
 }
 
-// the pixels that are `kept`, with the words that are given
-static int64_t collect(PoissonBuffer& b, const float* mean, const uint32_t* first, const uint32_t* second,
-                            int64_t n) {
-    int64_t count = indices_of(b.keep, n, b.list);
-    for (int64_t i = 0; i < count; ++i) {
-        int32_t j = b.list[i];
-        b.jobs.at[i] = j;
-        b.jobs.mean[i] = mean[j];
-        b.jobs.first[i] = first[j];
-        b.jobs.second[i] = second ? second[j] : 0u;
-    }
-    return count;
-}
-
-int64_t poisson_line(NoiseLine line, int64_t x, int64_t n, const float* mean, float* out) {
+int64_t poisson_line(NoiseLine line, int64_t x, int64_t n, const float* mean, float* counts) {
     PoissonBuffer b;
     int32_t small = 0, large = 0;
     for (int64_t i = 0; i < n; ++i) {
-        bool below = mean[i] < kInversionBelow, valid = poisson_mean_is_valid(mean[i]);
-        small += below & valid ? 1 : 0;
-        large += !below & valid ? 1 : 0;
+        bool valid = poisson_mean_is_valid(mean[i]), below = mean[i] < kInversionBelow;
+        small += valid & below ? 1 : 0;
+        large += valid & !below ? 1 : 0;
+        b.all.mean[i] = mean[i];
+        b.all.at[i] = int32_t(i);
     }
-    const uint32_t* first = draw_pixel_words(b.noise, b.first, line, kPoissonFirst, x, n);
-    const uint32_t* second = nullptr;
-    if (large) second = draw_pixel_words(b.noise, b.second, line, kPoissonSecond, x, n);
-    if (small + large < n) {
-        float nan = bit_cast<float>(0x7fc00000u);
-        for (int64_t i = 0; i < n; ++i) out[i] = nan;
+    // the words of the counters that the pixels touch, and 10 for what lies beyond the end
+    memcpy(b.all.first, draw_pixel_words(b.words, line, kPoissonFirst, x, n), 4 * n);
+    if (large) memcpy(b.all.second, draw_pixel_words(b.words, line, kPoissonSecond, x, n), 4 * n);
+    for (int64_t i = n; i < in_registers(n); ++i)
+        b.all.mean[i] = kInversionBelow, b.all.first[i] = b.all.second[i] = 0, b.all.at[i] = 0;
+    if (small + large < n)
+        for (int64_t i = 0; i < n; ++i) counts[i] = bit_cast<float>(0x7fc00000u);
+    if (small == n) {
+        invert_all(b.all, n, counts, b.zero);
+        return 0;
     }
-    if (small) {
-        for (int64_t i = 0; i < n; ++i)
-            b.keep[i] = (mean[i] < kInversionBelow) & poisson_mean_is_valid(mean[i]) ? 1 : 0;
-        int64_t count = collect(b, mean, first, nullptr, n);
-        invert_all(b.jobs.mean, b.jobs.first, b.value, b.spare, b.pending.mean, count);
-        for (int64_t i = 0; i < count; ++i) out[b.jobs.at[i]] = b.pending.mean[i];
+    if (large == n) {
+        reject_all(b, &b.all, true, line, x, n, counts);
+        return 0;
     }
-    if (large) {
-        for (int64_t i = 0; i < n; ++i)
-            b.keep[i] = (mean[i] >= kInversionBelow) & poisson_mean_is_valid(mean[i]) ? 1 : 0;
-        reject_all(b, line, x, collect(b, mean, first, second, n), out);
-    }
+    for (int64_t i = 0; i < n; ++i) b.keep[i] = poisson_mean_is_valid(mean[i]) & (mean[i] < kInversionBelow) ? 1 : 0;
+    pick(b.some, b.all, b.list, indices_of(b.keep, n, b.list));
+    invert_all(b.some, small, b.value, b.zero);
+    for (int64_t i = 0; i < small; ++i) counts[b.some.at[i]] = b.value[i];
+    for (int64_t i = 0; i < n; ++i) b.keep[i] = poisson_mean_is_valid(mean[i]) & (mean[i] >= kInversionBelow) ? 1 : 0;
+    pick(b.some, b.all, b.list, indices_of(b.keep, n, b.list));
+    reject_all(b, &b.some, false, line, x, large, counts);
     return n - small - large;
 }
 

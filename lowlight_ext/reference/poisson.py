@@ -158,9 +158,12 @@ def attempt_rejection(mean: Tensor, first: Tensor, second: Tensor) -> tuple[Tens
     offset = (shift + (fraction + 0.43)).floor()
     count = mean.floor() + offset
     (v,) = uniforms((second,), torch.float32)
-    quick = (us >= 0.07) & (v <= 0.9277 - over(3.6224, b - 2))
-    inverse_alpha = 1.1239 + over(1.1328, b - 3.4)
-    height = over((v * inverse_alpha) * (float.fromhex("0x1.40d932p+1") * sigma), over(slope, us) + b)
+    # v <= 0.9277 - 3.6224 / (b - 2)
+    quick = (us >= 0.07) & ((0.9277 - v) * (b - 2) >= 3.6224)
+    # v (1.1239 + 1.1328 / (b - 3.4)) / (a / us^2 + b), as one quotient
+    width = b - 3.4
+    above = ((v * us) * (1.1239 * width + 1.1328)) * (float.fromhex("0x1.40d932p+1") * sigma)
+    height = over(above, width * (slope + b * us))
     z, delta = count + 0.5, (offset + 0.5) - fraction
     under = log(height) + factorial_correction(z) <= -deviance(mean, z, delta)
     return count, quick | (under & (count >= 0) & ((us >= 0.013) | (v <= us)))
