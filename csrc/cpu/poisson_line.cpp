@@ -31,29 +31,6 @@ LOWLIGHT_FN bool any_of(Integers mask) {
 
 LOWLIGHT_FN int64_t in_registers(int64_t n) { return (n + kFloats - 1) / kFloats * kFloats; }
 
-// indices of what is not 0, in order, and zeros up to a whole register
-static int64_t indices_of(const int32_t* keep, int64_t n, int32_t* to) {
-    int64_t count = 0;
-#if defined(__AVX512F__)
-    __m512i index = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    for (int64_t i = 0; i < n; i += 16) {
-        __mmask16 inside = n - i < 16 ? __mmask16((1u << (n - i)) - 1u) : __mmask16(0xffff);
-        __m512i values = _mm512_loadu_si512(keep + i);
-        __mmask16 kept = _mm512_mask_test_epi32_mask(inside, values, values);
-        _mm512_storeu_si512(to + count, _mm512_maskz_compress_epi32(kept, index));
-        count += __builtin_popcount(kept);
-        index = _mm512_add_epi32(index, _mm512_set1_epi32(16));
-    }
-#else
-    for (int64_t i = 0; i < n; ++i) {
-        to[count] = int32_t(i);
-        count += keep[i] != 0;
-    }
-#endif
-    memset(to + count, 0, 4 * kFloats);
-    return count;
-}
-
 // one word
 LOWLIGHT_FN uint32_t draw_word(NoiseLine line, int64_t x, uint32_t attempt, uint32_t source) {
     int64_t at = line.x + x;
@@ -63,18 +40,55 @@ LOWLIGHT_FN uint32_t draw_word(NoiseLine line, int64_t x, uint32_t attempt, uint
     return words[at & 3];
 }
 
-// pixels that are still to be decided
+// pixels that are still to be decided; loops go to the end of a register
 struct PoissonJobs {
     alignas(64) int32_t at[kPadded];
     alignas(64) float mean[kPadded];
     alignas(64) uint32_t first[kPadded], second[kPadded];
 };
 
+LOWLIGHT_FN void end_jobs(PoissonJobs& jobs, int64_t n) {
+    for (int i = 0; i < kFloats; ++i) jobs.at[n + i] = 0;
+    for (int i = 0; i < kFloats; ++i) jobs.mean[n + i] = kInversionBelow;
+    for (int i = 0; i < kFloats; ++i) jobs.first[n + i] = 0;
+    for (int i = 0; i < kFloats; ++i) jobs.second[n + i] = 0;
+}
+
+// of the first n jobs those to keep, in order, and harmless ones up to a whole register; -> their number
+static int64_t pick(PoissonJobs& to, const PoissonJobs& from, const int32_t* keep, int64_t n) {
+    int64_t count = 0;
+#if defined(__AVX512F__)
+    for (int64_t i = 0; i < n; i += 16) {
+        __mmask16 inside = n - i < 16 ? __mmask16((1u << (n - i)) - 1u) : __mmask16(0xffff);
+        __m512i flags = _mm512_load_si512(keep + i);
+        __mmask16 kept = _mm512_mask_test_epi32_mask(inside, flags, flags);
+        auto move = [&](void* target, const void* source) {
+            _mm512_storeu_si512(target, _mm512_maskz_compress_epi32(kept, _mm512_load_si512(source)));
+        };
+        move(to.at + count, from.at + i);
+        move(to.mean + count, from.mean + i);
+        move(to.first + count, from.first + i);
+        move(to.second + count, from.second + i);
+        count += __builtin_popcount(kept);
+    }
+#else
+    for (int64_t i = 0; i < n; ++i) {
+        to.at[count] = from.at[i];
+        to.mean[count] = from.mean[i];
+        to.first[count] = from.first[i];
+        to.second[count] = from.second[i];
+        count += keep[i] != 0;
+    }
+#endif
+    end_jobs(to, count);
+    return count;
+}
+
 struct PoissonBuffer {
     WordBuffer words;
     PoissonJobs all, some, pending;
     alignas(64) float value[kPadded], zero[kPadded];
-    alignas(64) int32_t keep[kPadded], list[kPadded];
+    alignas(64) int32_t keep[kPadded];
 };
 
 typedef int32_t HalfIntegers __attribute__((vector_size(4 * kLanes)));
@@ -140,20 +154,8 @@ static void invert_all(PoissonJobs& jobs, int64_t n, float* level, float* zero) 
             if (inversion_is_tail(jobs.first[i])) level[i] = poisson_tail(jobs.mean[i], jobs.first[i]);
 }
 
-// the n jobs of the list, and copies of one up to a whole register
-static void pick(PoissonJobs& to, const PoissonJobs& from, const int32_t* list, int64_t n) {
-    int64_t whole = in_registers(n);
-    for (int64_t i = 0; i < whole; ++i) {
-        int32_t j = list[i];
-        to.at[i] = from.at[j];
-        to.mean[i] = from.mean[j];
-        to.first[i] = from.first[j];
-        to.second[i] = from.second[j];
-    }
-}
-
 // counts of the first n jobs, whose means are 10 or more and whose words are those of attempt 0, to out[at]; with
-// `in_order` job i is pixel i. A whole register of jobs can be read.
+// `in_order` job i is pixel i
 static void reject_all(PoissonBuffer& b, PoissonJobs* jobs, bool in_order, NoiseLine line, int64_t x, int64_t n,
                        float* out) {
     PoissonJobs& pending = b.pending;
@@ -180,17 +182,15 @@ static void reject_all(PoissonBuffer& b, PoissonJobs* jobs, bool in_order, Noise
         // those that are rejected below are written again
         if (value != out)
             for (int64_t i = 0; i < n; ++i) out[jobs->at[i]] = value[i];
-        n = indices_of(b.keep, n, b.list);
-        pick(pending, *jobs, b.list, n);
+        n = pick(pending, *jobs, b.keep, n);
         whole = in_registers(n);
         for (int64_t i = 0; i < whole; ++i) {
             Hat hat = poisson_hat(pending.mean[i]);
             Candidate c = poisson_candidate(pending.mean[i], hat, pending.first[i]);
             b.keep[i] = poisson_accepts(pending.mean[i], hat, c, pending.second[i]) ? 0 : 1;
         }
-        n = indices_of(b.keep, n, b.list);
         jobs = &b.some;
-        pick(*jobs, pending, b.list, n);
+        n = pick(*jobs, pending, b.keep, n);
     }
 }
 
@@ -204,11 +204,9 @@ int64_t poisson_line(NoiseLine line, int64_t x, int64_t n, const float* mean, fl
         b.all.mean[i] = mean[i];
         b.all.at[i] = int32_t(i);
     }
-    // the words of the counters that the pixels touch, and 10 for what lies beyond the end
     memcpy(b.all.first, draw_pixel_words(b.words, line, kPoissonFirst, x, n), 4 * n);
     if (large) memcpy(b.all.second, draw_pixel_words(b.words, line, kPoissonSecond, x, n), 4 * n);
-    for (int64_t i = n; i < in_registers(n); ++i)
-        b.all.mean[i] = kInversionBelow, b.all.first[i] = b.all.second[i] = 0, b.all.at[i] = 0;
+    end_jobs(b.all, n);
     if (small + large < n)
         for (int64_t i = 0; i < n; ++i) counts[i] = bit_cast<float>(0x7fc00000u);
     if (small == n) {
@@ -220,11 +218,11 @@ int64_t poisson_line(NoiseLine line, int64_t x, int64_t n, const float* mean, fl
         return 0;
     }
     for (int64_t i = 0; i < n; ++i) b.keep[i] = poisson_mean_is_valid(mean[i]) & (mean[i] < kInversionBelow) ? 1 : 0;
-    pick(b.some, b.all, b.list, indices_of(b.keep, n, b.list));
+    pick(b.some, b.all, b.keep, n);
     invert_all(b.some, small, b.value, b.zero);
     for (int64_t i = 0; i < small; ++i) counts[b.some.at[i]] = b.value[i];
     for (int64_t i = 0; i < n; ++i) b.keep[i] = poisson_mean_is_valid(mean[i]) & (mean[i] >= kInversionBelow) ? 1 : 0;
-    pick(b.some, b.all, b.list, indices_of(b.keep, n, b.list));
+    pick(b.some, b.all, b.keep, n);
     reject_all(b, &b.some, false, line, x, large, counts);
     return n - small - large;
 }
