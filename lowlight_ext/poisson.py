@@ -19,7 +19,6 @@ MOST_LAMBDA = 5.0
 
 
 def _check_mean(mean: Tensor, seeds: Tensor, stream: int, y0: int, x0: int, plane: int) -> None:
-    checks.floating("poisson", "mean", mean)
     check_draw("poisson", mean.shape, seeds, stream, y0, x0, plane, mean.dtype)
 
 
@@ -92,6 +91,7 @@ def poisson(
     1e7; on a GPU the count of such a mean is NaN.
     """
     checks.tensor("poisson", "mean", mean)
+    checks.floating("poisson", "mean", mean)
     place, seeds = placed("poisson", tuple(mean.shape), seed)
     out = _poisson_op(mean.reshape(place), seeds, stream, *origin, plane)
     return out.reshape(mean.shape)
