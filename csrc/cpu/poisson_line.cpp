@@ -10,6 +10,8 @@ namespace LOWLIGHT_CPU_LEVEL {
 constexpr int kFloats = 2 * kLanes;
 constexpr int kFlight = kLanes == 8 ? 4 : 2;
 constexpr int64_t kTogether = kFloats * kFlight;
+// so many jobs wait for the loops' latency more than for their arithmetic: one loop makes both tests
+constexpr int64_t kFew = 2 * kFloats;
 static_assert(kBlock + kTogether <= kPadded, "the padding is too short");
 
 typedef float Floats __attribute__((vector_size(4 * kFloats)));
@@ -54,7 +56,9 @@ LOWLIGHT_FN void end_jobs(PoissonJobs& jobs, int64_t n) {
     for (int i = 0; i < kFloats; ++i) jobs.second[n + i] = 0;
 }
 
-// of the first n jobs those to keep, in order, and harmless ones up to a whole register; -> their number
+// of the first n jobs those to keep, in order, and harmless ones up to a whole register; -> their number. The words of
+// kSources sources go with them.
+template <int kSources>
 static int64_t pick(PoissonJobs& to, const PoissonJobs& from, const int32_t* keep, int64_t n) {
     int64_t count = 0;
 #if defined(__AVX512F__)
@@ -67,16 +71,16 @@ static int64_t pick(PoissonJobs& to, const PoissonJobs& from, const int32_t* kee
         };
         move(to.at + count, from.at + i);
         move(to.mean + count, from.mean + i);
-        move(to.first + count, from.first + i);
-        move(to.second + count, from.second + i);
+        if (kSources > 0) move(to.first + count, from.first + i);
+        if (kSources > 1) move(to.second + count, from.second + i);
         count += __builtin_popcount(kept);
     }
 #else
     for (int64_t i = 0; i < n; ++i) {
         to.at[count] = from.at[i];
         to.mean[count] = from.mean[i];
-        to.first[count] = from.first[i];
-        to.second[count] = from.second[i];
+        if (kSources > 0) to.first[count] = from.first[i];
+        if (kSources > 1) to.second[count] = from.second[i];
         count += keep[i] != 0;
     }
 #endif
@@ -155,7 +159,7 @@ static void invert_all(PoissonJobs& jobs, int64_t n, float* level, float* zero) 
 }
 
 // counts of the first n jobs, whose means are 10 or more and whose words are those of attempt 0, to out[at]; with
-// `in_order` job i is pixel i
+// `in_order` job i is pixel i, and a job whose `at` is below 0 is none
 static void reject_all(PoissonBuffer& b, PoissonJobs* jobs, bool in_order, NoiseLine line, int64_t x, int64_t n,
                        float* out) {
     PoissonJobs& pending = b.pending;
@@ -173,57 +177,83 @@ static void reject_all(PoissonBuffer& b, PoissonJobs* jobs, bool in_order, Noise
         }
         float* value = in_order && attempt == 0 ? out : b.value;
         int64_t whole = in_registers(n);
-        for (int64_t i = 0; i < whole; ++i) {
-            Hat hat = poisson_hat(jobs->mean[i]);
-            Candidate c = poisson_candidate(jobs->mean[i], hat, jobs->first[i]);
-            value[i] = c.count;
-            b.keep[i] = poisson_accepts_quickly(hat, c, jobs->second[i]) ? 0 : 1;
+        if (n <= kFew) {
+            for (int64_t i = 0; i < whole; ++i) {
+                Hat hat = poisson_hat(jobs->mean[i]);
+                Candidate c = poisson_candidate(jobs->mean[i], hat, jobs->first[i]);
+                bool quick = poisson_accepts_quickly(hat, c, jobs->second[i]);
+                value[i] = c.count;
+                bool done = quick | poisson_accepts(jobs->mean[i], hat, c, jobs->second[i]);
+                b.keep[i] = done | (jobs->at[i] < 0) ? 0 : 1;
+            }
+        } else {
+            for (int64_t i = 0; i < whole; ++i) {
+                Hat hat = poisson_hat(jobs->mean[i]);
+                Candidate c = poisson_candidate(jobs->mean[i], hat, jobs->first[i]);
+                value[i] = c.count;
+                b.keep[i] = poisson_accepts_quickly(hat, c, jobs->second[i]) | (jobs->at[i] < 0) ? 0 : 1;
+            }
         }
-        // those that are rejected below are written again
+        // those that are rejected are written again
         if (value != out)
             for (int64_t i = 0; i < n; ++i) out[jobs->at[i]] = value[i];
-        n = pick(pending, *jobs, b.keep, n);
-        whole = in_registers(n);
-        for (int64_t i = 0; i < whole; ++i) {
-            Hat hat = poisson_hat(pending.mean[i]);
-            Candidate c = poisson_candidate(pending.mean[i], hat, pending.first[i]);
-            b.keep[i] = poisson_accepts(pending.mean[i], hat, c, pending.second[i]) ? 0 : 1;
+        if (n > kFew) {
+            // (jobs is not pending here: those are few)
+            n = pick<2>(pending, *jobs, b.keep, n);
+            whole = in_registers(n);
+            for (int64_t i = 0; i < whole; ++i) {
+                Hat hat = poisson_hat(pending.mean[i]);
+                Candidate c = poisson_candidate(pending.mean[i], hat, pending.first[i]);
+                b.keep[i] = poisson_accepts(pending.mean[i], hat, c, pending.second[i]) ? 0 : 1;
+            }
+            n = pick<0>(b.some, pending, b.keep, n);
+            jobs = &b.some;
+        } else {
+            PoissonJobs* next = jobs == &pending ? &b.some : &pending;
+            n = pick<0>(*next, *jobs, b.keep, n);
+            jobs = next;
         }
-        jobs = &b.some;
-        n = pick(*jobs, pending, b.keep, n);
     }
 }
+
+LOWLIGHT_FN bool inverted(float mean) { return (mean >= 0.0f) & (mean < kInversionBelow); }
+LOWLIGHT_FN bool rejected(float mean) { return (mean >= kInversionBelow) & (mean <= kMostMean); }
 
 int64_t poisson_line(NoiseLine line, int64_t x, int64_t n, const float* mean, float* counts) {
     PoissonBuffer b;
     int32_t small = 0, large = 0;
     for (int64_t i = 0; i < n; ++i) {
-        bool valid = poisson_mean_is_valid(mean[i]), below = mean[i] < kInversionBelow;
-        small += valid & below ? 1 : 0;
-        large += valid & !below ? 1 : 0;
+        small += inverted(mean[i]) ? 1 : 0;
+        large += rejected(mean[i]) ? 1 : 0;
         b.all.mean[i] = mean[i];
         b.all.at[i] = int32_t(i);
     }
     memcpy(b.all.first, draw_pixel_words(b.words, line, kPoissonFirst, x, n), 4 * n);
     if (large) memcpy(b.all.second, draw_pixel_words(b.words, line, kPoissonSecond, x, n), 4 * n);
     end_jobs(b.all, n);
-    if (small + large < n)
-        for (int64_t i = 0; i < n; ++i) counts[i] = bit_cast<float>(0x7fc00000u);
-    if (small == n) {
+    // most blocks are of one kind or nearly so: that kind stays where it is, the other is packed together
+    if (small >= large) {
+        for (int64_t i = 0; i < n; ++i) b.all.mean[i] = inverted(mean[i]) ? mean[i] : 0.0f;
         invert_all(b.all, n, counts, b.zero);
-        return 0;
-    }
-    if (large == n) {
+        for (int64_t i = 0; i < n; ++i) b.all.mean[i] = mean[i], b.keep[i] = rejected(mean[i]) ? 1 : 0;
+        if (large) reject_all(b, &b.some, false, line, x, pick<2>(b.some, b.all, b.keep, n), counts);
+    } else {
+        for (int64_t i = 0; i < n; ++i) {
+            b.all.mean[i] = rejected(mean[i]) ? mean[i] : kInversionBelow;
+            b.all.at[i] = rejected(mean[i]) ? int32_t(i) : -1;
+        }
         reject_all(b, &b.all, true, line, x, n, counts);
-        return 0;
+        for (int64_t i = 0; i < n; ++i) {
+            b.all.mean[i] = mean[i];
+            b.all.at[i] = int32_t(i);
+            b.keep[i] = inverted(mean[i]) ? 1 : 0;
+        }
+        if (small) invert_all(b.some, pick<1>(b.some, b.all, b.keep, n), b.value, b.zero);
+        for (int64_t i = 0; i < small; ++i) counts[b.some.at[i]] = b.value[i];
     }
-    for (int64_t i = 0; i < n; ++i) b.keep[i] = poisson_mean_is_valid(mean[i]) & (mean[i] < kInversionBelow) ? 1 : 0;
-    pick(b.some, b.all, b.keep, n);
-    invert_all(b.some, small, b.value, b.zero);
-    for (int64_t i = 0; i < small; ++i) counts[b.some.at[i]] = b.value[i];
-    for (int64_t i = 0; i < n; ++i) b.keep[i] = poisson_mean_is_valid(mean[i]) & (mean[i] >= kInversionBelow) ? 1 : 0;
-    pick(b.some, b.all, b.keep, n);
-    reject_all(b, &b.some, false, line, x, large, counts);
+    if (small + large < n)
+        for (int64_t i = 0; i < n; ++i)
+            if (!poisson_mean_is_valid(mean[i])) counts[i] = bit_cast<float>(0x7fc00000u);
     return n - small - large;
 }
 
