@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import rivals
+import rivals_raw
 import torch
 from torch import Tensor
 
@@ -124,6 +125,41 @@ def _noise(shape, device) -> list[Case]:
     ]  # fmt: skip
 
 
+def _raw(shape, device) -> list[Case]:
+    batch, _, height, width = shape
+    packed = (batch, 4, height, width)
+    # a picture of the table has three channels, a packed raw four
+    unit = 4 / 3
+    e, gain, ratio = lowlight_ext, 0.8, 150.0
+    scales = {"g_scale": 3.0, "G_scale": 2.0, "G_shape": 0.12, "R_scale": 0.7}
+
+    def dark(count):
+        # most of a picture is dark
+        return lambda: tuple(torch.rand(packed, device=device).pow(3) for _ in range(count))
+
+    def noise(model, goal=None):
+        parameters = e.RawNoiseParameters(gain, ratio, model, **scales)
+        return Case(f"raw_noise {model}", "test_exposure.py", 2 * unit, dark(1), lambda x: e.raw_noise(x, parameters, 1),
+                    "raw_noise", lambda x: rivals_raw.raw_noise(x, gain, ratio, model, scales), {}, goal)  # fmt: skip
+
+    def counts(mean):
+        return Case(f"poisson, mean {mean:g}", "test_poisson.py", 2 * unit,
+                    lambda: (torch.full(packed, float(mean), device=device),), lambda x: e.poisson(x, 1), "poisson",
+                    None, {"torch.poisson": (torch.poisson, lambda x: (x,))})  # fmt: skip
+
+    return [
+        *(counts(mean) for mean in (1, 20, 1000)),
+        Case("tukey_lambda", "test_poisson.py", unit, tuple,
+             lambda: e.tukey_lambda(packed, 1, 0.12, device=device), "tukey_lambda",
+             lambda: rivals_raw.tukey(torch.rand(packed, device=device), 0.12)),
+        noise("P+g"),
+        noise("P+G+r+u", ("PyTorch", 1 / 8)),
+        Case("exposure_step", "test_exposure.py", 3 * unit, dark(2),
+             lambda x, y: e.exposure_step(x, y, 100.0, 34.0, gain, 1), "exposure_step",
+             lambda x, y: rivals_raw.exposure_step(x, y, 100.0, 34.0, gain), {}, ("PyTorch", 1 / 8)),
+    ]  # fmt: skip
+
+
 def cases(shape: tuple[int, int, int, int], device: torch.device) -> list[Case]:
     """All cases on pictures of this shape, float32."""
-    return _haar(shape, device) + _steps(shape, device) + _noise(shape, device)
+    return _haar(shape, device) + _steps(shape, device) + _noise(shape, device) + _raw(shape, device)

@@ -1,24 +1,30 @@
 """lowlight_ext: fused operators for diffusion models that brighten dark photographs."""
 
 from lowlight_ext.anchored import anchored_q_sample
-from lowlight_ext.backends import backends, gpu_choice, use_backend
+from lowlight_ext.backends import backends, use_backend
+from lowlight_ext.exposure import RawNoiseParameters, exposure_step, raw_noise
 from lowlight_ext.haar import haar_dwt2d, haar_idwt2d, haar_wavedec2d, haar_waverec2d
 from lowlight_ext.kernels_cpp import build_info
 from lowlight_ext.noise import normal, philox, uniform
+from lowlight_ext.poisson import poisson, tukey_lambda
 from lowlight_ext.step import diffusion_step
 
 __all__ = [
+    "RawNoiseParameters",
     "anchored_q_sample",
     "backends",
     "build_info",
     "diffusion_step",
-    "gpu_choice",
+    "exposure_step",
     "haar_dwt2d",
     "haar_idwt2d",
     "haar_wavedec2d",
     "haar_waverec2d",
     "normal",
     "philox",
+    "poisson",
+    "raw_noise",
+    "tukey_lambda",
     "uniform",
     "use_backend",
 ]

@@ -21,8 +21,11 @@ except ImportError as error:
 
 CODES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 OPERATORS = {
-    "cpu": ("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample"),
-    "cuda": ("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample"),
+    "cpu": (
+        *("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample"),
+        *("poisson", "tukey_lambda", "raw_noise", "exposure_step"),
+    ),
+    "cuda": ("haar_dwt2d", "haar_idwt2d"),
 }
 # from this size on an output asks for huge pages: 512 times fewer page faults when it is first written
 HUGE_BYTES = 1 << 22

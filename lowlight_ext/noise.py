@@ -37,7 +37,7 @@ def layout(shape: Sequence[int], one_a_sample: bool) -> tuple[int, int, int, int
     return (shape[0] if one_a_sample else 1), 1, 1, count
 
 
-def _check(op, shape, seeds, stream, y0, x0, plane, dtype) -> None:
+def check_draw(op, shape, seeds, stream, y0, x0, plane, dtype) -> None:
     if len(shape) != 4:
         raise checks.fail(op, "shape", "[B, C, H, W]", tuple(shape))
     checks.place(op, shape, stream, y0, x0, plane)
@@ -48,7 +48,7 @@ def _check(op, shape, seeds, stream, y0, x0, plane, dtype) -> None:
 
 def _kernel(op: str):
     def kernel(shape, seeds, stream, y0, x0, plane, dtype, device):
-        _check(op, shape, seeds, stream, y0, x0, plane, dtype)
+        check_draw(op, shape, seeds, stream, y0, x0, plane, dtype)
         return getattr(implementation(op, device.type), op)(shape, seeds, stream, y0, x0, plane, dtype, device)
 
     return kernel
@@ -56,7 +56,7 @@ def _kernel(op: str):
 
 def _fake(op: str):
     def fake(shape, seeds, stream, y0, x0, plane, dtype, device):
-        _check(op, shape, seeds, stream, y0, x0, plane, dtype)
+        check_draw(op, shape, seeds, stream, y0, x0, plane, dtype)
         return torch.empty(shape, dtype=dtype, device=device)
 
     return fake
@@ -91,11 +91,17 @@ _uniform_op = register(f"uniform{_ARGUMENTS}{_RESULT}", _kernel("uniform"), _fak
 _philox_op = register("philox(Tensor counter, Tensor key) -> Tensor", _philox_kernel, _philox_fake)
 
 
-def _draw(op: str, call, shape, seed, stream, origin, plane, dtype, device) -> Tensor:
-    shape, seeds, (y0, x0) = tuple(shape), seed_tensor(op, seed), origin
+def placed(op: str, shape: tuple[int, ...], seed: int | Tensor) -> tuple[tuple[int, int, int, int], Tensor]:
+    """-> ([B, C, H, W] in which noise of this shape is drawn, its seeds)."""
+    seeds = seed_tensor(op, seed)
     if isinstance(seed, Tensor) and seeds.shape != shape[:1] and not (len(shape) != 4 and seeds.shape == (1,)):
         raise checks.fail(op, "seed", f"an int or a tensor of one seed a sample for shape {shape}", tuple(seeds.shape))
-    place = layout(shape, isinstance(seed, Tensor) and seeds.shape == shape[:1])
+    return layout(shape, isinstance(seed, Tensor) and seeds.shape == shape[:1]), seeds
+
+
+def draw(op: str, call, shape, seed, stream, origin, plane, dtype, device) -> Tensor:
+    shape, (y0, x0) = tuple(shape), origin
+    place, seeds = placed(op, shape, seed)
     out = call(place, seeds, stream, y0, x0, plane, dtype, torch.device(device))
     return out if len(shape) == 4 else out.reshape(shape)
 
@@ -119,7 +125,7 @@ def normal(
     float32; the reference evaluates in float64, rounds once and is within 4 ulp of them. No gradients.
     Raises TypeError on a seed of another kind, ValueError on a place, dtype or shape outside these ranges.
     """
-    return _draw("normal", _normal_op, shape, seed, stream, origin, plane, dtype, device)
+    return draw("normal", _normal_op, shape, seed, stream, origin, plane, dtype, device)
 
 
 def uniform(
@@ -133,7 +139,7 @@ def uniform(
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Uniform noise, ((word >> 9) + 0.5) 2^-23: in (0, 1), equal on every backend. Arguments and errors as `normal`."""
-    return _draw("uniform", _uniform_op, shape, seed, stream, origin, plane, dtype, device)
+    return draw("uniform", _uniform_op, shape, seed, stream, origin, plane, dtype, device)
 
 
 def philox(counter: Tensor, key: Tensor) -> Tensor:

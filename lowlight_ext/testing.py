@@ -44,9 +44,16 @@ EXACT = Tolerance(0.0, 0.0, "the same operations in the same order, none of them
 
 def tolerance(sample: Sample, dtype: torch.dtype) -> Tolerance:
     """How far a compiled backend may be from the reference on this sample: the only table of tolerances."""
-    drawn = sample.op == "normal" or sample.kwargs.get("seed") is not None
+    drawn = sample.op in ("normal", "tukey_lambda", "raw_noise") or sample.kwargs.get("seed") is not None
     if not drawn or sample.op == "uniform":
         return EXACT
+    if sample.op == "tukey_lambda":
+        rtol = 1e-6 if dtype in (torch.float32, torch.float64) else 2 * ULP[dtype]
+        return Tolerance(rtol, 1e-6, "two powers from float32 polynomials, whose difference is 0 at u = 1/2")
+    if sample.op == "raw_noise":
+        # counts are equal, and so is everything from K n on but the read noise of a part of the white level
+        rtol = 2e-6 if dtype in (torch.float32, torch.float64) else 2 * ULP[dtype]
+        return Tolerance(rtol, 2e-6, "normals and powers from float32 polynomials, as a part of the white level")
     # near zero as elsewhere: the errors are of the factors of r cos(2 pi u)
     wide = Tolerance(4 * ULP[torch.float32], 0.0, "normals: float32 polynomials against float64 rounded once, 4 ulp")
     if sample.op == "normal":
@@ -108,6 +115,37 @@ def _step_samples(op: str, shape, dtype, device, layout) -> Iterator[Sample]:
     yield Sample(op, "rows", (x_t, eps, rows[t]), {"seed": 7, "center": center})
 
 
+def _raw_samples(op: str, shape, dtype, device, layout) -> Iterator[Sample]:
+    seeds = torch.arange(shape[0], device=device) * 3 - 2**40
+    place = {"stream": 3, "origin": (5, 6), "plane": 2}
+    if op == "tukey_lambda":
+        like = {"dtype": dtype, "device": device}
+        for lam in (0.0, 0.14, -0.3, 2.0, 1e-7):
+            yield Sample(op, f"lambda {lam}", (shape, -3, lam), {**place, **like})
+        yield Sample(op, "seeds", (shape, seeds, 0.1), like)
+        return
+    if op == "raw_noise":
+        shape = (shape[0], 4, *shape[2:])
+    out, original = ((v + 1) / 2 for v in _pictures(2, shape, dtype, device, layout))
+    per_sample = torch.linspace(0.5, 2, shape[0], dtype=torch.float64, device=device)
+    if op == "poisson":
+        for scale in (0.2, 9.0, 40.0, 60000.0):
+            yield Sample(op, f"means to {scale}", (arranged(out * scale, layout), 7), place)
+        yield Sample(op, "seeds", (arranged(out.pow(6) * 1000, layout), seeds))
+    elif op == "raw_noise":
+        scales = {"g_scale": 3.0, "G_scale": per_sample, "G_shape": 0.12, "R_scale": 0.9}
+        for model in ("g", "P+g", "p+g", "P+G+r+u", "u+p+r+G", "P"):
+            parameters = lowlight_ext.RawNoiseParameters(per_sample, 150.0, model, **scales)
+            yield Sample(op, model, (out, parameters, 7), place)
+        parameters = lowlight_ext.RawNoiseParameters(0.4, 50 * per_sample, "P+G+r+u", **scales)
+        yield Sample(op, "seeds", (out, parameters, seeds), {"clip": False})
+    else:
+        yield Sample(op, "seed", (out * 1.5 - 0.2, original, 100.0, 34.0, 0.8, 7), place)
+        yield Sample(op, "seeds", (out, original, 100 * per_sample, 20.0, per_sample, seeds))
+        yield Sample(op, "counts", (out, original, 100.0, 34.0, 0.8, None), {"counts": (300 * out).floor()})
+        yield Sample(op, "mean", (out, original, 250.0, 34.0, 0.8, None))
+
+
 def sample_inputs(
     op: str,
     shape: tuple[int, int, int, int] = SHAPES[0],
@@ -137,6 +175,8 @@ def sample_inputs(
         bands = bands if layout == "contiguous" else bands.transpose(-1, -2).contiguous().transpose(-1, -2)
         yield Sample(op, "plain", (bands,))
         yield Sample(op, "denormalise", (bands,), {"denormalise": True})
+    elif op in ("poisson", "tukey_lambda", "raw_noise", "exposure_step"):
+        yield from _raw_samples(op, shape, dtype, device, layout)
     else:
         yield from _step_samples(op, shape, dtype, device, layout)
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../core/arguments.h"
+#include "raw_kernels.h"
 
 namespace lowlight {
 
@@ -15,6 +16,7 @@ struct Kernels {
     void (*step_backward)(const StepGradients&);
     void (*q_sample)(const ForwardArguments&);
     void (*q_sample_backward)(const ForwardGradients&);
+    RawKernels raw;
 };
 
 #define LOWLIGHT_DECLARE_LEVEL(level)                                                       \

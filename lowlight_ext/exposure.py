@@ -1,0 +1,270 @@
+"""Raw space: the noise of a sensor, and the exposure process of ExposureDiffusion (ICCV 2023).
+
+| paper | code | meaning |
+|---|---|---|
+| K | K | system gain: digital numbers an electron |
+| S | saturation | white level less black level, 15583 for every camera |
+| ratio | ratio | how many times longer the clean exposure is |
+| photons(x, r) | x / r / K S | what the sensor counted of an image in [0, 1] that is r times brighter |
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lowlight_ext import checks, reference
+from lowlight_ext.backends import implementation
+from lowlight_ext.noise import seed_tensor
+from lowlight_ext.pictures import PLACE, check_noise, check_picture, filled, widest
+from lowlight_ext.poisson import MOST_LAMBDA, MOST_MEAN
+from lowlight_ext.reference.exposure import PARTS
+from lowlight_ext.registry import register
+
+SATURATION = 15583.0
+CHANNELS = 4
+
+
+def _column(op: str, name: str, value: float | Tensor, batch: int, device: torch.device) -> Tensor:
+    """A number, or one a sample, as float64 [1] or [B]."""
+    if not isinstance(value, Tensor):
+        return torch.tensor([float(value)], dtype=torch.float64, device=device)
+    if value.dim() > 1 or value.numel() not in (1, batch):
+        raise checks.fail(op, name, f"a number or a tensor of shape ({batch},)", tuple(value.shape))
+    if value.requires_grad:
+        raise ValueError(f"{op}: {name} must not require a gradient, none is computed")
+    return value.to(device=device, dtype=torch.float64).reshape(-1)
+
+
+def _table(columns: list[Tensor]) -> Tensor:
+    return torch.stack(torch.broadcast_tensors(*columns), dim=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class RawNoiseParameters:
+    """What `raw_noise` adds: one draw of a camera's calibration, in digital numbers; numbers, or tensors of one a sample.
+
+    model: the parts, joined by "+": u (rounding, uniform in +-1/2, clipped at 0), P (photons, Poisson) or p (photons,
+    Gaussian), r (rows), g (read noise, normal) or G (read noise, Tukey lambda). Published: g, P+g, p+g, P+G+r+u (ELD).
+    K: system gain, above 0. ratio: of the exposures, above 0. g_scale, R_scale: deviations of g and r; G_scale, G_shape:
+    scale and lambda of G. saturation: white level less black level.
+    """
+
+    K: float | Tensor
+    ratio: float | Tensor
+    model: str = "P+g"
+    g_scale: float | Tensor = 0.0
+    G_scale: float | Tensor = 0.0
+    G_shape: float | Tensor = 0.0
+    R_scale: float | Tensor = 0.0
+    saturation: float = SATURATION
+
+    def parts(self) -> int:
+        """The model as bits, reference.exposure.PARTS."""
+        names = self.model.split("+")
+        wrong = [name for name in names if name not in PARTS]
+        both = {"P", "p"} <= set(names) or {"g", "G"} <= set(names)
+        if wrong or both or len(set(names)) != len(names):
+            expected = "parts of u, P or p, r, g or G, each once, joined by '+'"
+            raise checks.fail("raw_noise", "model", expected, repr(self.model))
+        return sum(PARTS[name] for name in names)
+
+    def rows(self, batch: int, device: torch.device) -> Tensor:
+        """float64 [1 or B, 6]: K, ratio, g_scale, G_scale, G_shape, R_scale."""
+        names = ("K", "ratio", "g_scale", "G_scale", "G_shape", "R_scale")
+        return _table([_column("raw_noise", name, getattr(self, name), batch, device) for name in names])
+
+
+def _check_raw(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane) -> None:
+    op = "raw_noise"
+    check_picture(op, "clean", clean)
+    if clean.shape[1] != CHANNELS:
+        raise checks.fail(op, "clean", "packed raw of 4 channels R, G1, B, G2, [B, 4, H, W]", tuple(clean.shape))
+    checks.table(op, "parameters", rows, clean.device)
+    if rows.dim() != 2 or rows.shape[0] not in (1, clean.shape[0]) or rows.shape[1] != 6:
+        raise checks.fail(op, "parameters", f"[1 or {clean.shape[0]}, 6]", tuple(rows.shape))
+    check_noise(op, clean, None, seeds, stream, y0, x0, plane)
+    # the sensor has two rows for each of the packed picture's
+    checks.place(op, (1, 1, 2 * clean.shape[2], 1), stream, 2 * y0, 0, 0)
+
+
+def _check_raw_values(rows: Tensor, parts: int, saturation: float) -> None:
+    op = "raw_noise"
+    if not 0 < saturation < float("inf"):
+        raise checks.fail(op, "saturation", "finite and above 0", saturation)
+    checks.finite(op, "parameters", rows)
+    for name, column, low, high in (
+        ("K", rows[:, 0], 1e-6, 1e6),
+        ("ratio", rows[:, 1], 1e-3, 1e6),
+        ("g_scale, G_scale", rows[:, 2:4], 0.0, 1e6),
+        ("G_shape", rows[:, 4], -MOST_LAMBDA, MOST_LAMBDA),
+        ("R_scale", rows[:, 5], 0.0, 1e6),
+    ):
+        if column.numel() and not ((column >= low) & (column <= high)).all():
+            raise checks.fail(op, name, f"in [{low:g}, {high:g}]", column.flatten().tolist())
+    if rows.numel() and parts & PARTS["P"] and (most := (saturation / rows[:, 0] / rows[:, 1]).max().item()) > MOST_MEAN:
+        raise checks.fail(op, "K and ratio", f"such that white is at most {MOST_MEAN:g} photons", most)
+
+
+def _raw_noise(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane) -> Tensor:
+    _check_raw(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane)
+    _check_raw_values(rows, parts, saturation)
+    call = implementation("raw_noise", clean.device.type).raw_noise
+    return call(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane)
+
+
+def _raw_noise_fake(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane) -> Tensor:
+    _check_raw(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane)
+    return clean.new_empty(clean.shape)
+
+
+_raw_noise_op = register(
+    "raw_noise(Tensor clean, Tensor rows, int parts, float saturation, bool clip, Tensor seeds, SymInt stream, "
+    "SymInt row, SymInt column, SymInt plane) -> Tensor",
+    _raw_noise,
+    _raw_noise_fake,
+)
+
+
+def raw_noise(
+    clean: Tensor,
+    parameters: RawNoiseParameters,
+    seed: int | Tensor,
+    *,
+    clip: bool = True,
+    stream: int = 0,
+    origin: tuple[int, int] = (0, 0),
+    plane: int = 0,
+) -> Tensor:
+    """The short exposure of a clean long one: y S / ratio in digital numbers, then u, P or p, r, g or G, then ratio / S.
+
+    clean: packed raw [B, 4, H, W] or [4, H, W] (R, G1, B, G2) in [0, 1], float32, float64, float16 or bfloat16. u, before
+    P as published, lifts black by 1/8; P draws K Poisson(y / K) (y below 0 counts as 0), p adds sqrt(max(K y, 1e-10)) z;
+    r adds one z R_scale to each row of the unpacked sensor: R and G1 share a row, B and G2 the next.
+    clip: the result to [0, 1], as published. seed, stream, origin (in packed pixels), plane: as `normal`; every part has
+    words of its own, P those of `poisson`, G those of `tukey_lambda` of the same stream. A tile is a part of the whole.
+    Computes in float32 (float64 for float64). The counts are the same on every backend. NaN stays NaN. No gradients.
+    Raises ValueError on a shape, dtype, seed, place or parameter that does not fit, and where clean wants a gradient.
+    """
+    op = "raw_noise"
+    checks.tensor(op, "clean", clean)
+    if not isinstance(parameters, RawNoiseParameters):
+        raise TypeError(f"{op}: parameters must be RawNoiseParameters, got {type(parameters).__name__}")
+    if clean.requires_grad and torch.is_grad_enabled():
+        raise ValueError(f"{op}: clean must not require a gradient, none is computed")
+    picture = clean[None] if clean.dim() == 3 else clean
+    rows = parameters.rows(picture.shape[0] if picture.dim() else 1, picture.device)
+    place = (seed_tensor(op, seed), stream, *origin, plane)
+    out = _raw_noise_op(picture, rows, parameters.parts(), float(parameters.saturation), clip, *place)
+    return out.reshape(clean.shape)
+
+
+def _check_exposure(output, original, rows, counts, seeds, stream, y0, x0, plane) -> None:
+    op = "exposure_step"
+    check_picture(op, "output", output)
+    checks.matching(op, "original", original, "output", output)
+    checks.matching(op, "counts", counts, "output", output)
+    checks.table(op, "ratio, ratio_next, K", rows, output.device)
+    if rows.dim() != 2 or rows.shape[0] not in (1, output.shape[0]) or rows.shape[1] != 3:
+        raise checks.fail(op, "ratio, ratio_next, K", f"[1 or {output.shape[0]}, 3]", tuple(rows.shape))
+    if counts is not None and seeds is not None:
+        raise ValueError(f"{op}: takes counts or seed, got both")
+    check_noise(op, output, None, seeds, stream, y0, x0, plane)
+
+
+def _exposure(output, original, rows, counts, seeds, stream, y0, x0, plane) -> Tensor:
+    _check_exposure(output, original, rows, counts, seeds, stream, y0, x0, plane)
+    if rows.numel() and not ((rows >= 0) & (rows <= MOST_MEAN)).all():
+        expected = "finite, ratio, K and saturation above 0, ratio_next at least 1, photons of white at most 1e7"
+        got = f"rows of photons, measured photons and image a photon {rows.tolist()}"
+        raise checks.fail("exposure_step", "ratio, ratio_next, K and saturation", expected, got)
+    call = implementation("exposure_step", output.device.type).exposure_step
+    return call(output, original, rows, counts, seeds, stream, y0, x0, plane)
+
+
+def _exposure_fake(output, original, rows, counts, seeds, stream, y0, x0, plane) -> Tensor:
+    _check_exposure(output, original, rows, counts, seeds, stream, y0, x0, plane)
+    return output.new_empty(output.shape)
+
+
+def _exposure_context(ctx, inputs, output) -> None:
+    out, original, rows, counts, *_ = inputs
+    if counts is not None and counts.requires_grad:
+        raise ValueError("exposure_step: counts must not require a gradient, it goes to output, straight through them")
+    ctx.save_for_backward(out, original, rows)
+
+
+def _exposure_backward(ctx, grad: Tensor):
+    needed = ctx.needs_input_grad[:2]
+    # a second derivative goes through the definition, whose PyTorch operators have one
+    call = reference.exposure_step_backward if torch.is_grad_enabled() else _exposure_backward_op
+    gradients = call(grad, *ctx.saved_tensors, needed)
+    return *(g if n else None for g, n in zip(gradients, needed, strict=True)), *(None,) * 7
+
+
+def _exposure_backward_kernel(grad, output, original, rows, needed):
+    call = implementation("exposure_step", grad.device.type).exposure_step_backward
+    return filled(grad, call(grad, output, original, rows, needed))
+
+
+def _exposure_backward_fake(grad, output, original, rows, needed):
+    return tuple(grad.new_empty(grad.shape if wanted else 0) for wanted in needed)
+
+
+_exposure_op = register(
+    f"exposure_step(Tensor output, Tensor original, Tensor rows, Tensor? counts, {PLACE}) -> Tensor",
+    _exposure,
+    _exposure_fake,
+    _exposure_backward,
+    _exposure_context,
+)
+_exposure_backward_op = register(
+    "exposure_step_backward(Tensor grad, Tensor output, Tensor original, Tensor rows, bool[] needed) "
+    "-> (Tensor, Tensor)",
+    _exposure_backward_kernel,
+    _exposure_backward_fake,
+)
+
+
+def exposure_step(
+    output: Tensor,
+    original: Tensor,
+    ratio: float | Tensor,
+    ratio_next: float | Tensor,
+    K: float | Tensor,
+    seed: int | Tensor | None,
+    *,
+    counts: Tensor | None = None,
+    saturation: float = SATURATION,
+    stream: int = 0,
+    origin: tuple[int, int] = (0, 0),
+    plane: int = 0,
+) -> Tensor:
+    """One step of the exposure process: x = (photons(original, ratio) + n) / ratio_next ratio K / S, n ~ Poisson(m).
+
+    m = photons(output, ratio / (ratio_next - 1)), what the longer exposure adds as the network sees it; photons(v, r) =
+    clamp(v, 0, 1) / r / K S. output (with its illuminance gain, if there is one), original: [B, C, H, W] or [C, H, W],
+    float32, float64, float16 or bfloat16 (under autocast the widest of them). ratio, K above 0, ratio_next at least 1:
+    numbers, or tensors of one a sample. seed None: n = counts where given, else the mean m itself, without noise.
+    seed, stream, origin, plane: as `poisson`, whose counts of m these are. Returns x like output, contiguous, not clipped.
+    Computes in float32 (float64 for float64); bit-equal on all backends. NaN stays NaN.
+    Gradients: output (straight through the counts, dn / dm = 1) and original; 0 where the clamp acts.
+    Raises TypeError on a picture that is no tensor, ValueError on a shape, dtype, device, seed, place or value that does
+    not fit, and on counts given beside a seed.
+    """
+    op = "exposure_step"
+    pictures = {"output": output, "original": original, "counts": counts}
+    for name, x in pictures.items():
+        if name != "counts" or x is not None:
+            checks.tensor(op, name, x)
+    shape, pictures = output.shape, widest(pictures, output.device.type)
+    if output.dim() == 3:
+        pictures = {name: None if x is None else x[None] for name, x in pictures.items()}
+    output, original, counts = pictures.values()
+    batch, device = output.shape[0] if output.dim() else 1, output.device
+    ratio, after, K = (
+        _column(op, name, value, batch, device) for name, value in (("ratio", ratio), ("ratio_next", ratio_next), ("K", K))
+    )
+    rows = _table([(after - 1) / ratio / K * saturation, saturation / ratio / K, ratio * K / (saturation * after)])
+    seeds = None if seed is None else seed_tensor(op, seed)
+    return _exposure_op(output, original, rows, counts, seeds, stream, *origin, plane).reshape(shape)
