@@ -1,7 +1,7 @@
 """lowlight_ext: fused operators for diffusion models that brighten dark photographs."""
 
 from lowlight_ext.anchored import anchored_q_sample
-from lowlight_ext.backends import backends, use_backend
+from lowlight_ext.backends import backends, gpu_choice, use_backend
 from lowlight_ext.exposure import RawNoiseParameters, exposure_step, raw_noise
 from lowlight_ext.haar import haar_dwt2d, haar_idwt2d, haar_wavedec2d, haar_waverec2d
 from lowlight_ext.kernels_cpp import build_info
@@ -16,6 +16,7 @@ __all__ = [
     "build_info",
     "diffusion_step",
     "exposure_step",
+    "gpu_choice",
     "haar_dwt2d",
     "haar_idwt2d",
     "haar_wavedec2d",

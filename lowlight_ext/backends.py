@@ -6,7 +6,7 @@ from types import ModuleType
 
 import torch
 
-from lowlight_ext import kernels_cpp, kernels_cpp_raw, reference
+from lowlight_ext import kernels_cpp, kernels_cpp_raw, kernels_cuda, reference
 
 NAMES = ("reference", "cpp", "cuda", "triton")
 CHOICES = ("auto", *NAMES)
@@ -15,8 +15,12 @@ OPERATORS = (
     *("haar_dwt2d", "haar_idwt2d", "normal", "uniform", "philox", "diffusion_step", "anchored_q_sample"),
     *("poisson", "tukey_lambda", "raw_noise", "exposure_step"),
 )
-# modules of compiled kernels, one for several families of operators
-COMPILED = (kernels_cpp, kernels_cpp_raw)
+# modules of compiled CPU kernels, one for several families of operators
+CPP = (kernels_cpp, kernels_cpp_raw)
+# on GPU tensors `auto` takes the faster of the two where there are both, else the one there is: operator ->
+# (backend, reason); a benchmark on a GPU decides, and none has been run yet
+GPU_CHOICE = dict.fromkeys(OPERATORS, ("cuda", "not measured yet"))
+TRITON_NEEDED = (3, 2)
 
 # one word for the whole process: autograd runs the backward pass in other threads, which must choose as the forward did
 _forced = "auto"
@@ -60,9 +64,12 @@ def select(op: str, device_type: str) -> str:
 
 def implementation(op: str, device_type: str) -> ModuleType:
     """The module whose function of the operator's name serves the call."""
-    if select(op, device_type) == "reference":
-        return reference
-    return next(module for module in COMPILED if hasattr(module, op))
+    name = select(op, device_type)
+    if name == "triton":
+        return _triton()
+    if name == "cuda":
+        return kernels_cuda
+    return reference if name == "reference" else next(module for module in CPP if hasattr(module, op))
 
 
 class use_backend:

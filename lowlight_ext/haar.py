@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lowlight_ext import checks
+from lowlight_ext import checks, reference
 from lowlight_ext.backends import implementation
 from lowlight_ext.registry import register
 
@@ -63,12 +63,19 @@ def _idwt(bands: Tensor, denormalise: bool) -> Tensor:
 
 def _wavedec(x: Tensor, levels: int, normalise: bool) -> list[Tensor]:
     _check_wavedec(x, levels)
-    return implementation("haar_dwt2d", x.device.type).haar_wavedec2d(x, levels, normalise)
+    module = implementation("haar_dwt2d", x.device.type)
+    if hasattr(module, "haar_wavedec2d"):
+        return module.haar_wavedec2d(x, levels, normalise)
+    # a backend without a kernel of several levels: one after the other
+    return reference.haar_wavedec2d(x, levels, normalise, dwt=module.haar_dwt2d)
 
 
 def _waverec(coefficients: Sequence[Tensor], denormalise: bool) -> Tensor:
     _check_waverec(coefficients)
-    return implementation("haar_idwt2d", coefficients[0].device.type).haar_waverec2d(coefficients, denormalise)
+    module = implementation("haar_idwt2d", coefficients[0].device.type)
+    if hasattr(module, "haar_waverec2d"):
+        return module.haar_waverec2d(coefficients, denormalise)
+    return reference.haar_waverec2d(coefficients, denormalise, idwt=module.haar_idwt2d)
 
 
 def _dwt_fake(x: Tensor, normalise: bool) -> Tensor:

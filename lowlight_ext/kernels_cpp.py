@@ -20,12 +20,10 @@ except ImportError as error:
     _C, _import_error = None, str(error)
 
 CODES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
+_BASIC = ("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample")
 OPERATORS = {
-    "cpu": (
-        *("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample"),
-        *("poisson", "tukey_lambda", "raw_noise", "exposure_step"),
-    ),
-    "cuda": ("haar_dwt2d", "haar_idwt2d"),
+    "cpu": (*_BASIC, "poisson", "tukey_lambda", "raw_noise", "exposure_step"),
+    "cuda": _BASIC,
 }
 # from this size on an output asks for huge pages: 512 times fewer page faults when it is first written
 HUGE_BYTES = 1 << 22

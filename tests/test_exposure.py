@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from lowlight_ext import RawNoiseParameters, exposure_step, philox, poisson, raw_noise, testing, tukey_lambda, use_backend
+from lowlight_ext import (
+    RawNoiseParameters,
+    exposure_step,
+    philox,
+    poisson,
+    raw_noise,
+    testing,
+    tukey_lambda,
+    use_backend,
+)
 from lowlight_ext.checks import DTYPES
 
 OPERATOR = "exposure_step"

@@ -7,12 +7,18 @@
 
 namespace lowlight {
 
-#define LOWLIGHT_LEVEL_TABLE(level)                                                                       \
-    LOWLIGHT_DECLARE_LEVEL(level)                                                                         \
-    LOWLIGHT_DECLARE_RAW_LEVEL(level)                                                                     \
-    static const Kernels level##_kernels{#level,                level::noise_cpu,        level::philox_cpu, \
-                                         level::haar_forward_cpu, level::haar_inverse_cpu, level::step_cpu, \
-                                         level::step_backward_cpu, level::q_sample_cpu,    level::q_sample_backward_cpu, \
+#define LOWLIGHT_LEVEL_TABLE(level)                                    \
+    LOWLIGHT_DECLARE_LEVEL(level)                                      \
+    LOWLIGHT_DECLARE_RAW_LEVEL(level)                                  \
+    static const Kernels level##_kernels{#level,                       \
+                                         level::noise_cpu,             \
+                                         level::philox_cpu,            \
+                                         level::haar_forward_cpu,      \
+                                         level::haar_inverse_cpu,      \
+                                         level::step_cpu,              \
+                                         level::step_backward_cpu,     \
+                                         level::q_sample_cpu,          \
+                                         level::q_sample_backward_cpu, \
                                          LOWLIGHT_RAW_KERNELS(level)};
 
 LOWLIGHT_LEVEL_TABLE(baseline)

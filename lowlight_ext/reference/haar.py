@@ -1,6 +1,6 @@
 """Haar wavelets in plain PyTorch. The order of the additions is part of the definition."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -40,18 +40,20 @@ def haar_idwt2d(bands: Tensor, denormalise: bool = False) -> Tensor:
     return y.to(bands.dtype).contiguous()
 
 
-def haar_wavedec2d(x: Tensor, levels: int, normalise: bool = False) -> list[Tensor]:
+def haar_wavedec2d(x: Tensor, levels: int, normalise: bool = False, dwt: Callable = haar_dwt2d) -> list[Tensor]:
     """[LL, details coarsest .. finest] of x [..., H, W], or of 2x - 1; no result shares memory with another."""
     details = []
     for level in range(levels):
-        x, *bands = haar_dwt2d(x, normalise and level == 0).unbind(0)
+        x, *bands = dwt(x, normalise and level == 0).unbind(0)
         details.append(torch.stack(bands))
     return [x.clone(), *reversed(details)]
 
 
-def haar_waverec2d(coefficients: Sequence[Tensor], denormalise: bool = False) -> Tensor:
+def haar_waverec2d(
+    coefficients: Sequence[Tensor], denormalise: bool = False, idwt: Callable = haar_idwt2d
+) -> Tensor:
     """The inverse of haar_wavedec2d, or clamp((y + 1) / 2, 0, 1) of it."""
     x, *details = coefficients
     for index, bands in enumerate(details, 1):
-        x = haar_idwt2d(torch.cat((x[None], bands)), denormalise and index == len(details))
+        x = idwt(torch.cat((x[None], bands)), denormalise and index == len(details))
     return x
