@@ -1,4 +1,4 @@
-"""What nvcc makes of the kernels, without a GPU: roundings and widths of accesses in PTX and SASS, and the bindings."""
+"""Without a GPU: roundings and accesses in what nvcc makes of the kernels, the bindings, the script for a GPU."""
 
 import os
 import re

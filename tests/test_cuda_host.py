@@ -261,3 +261,12 @@ def test_what_the_host_can_not_see_gives_nan(host, monkeypatch):
         out = anchored_q_sample(x, torch.tensor([0, -5, 2]), torch.tensor([0.5, 0.2]), seed=1)
         assert [bool(v.isnan().any()) for v in out] == [False, False, True]
         assert torch.equal(out[1], x[1])
+
+
+def test_a_kept_picture_is_kept_whatever_the_noise(host):
+    x = torch.rand(2, 1, 4, 8)
+    noise = torch.full_like(x, torch.inf)
+    with use_backend("cuda"):
+        out = anchored_q_sample(x, torch.tensor([-1, 0]), torch.tensor([0.5]), noise=noise)
+    assert torch.equal(out[0], x[0])
+    assert out[1].isinf().all()
