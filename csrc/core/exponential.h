@@ -10,7 +10,8 @@ struct Exponential {
     float scale, rest;
 };
 
-// t in [-87, 88], beyond taken as the bound; `rest` within 2e-8 of its size: t = n ln 2 + f, rest = f + f^2 Q(f), minimax
+// t in [-87, 88], beyond taken as the bound; `rest` within 2e-8 of its size: t = n ln 2 + f, rest = f + f^2 Q(f),
+// minimax
 LOWLIGHT_FN Exponential exponential(float t) {
     constexpr float kRounder = 0x1.8p+23f;
     t = t < -87.0f ? -87.0f : t;

@@ -1,4 +1,5 @@
-// noise of a raw sensor and the exposure process, one pixel; R is float or double, digital numbers unless said otherwise
+// noise of a raw sensor and the exposure process, one pixel; R is float or double, digital numbers unless said
+// otherwise
 #pragma once
 
 #include "poisson.h"
@@ -21,14 +22,21 @@ struct RawRow {
 // columns: K, ratio, g_scale, G_scale, G_shape, R_scale
 template <class R>
 LOWLIGHT_FN RawRow<R> raw_row(const double* column, double saturation, int parts) {
-    return RawRow<R>{R(saturation / column[1]), R(column[0]),
-                     R(1.0 / column[0]),        R(column[5]),
+    return RawRow<R>{R(saturation / column[1]),
+                     R(column[0]),
+                     R(1.0 / column[0]),
+                     R(column[5]),
                      R(parts & kPartG ? column[3] : column[2]),
-                     R(column[1] / saturation), tukey_shape(column[4])};
+                     R(column[1] / saturation),
+                     tukey_shape(column[4])};
 }
 
-LOWLIGHT_FN float root(float x) { return square_root(x); }
-LOWLIGHT_FN double root(double x) { return __builtin_sqrt(x); }
+LOWLIGHT_FN float root(float x) {
+    return square_root(x);
+}
+LOWLIGHT_FN double root(double x) {
+    return __builtin_sqrt(x);
+}
 
 // NaN passes
 template <class R>
@@ -62,7 +70,9 @@ LOWLIGHT_FN R with_signal_noise(RawRow<R> k, R y, R z) {
 }
 
 // the sensor's rows: a packed row holds R and G1 of one, B and G2 of the next
-LOWLIGHT_FN int64_t sensor_row(int64_t packed_row, int64_t channel) { return 2 * packed_row + (channel >> 1); }
+LOWLIGHT_FN int64_t sensor_row(int64_t packed_row, int64_t channel) {
+    return 2 * packed_row + (channel >> 1);
+}
 
 // one step of the exposure process, columns: photons of the output, photons of the original, image of a photon
 template <class R>

@@ -1,7 +1,7 @@
-// Poisson counts, exact up to float32: below 10 inversion of the distribution function, from 10 on transformed rejection
-// (PTRS; Hoermann, "The transformed rejection method for generating Poisson random variables", 1993).
-// Every operation is correctly rounded or an explicit fused multiply-add in a fixed order, so that every decision, and
-// with it every count, is the same on a CPU level, CUDA, Triton and the reference.
+// Poisson counts, exact up to float32: below 10 inversion of the distribution function, from 10 on transformed
+// rejection (PTRS; Hoermann, "The transformed rejection method for generating Poisson random variables", 1993). Every
+// operation is correctly rounded or an explicit fused multiply-add in a fixed order, so that every decision, and with
+// it every count, is the same on a CPU level, CUDA, Triton and the reference.
 #pragma once
 
 #include "exponential.h"
@@ -16,7 +16,9 @@ constexpr float kMostMean = 1e7f;
 // an attempt fails for at most a quarter of the pixels: 4^-64 never comes
 constexpr uint32_t kMostAttempts = 64;
 
-LOWLIGHT_FN bool poisson_mean_is_valid(float mean) { return (mean >= 0.0f) & (mean <= kMostMean); }
+LOWLIGHT_FN bool poisson_mean_is_valid(float mean) {
+    return (mean >= 0.0f) & (mean <= kMostMean);
+}
 
 // ---- inversion: the first k with left <= P(k), where left = level - P(0) - .. - P(k - 1)
 
@@ -40,9 +42,13 @@ LOWLIGHT_FN void inversion_next(Inversion<R>& state, R mean, R inverse) {
 }
 
 // a large word is a small level; words below 2^22, the upper tail, want more digits than float32 has
-LOWLIGHT_FN bool inversion_is_tail(uint32_t word) { return (word >> 22) == 0; }
+LOWLIGHT_FN bool inversion_is_tail(uint32_t word) {
+    return (word >> 22) == 0;
+}
 
-LOWLIGHT_FN float inversion_level(uint32_t word) { return (float(int32_t(~word >> 8)) + 0.5f) * 0x1p-24f; }
+LOWLIGHT_FN float inversion_level(uint32_t word) {
+    return (float(int32_t(~word >> 8)) + 0.5f) * 0x1p-24f;
+}
 
 template <class R>
 LOWLIGHT_FN float invert(Inversion<R> state, R mean) {
@@ -71,8 +77,8 @@ struct Hat {
 };
 
 struct Candidate {
-    float count;   // k
-    float offset;  // k - floor(mean)
+    float count;      // k
+    float offset;     // k - floor(mean)
     float us, slope;  // slope = a / us
 };
 

@@ -31,7 +31,9 @@ LOWLIGHT_FN bool any_of(Integers mask) {
 #endif
 }
 
-LOWLIGHT_FN int64_t in_registers(int64_t n) { return (n + kFloats - 1) / kFloats * kFloats; }
+LOWLIGHT_FN int64_t in_registers(int64_t n) {
+    return (n + kFloats - 1) / kFloats * kFloats;
+}
 
 // one word
 LOWLIGHT_FN uint32_t draw_word(NoiseLine line, int64_t x, uint32_t attempt, uint32_t source) {
@@ -106,9 +108,9 @@ static void draw_retry_words(NoiseLine line, int64_t x, uint32_t attempt, uint32
         HalfIntegers place;
         memcpy(&place, at + i, sizeof(place));
         Lanes pixel = __builtin_convertvector(place, Lanes) + uint64_t(line.x + x);
-        auto w = philox_rounds(Counter<Lanes>{(pixel >> 2) & uint64_t(0xffffffffu), zero + line.y, zero + line.plane,
-                                              zero + stream},
-                               line.key0, line.key1, LaneProduct());
+        auto w = philox_rounds(
+            Counter<Lanes>{(pixel >> 2) & uint64_t(0xffffffffu), zero + line.y, zero + line.plane, zero + stream},
+            line.key0, line.key1, LaneProduct());
         Lanes odd = -(pixel & 1), high = -((pixel >> 1) & 1);
         Lanes chosen = (((w.w0 & ~odd) | (w.w1 & odd)) & ~high) | (((w.w2 & ~odd) | (w.w3 & odd)) & high);
         HalfIntegers word = __builtin_convertvector(chosen, HalfIntegers);
@@ -216,8 +218,12 @@ static void reject_all(PoissonBuffer& b, PoissonJobs* jobs, bool in_order, Noise
     }
 }
 
-LOWLIGHT_FN bool inverted(float mean) { return (mean >= 0.0f) & (mean < kInversionBelow); }
-LOWLIGHT_FN bool rejected(float mean) { return (mean >= kInversionBelow) & (mean <= kMostMean); }
+LOWLIGHT_FN bool inverted(float mean) {
+    return (mean >= 0.0f) & (mean < kInversionBelow);
+}
+LOWLIGHT_FN bool rejected(float mean) {
+    return (mean >= kInversionBelow) & (mean <= kMostMean);
+}
 
 int64_t poisson_line(NoiseLine line, int64_t x, int64_t n, const float* mean, float* counts) {
     PoissonBuffer b;

@@ -23,10 +23,8 @@ struct RawKernels {
     void exposure_step_backward_cpu(const ExposureGradients&); \
     }
 
-#define LOWLIGHT_RAW_KERNELS(level)                                                                        \
-    {                                                                                                      \
-        level::poisson_cpu, level::tukey_lambda_cpu, level::raw_noise_cpu, level::exposure_step_cpu,       \
-            level::exposure_step_backward_cpu                                                              \
-    }
+#define LOWLIGHT_RAW_KERNELS(level)                                                               \
+    {level::poisson_cpu, level::tukey_lambda_cpu, level::raw_noise_cpu, level::exposure_step_cpu, \
+     level::exposure_step_backward_cpu}
 
 }  // namespace lowlight

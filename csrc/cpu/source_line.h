@@ -20,7 +20,8 @@ LOWLIGHT_FN NoiseLine source_line(NoiseLine line, uint32_t source) {
 }
 
 // words of one source for pixels x .. x + n - 1 (n <= kBlock) of a row
-LOWLIGHT_FN const uint32_t* draw_pixel_words(WordBuffer& buffer, NoiseLine line, uint32_t source, int64_t x, int64_t n) {
+LOWLIGHT_FN const uint32_t* draw_pixel_words(WordBuffer& buffer, NoiseLine line, uint32_t source, int64_t x,
+                                             int64_t n) {
     line = source_line(line, source);
     int64_t first = line.x + x, skip = first & 3;
     int64_t counters = (((skip + n + 3) >> 2) + 15) & ~int64_t(15);
