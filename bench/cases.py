@@ -139,8 +139,9 @@ def _raw(shape, device) -> list[Case]:
 
     def noise(model, goal=None):
         parameters = e.RawNoiseParameters(gain, ratio, model, **scales)
-        return Case(f"raw_noise {model}", "test_exposure.py", 2 * unit, dark(1), lambda x: e.raw_noise(x, parameters, 1),
-                    "raw_noise", lambda x: rivals_raw.raw_noise(x, gain, ratio, model, scales), {}, goal)  # fmt: skip
+        return Case(f"raw_noise {model}", "test_exposure.py", 2 * unit, dark(1),
+                    lambda x: e.raw_noise(x, parameters, 1), "raw_noise",
+                    lambda x: rivals_raw.raw_noise(x, gain, ratio, model, scales), {}, goal)  # fmt: skip
 
     def counts(mean):
         return Case(f"poisson, mean {mean:g}", "test_poisson.py", 2 * unit,

@@ -42,12 +42,12 @@ def _table(columns: list[Tensor]) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class RawNoiseParameters:
-    """What `raw_noise` adds: one draw of a camera's calibration, in digital numbers; numbers, or tensors of one a sample.
+    """What `raw_noise` adds: a draw of a camera's calibration, in digital numbers; numbers, or tensors of one a sample.
 
     model: the parts, joined by "+": u (rounding, uniform in +-1/2, clipped at 0), P (photons, Poisson) or p (photons,
     Gaussian), r (rows), g (read noise, normal) or G (read noise, Tukey lambda). Published: g, P+g, p+g, P+G+r+u (ELD).
-    K: system gain, above 0. ratio: of the exposures, above 0. g_scale, R_scale: deviations of g and r; G_scale, G_shape:
-    scale and lambda of G. saturation: white level less black level.
+    K: system gain, above 0. ratio: of the exposures, above 0. g_scale, R_scale: deviations of g and r. G_scale and
+    G_shape: scale and lambda of G. saturation: white level less black level.
     """
 
     K: float | Tensor
@@ -102,7 +102,11 @@ def _check_raw_values(rows: Tensor, parts: int, saturation: float) -> None:
     ):
         if column.numel() and not ((column >= low) & (column <= high)).all():
             raise checks.fail(op, name, f"in [{low:g}, {high:g}]", column.flatten().tolist())
-    if rows.numel() and parts & PARTS["P"] and (most := (saturation / rows[:, 0] / rows[:, 1]).max().item()) > MOST_MEAN:
+    if (
+        rows.numel()
+        and parts & PARTS["P"]
+        and (most := (saturation / rows[:, 0] / rows[:, 1]).max().item()) > MOST_MEAN
+    ):
         raise checks.fail(op, "K and ratio", f"such that white is at most {MOST_MEAN:g} photons", most)
 
 
@@ -136,15 +140,16 @@ def raw_noise(
     origin: tuple[int, int] = (0, 0),
     plane: int = 0,
 ) -> Tensor:
-    """The short exposure of a clean long one: y S / ratio in digital numbers, then u, P or p, r, g or G, then ratio / S.
+    """The short exposure of a clean long one: y S / ratio in digital numbers; u, P or p, r, g or G; then ratio / S.
 
-    clean: packed raw [B, 4, H, W] or [4, H, W] (R, G1, B, G2) in [0, 1], float32, float64, float16 or bfloat16. u, before
-    P as published, lifts black by 1/8; P draws K Poisson(y / K) (y below 0 counts as 0), p adds sqrt(max(K y, 1e-10)) z;
-    r adds one z R_scale to each row of the unpacked sensor: R and G1 share a row, B and G2 the next.
-    clip: the result to [0, 1], as published. seed, stream, origin (in packed pixels), plane: as `normal`; every part has
-    words of its own, P those of `poisson`, G those of `tukey_lambda` of the same stream. A tile is a part of the whole.
-    Computes in float32 (float64 for float64). The counts are the same on every backend. NaN stays NaN. No gradients.
-    Raises ValueError on a shape, dtype, seed, place or parameter that does not fit, and where clean wants a gradient.
+    clean: packed raw [B, 4, H, W] or [4, H, W] (R, G1, B, G2) in [0, 1]; float32, float64, float16 or bfloat16. u, as
+    published before P, lifts black by 1/8; P draws K Poisson(y / K) (y below 0 counts as 0), p adds
+    sqrt(max(K y, 1e-10)) z; r adds one z R_scale to each row of the unpacked sensor: R and G1 share one, B and G2 the
+    next. clip: the result to [0, 1], as published. seed, stream, origin (in packed pixels), plane: as `normal`. Every
+    part has words of its own, P those of `poisson`, G those of `tukey_lambda` of the same stream; a tile is a part of
+    the whole. Computes in float32 (float64 for float64); counts are the same on every backend. NaN stays. No gradients.
+    Raises TypeError on arguments of another kind, ValueError on a shape, dtype, seed, place or parameter that does not
+    fit, and where clean wants a gradient.
     """
     op = "raw_noise"
     checks.tensor(op, "clean", clean)
@@ -242,15 +247,16 @@ def exposure_step(
 ) -> Tensor:
     """One step of the exposure process: x = (photons(original, ratio) + n) / ratio_next ratio K / S, n ~ Poisson(m).
 
-    m = photons(output, ratio / (ratio_next - 1)), what the longer exposure adds as the network sees it; photons(v, r) =
-    clamp(v, 0, 1) / r / K S. output (with its illuminance gain, if there is one), original: [B, C, H, W] or [C, H, W],
-    float32, float64, float16 or bfloat16 (under autocast the widest of them). ratio, K above 0, ratio_next at least 1:
-    numbers, or tensors of one a sample. seed None: n = counts where given, else the mean m itself, without noise.
-    seed, stream, origin, plane: as `poisson`, whose counts of m these are. Returns x like output, contiguous, not clipped.
-    Computes in float32 (float64 for float64); bit-equal on all backends. NaN stays NaN.
+    m = photons(output, ratio / (ratio_next - 1)), what the longer exposure adds as the network sees it, and
+    photons(v, r) = clamp(v, 0, 1) / r / K S. output (with its illuminance gain, if there is one), original:
+    [B, C, H, W] or [C, H, W], float32, float64, float16 or bfloat16 (under autocast the widest of them). ratio and K
+    above 0, ratio_next at least 1: numbers, or tensors of one a sample. seed None: n = counts where given, else the
+    mean m itself, without noise.
+    seed, stream, origin, plane: as `poisson`, whose counts of m these are. Returns x like output, contiguous, not
+    clipped. Computes in float32 (float64 for float64); bit-equal on all backends. NaN stays NaN.
     Gradients: output (straight through the counts, dn / dm = 1) and original; 0 where the clamp acts.
-    Raises TypeError on a picture that is no tensor, ValueError on a shape, dtype, device, seed, place or value that does
-    not fit, and on counts given beside a seed.
+    Raises TypeError on a picture that is no tensor, ValueError on a shape, dtype, device, seed, place or value that
+    does not fit, and on counts given beside a seed.
     """
     op = "exposure_step"
     pictures = {"output": output, "original": original, "counts": counts}
@@ -263,7 +269,8 @@ def exposure_step(
     output, original, counts = pictures.values()
     batch, device = output.shape[0] if output.dim() else 1, output.device
     ratio, after, K = (
-        _column(op, name, value, batch, device) for name, value in (("ratio", ratio), ("ratio_next", ratio_next), ("K", K))
+        _column(op, name, value, batch, device)
+        for name, value in (("ratio", ratio), ("ratio_next", ratio_next), ("K", K))
     )
     rows = _table([(after - 1) / ratio / K * saturation, saturation / ratio / K, ratio * K / (saturation * after)])
     seeds = None if seed is None else seed_tensor(op, seed)

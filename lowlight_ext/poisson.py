@@ -80,15 +80,15 @@ def poisson(
 ) -> Tensor:
     """Poisson counts, one for each mean: inversion below 10, transformed rejection (PTRS, Hoermann 1993) from 10 on.
 
-    mean: [B, C, H, W], or any other shape, with the layout of `normal`; float32, float64, float16 or bfloat16, values in
-    [0, 1e7], taken in float32. seed, stream, origin, plane: as `normal`. The result has the mean's shape and dtype
+    mean: [B, C, H, W], or any other shape, with the layout of `normal`; float32, float64, float16 or bfloat16, values
+    in [0, 1e7], taken in float32. seed, stream, origin, plane: as `normal`. The result has the mean's shape and dtype
     (float16 and bfloat16 round counts above 2048 and 256, float16 overflows above 65504) and is contiguous.
-    A count is a function of (seed, stream, plane, y, x) and its own mean: not of batch, tile, threads or device, and the
-    same integer on every backend, for all decisions are made by the same float32 operations; only in the tail of
-    inversion (one pixel in a thousand) the reference's float64 exponential may differ, with odds below 1e-12.
-    Gradient: of the mean, straight through (d count / d mean = 1), as ExposureDiffusion trains; not the seed.
-    Raises ValueError on a dtype, seed or place that does not fit, and on the CPU on a mean that is NaN, negative or above
-    1e7; on a GPU the count of such a mean is NaN.
+    A count is a function of (seed, stream, plane, y, x) and its own mean: not of batch, tile, threads or device. It is
+    the same integer on every backend: all decisions are made by the same float32 operations, but for the tail of
+    inversion (one pixel in a thousand), where the reference's float64 exponential may differ with odds below 1e-12.
+    Gradient: of the mean, straight through (d count / d mean = 1), as ExposureDiffusion trains.
+    Raises TypeError on a mean that is no tensor, ValueError on a dtype, seed or place that does not fit, and on the CPU
+    on a mean that is NaN, negative or above 1e7; on a GPU the count of such a mean is NaN.
     """
     checks.tensor("poisson", "mean", mean)
     checks.floating("poisson", "mean", mean)
@@ -111,8 +111,8 @@ def tukey_lambda(
     """Tukey-lambda noise (u^lam - (1 - u)^lam) / lam, ln(u / (1 - u)) at lam = 0: read noise with heavy tails.
 
     lam: in [-5, 5]; 0.14 is nearly normal (of deviation 1.46), 2 uniform on [-1/2, 1/2]; smooth through 0.
-    Everything else as `normal`. No gradients. Within 1e-6 (relative to 1 + |value|) of the reference, which evaluates in
-    float64; the compiled backends agree to the bit in float32.
+    Everything else as `normal`. No gradients. Within 1e-6 (relative to 1 + |value|) of the reference, which evaluates
+    in float64; the compiled backends agree to the bit in float32.
     Raises TypeError on a seed of another kind, ValueError on a place, dtype, shape or lam outside these ranges.
     """
 

@@ -101,7 +101,9 @@ def test_photons_are_poisson_s(implementation):
         counts = poisson(clean * torch.tensor(S / 40, device=device) * 2, 11, **place)
         torch.testing.assert_close(noisy, counts * (0.5 * 40 / S))
         out = exposure_step(clean, clean * 0, 40.0, 41.0, 0.5, 11, **place)
-        torch.testing.assert_close(out, poisson(clean * torch.tensor(S * 2.0, device=device), 11, **place) * (20 / S / 41))
+        torch.testing.assert_close(
+            out, poisson(clean * torch.tensor(S * 2.0, device=device), 11, **place) * (20 / S / 41)
+        )
 
 
 def test_clip_and_dark_values(implementation):
@@ -150,10 +152,16 @@ def test_one_value_a_sample(implementation):
     backend, device = implementation
     generator = torch.Generator().manual_seed(2)
     output, original = (torch.rand(3, 4, 6, 10, generator=generator).to(device) for _ in range(2))
-    ratios, gains, seeds = torch.tensor([100.0, 200.0, 50.0]), torch.tensor([0.2, 3.0, 1.0]), torch.tensor([5, 6, 2**40])
+    ratios, gains, seeds = (
+        torch.tensor([100.0, 200.0, 50.0]),
+        torch.tensor([0.2, 3.0, 1.0]),
+        torch.tensor([5, 6, 2**40]),
+    )
     with use_backend(backend):
         steps = exposure_step(output, original, ratios, 20.0, gains, seeds.to(device))
-        noisy = raw_noise(output, RawNoiseParameters(gains, ratios, "P+G+r+u", G_scale=1.0, R_scale=ratios / 100), seeds)
+        noisy = raw_noise(
+            output, RawNoiseParameters(gains, ratios, "P+G+r+u", G_scale=1.0, R_scale=ratios / 100), seeds
+        )
         for b in range(3):
             alone = exposure_step(output[b], original[b], ratios[b].item(), 20.0, gains[b].item(), int(seeds[b]))
             assert torch.equal(alone, steps[b])
@@ -255,9 +263,7 @@ def test_compiles_whole(implementation):
     with use_backend(backend):
         result = torch.compile(walk, fullgraph=True, backend="aot_eager")(x, clean)
         assert torch.equal(result, walk(x, clean))
-        torch.testing.assert_close(
-            torch.autograd.grad(result.sum(), x), torch.autograd.grad(walk(x, clean).sum(), x)
-        )
+        torch.testing.assert_close(torch.autograd.grad(result.sum(), x), torch.autograd.grad(walk(x, clean).sum(), x))
 
 
 def test_empty_batch(implementation):

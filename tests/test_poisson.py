@@ -212,9 +212,7 @@ def test_law_of_tukey_lambda(lam):
     assert stats.kstest(values.numpy(), stats.tukeylambda(lam).cdf).pvalue > LEAST
     with use_backend("reference"):
         wide = tukey_lambda((40,), 2, lam, dtype=torch.float64)
-    u = torch.tensor(
-        [((word(2, 0, 0, 0, x, 0, 7) >> 9) + 0.5) / 2**23 for x in range(40)], dtype=torch.float64
-    )
+    u = torch.tensor([((word(2, 0, 0, 0, x, 0, 7) >> 9) + 0.5) / 2**23 for x in range(40)], dtype=torch.float64)
     expected = torch.from_numpy(stats.tukeylambda(lam).ppf(u.numpy()))
     torch.testing.assert_close(wide, expected, rtol=1e-6, atol=1e-6)
 
