@@ -17,7 +17,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from lowlight_ext import anchored_q_sample, checks, diffusion_step, kernels_cpp, kernels_cuda, normal, testing, use_backend
+from lowlight_ext import (
+    anchored_q_sample,
+    checks,
+    diffusion_step,
+    kernels_cpp,
+    kernels_cuda,
+    normal,
+    testing,
+    use_backend,
+)
 from lowlight_ext.checks import DTYPES
 
 # the package's name `backends` is the function

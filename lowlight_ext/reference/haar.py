@@ -49,9 +49,7 @@ def haar_wavedec2d(x: Tensor, levels: int, normalise: bool = False, dwt: Callabl
     return [x.clone(), *reversed(details)]
 
 
-def haar_waverec2d(
-    coefficients: Sequence[Tensor], denormalise: bool = False, idwt: Callable = haar_idwt2d
-) -> Tensor:
+def haar_waverec2d(coefficients: Sequence[Tensor], denormalise: bool = False, idwt: Callable = haar_idwt2d) -> Tensor:
     """The inverse of haar_wavedec2d, or clamp((y + 1) / 2, 0, 1) of it."""
     x, *details = coefficients
     for index, bands in enumerate(details, 1):
