@@ -1,5 +1,7 @@
 """DiffLL against the published network's outputs, through every backend, and its behaviour at the edges."""
 
+import dataclasses
+
 import golden
 import pytest
 import torch
@@ -164,3 +166,17 @@ def test_weights_of_another_precision(small, dtype):
     other = deepcopy(small).to(dtype).enhance_tensor(low)
     assert other.dtype == torch.float32
     torch.testing.assert_close(other, small.enhance_tensor(low), rtol=0, atol=0.1 if dtype == torch.bfloat16 else 1e-4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (33, 40)])
+def test_margin(size):
+    x = torch.rand(1, 2, *size)
+    padded = pad_to_multiple(x, 32, 16)
+    assert padded.shape[-2] % 32 == padded.shape[-1] % 32 == 0
+    assert torch.equal(padded[..., 16 : 16 + size[0], 16 : 16 + size[1]], x)
+    if min(size) > 16:
+        expected = torch.nn.functional.pad(x, (16, 16, 16, 16), mode="reflect")
+        assert torch.equal(padded[..., : size[0] + 32, : size[1] + 32], expected)
+    torch.manual_seed(0)
+    system = DiffLL(dataclasses.replace(SMALL, margin=16))
+    assert system.enhance_tensor(x[:, :1].expand(-1, 3, -1, -1) * 0.1).shape == (1, 3, *size)

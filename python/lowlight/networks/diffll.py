@@ -24,6 +24,8 @@ class DiffLLConfig:
     levels is K. guide and statistics are this project's additions, off by default: `guide="gamma"` lets the networks
     see a picture brightened to a fixed geometric mean beside the dark one, `statistics` gives the U-Net quantiles of
     the whole dark picture through its time embedding. spacing "trailing" starts the sampler at the last step T - 1.
+    margin: pixels reflected around a picture that is enhanced, and cropped after: the zero padding of the convolutions
+    marks the outermost blocks of a low band.
     """
 
     ch: int = 64
@@ -40,6 +42,7 @@ class DiffLLConfig:
     beta_end: float = 0.02
     steps: int = 10
     spacing: str = "leading"
+    margin: int = 0
 
     def __post_init__(self):
         object.__setattr__(self, "ch_mult", tuple(self.ch_mult))

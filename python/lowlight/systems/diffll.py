@@ -138,7 +138,8 @@ class DiffLL(System):
             raise ValueError(f"DiffLL.enhance_tensor: low must be [B, 3, H, W], got {tuple(low.shape)}")
         with torch.inference_mode():
             height, width = low.shape[-2:]
-            bands = self.analyse(pad_to_multiple(low, self.multiple), log_quantiles(low))
+            margin = self.config.margin
+            bands = self.analyse(pad_to_multiple(low, self.multiple, margin), log_quantiles(low))
             stream = self.config.timesteps
             if noise is None:
                 seeds = torch.as_tensor(seed, dtype=torch.int64).expand(low.shape[0]).contiguous()
@@ -147,7 +148,7 @@ class DiffLL(System):
                 x_T = noise(stream, bands.low_shape)
             low_band = self.generate(bands, x_T, steps=steps, noise=noise and (lambda t: noise(t, bands.low_shape)))
             picture = haar_waverec2d([low_band, *bands.high], denormalise=True)
-        return picture[..., :height, :width].clone()
+        return picture[..., margin : margin + height, margin : margin + width].clone()
 
     def training_losses(
         self,
@@ -185,14 +186,12 @@ class DiffLL(System):
         return losses
 
 
-def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Pad right and bottom to a multiple by reflection; by as many reflections as a tiny picture needs."""
+def pad_to_multiple(x: Tensor, multiple: int, margin: int = 0) -> Tensor:
+    """Pad by reflection: `margin` on every side, then right and bottom to a multiple; a tiny picture reflects often."""
     for dim in (-2, -1):
-        missing = -x.shape[dim] % multiple
-        while missing:
-            size = x.shape[dim]
-            take = min(missing, size - 1) or 1
-            mirrored = x.narrow(dim, size - 1 - take, take) if size > 1 else x
-            x = torch.cat([x, mirrored.flip(dim)], dim=dim)
-            missing -= take
+        size = x.shape[dim]
+        total = math.ceil((size + 2 * margin) / multiple) * multiple
+        period = max(1, 2 * size - 2)
+        positions = torch.arange(-margin, total - margin, device=x.device) % period
+        x = x.index_select(dim, torch.minimum(positions, period - positions).clamp(max=size - 1))
     return x
