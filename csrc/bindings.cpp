@@ -21,6 +21,7 @@ namespace py = pybind11;
 
 namespace lowlight {
 
+void register_norm(py::module_& module);
 void register_raw(py::module_& module);
 #if defined(LOWLIGHT_CUDA)
 void register_cuda(py::module_& module);
@@ -126,6 +127,7 @@ PYBIND11_MODULE(_C, module) {
     module.def("step_backward", step_backward);
     module.def("q_sample", q_sample);
     module.def("q_sample_backward", q_sample_backward);
+    register_norm(module);
     register_raw(module);
 #if defined(LOWLIGHT_CUDA)
     register_cuda(module);

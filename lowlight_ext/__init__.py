@@ -6,6 +6,7 @@ from lowlight_ext.exposure import RawNoiseParameters, exposure_step, raw_noise
 from lowlight_ext.haar import haar_dwt2d, haar_idwt2d, haar_wavedec2d, haar_waverec2d
 from lowlight_ext.kernels_cpp import build_info
 from lowlight_ext.noise import normal, philox, uniform
+from lowlight_ext.norm import group_norm_silu, layer_norm2d, mish_instance_norm, simple_gate
 from lowlight_ext.poisson import poisson, tukey_lambda
 from lowlight_ext.step import diffusion_step
 
@@ -17,14 +18,18 @@ __all__ = [
     "diffusion_step",
     "exposure_step",
     "gpu_choice",
+    "group_norm_silu",
     "haar_dwt2d",
     "haar_idwt2d",
     "haar_wavedec2d",
     "haar_waverec2d",
+    "layer_norm2d",
+    "mish_instance_norm",
     "normal",
     "philox",
     "poisson",
     "raw_noise",
+    "simple_gate",
     "tukey_lambda",
     "uniform",
     "use_backend",

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import torch
 
-from lowlight_ext import kernels_cpp, kernels_cpp_raw, kernels_cuda, reference
+from lowlight_ext import kernels_cpp, kernels_cpp_norm, kernels_cpp_raw, kernels_cuda, reference
 
 NAMES = ("reference", "cpp", "cuda", "triton")
 CHOICES = ("auto", *NAMES)
@@ -14,9 +14,10 @@ CHOICES = ("auto", *NAMES)
 OPERATORS = (
     *("haar_dwt2d", "haar_idwt2d", "normal", "uniform", "philox", "diffusion_step", "anchored_q_sample"),
     *("poisson", "tukey_lambda", "raw_noise", "exposure_step"),
+    *("group_norm_silu", "mish_instance_norm", "layer_norm2d", "simple_gate"),
 )
 # modules of compiled CPU kernels, one for several families of operators
-CPP = (kernels_cpp, kernels_cpp_raw)
+CPP = (kernels_cpp, kernels_cpp_norm, kernels_cpp_raw)
 # on GPU tensors `auto` takes the faster of the two where there are both, else the one there is: operator ->
 # (backend, reason); a benchmark on a GPU decides, and none has been run yet
 GPU_CHOICE = dict.fromkeys(OPERATORS, ("cuda", "not measured yet"))

@@ -20,9 +20,10 @@ except ImportError as error:
     _C, _import_error = None, str(error)
 
 CODES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
+NORMS = ("group_norm_silu", "mish_instance_norm", "layer_norm2d", "simple_gate")
 _BASIC = ("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample")
 OPERATORS = {
-    "cpu": (*_BASIC, "poisson", "tukey_lambda", "raw_noise", "exposure_step"),
+    "cpu": (*_BASIC, "poisson", "tukey_lambda", "raw_noise", "exposure_step", *NORMS),
     "cuda": _BASIC,
 }
 # from this size on an output asks for huge pages: 512 times fewer page faults when it is first written

@@ -18,6 +18,8 @@ constexpr int64_t kGrain = 32768;
 constexpr int64_t kShare = 65536;
 // outputs from this size on bypass the caches: they would be evicted before anybody reads them
 constexpr int64_t kStreamBytes = int64_t(8) << 20;
+// between the layers of a network the next one reads at once: only what no cache holds is streamed
+constexpr int64_t kKeptBytes = int64_t(32) << 20;
 
 #define LOWLIGHT_PRAGMA(text) _Pragma(#text)
 // over items of at most kBlock elements
@@ -109,6 +111,15 @@ LOWLIGHT_FN void dispatch(DType dtype, Body body) {
             return body(BFloat16());
     }
 }
+
+// std::vector would be shared by the levels at link time
+template <class T>
+struct Scratch {
+    T* values;
+    explicit Scratch(int64_t n) : values(new T[n]) {}
+    ~Scratch() { delete[] values; }
+    Scratch(const Scratch&) = delete;
+};
 
 LOWLIGHT_FN Block one_row_a_sample(Block size) {
     return Block{size.batch, 1, 1, size.channels * size.height * size.width};

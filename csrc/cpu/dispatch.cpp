@@ -10,6 +10,7 @@ namespace lowlight {
 #define LOWLIGHT_LEVEL_TABLE(level)                                    \
     LOWLIGHT_DECLARE_LEVEL(level)                                      \
     LOWLIGHT_DECLARE_RAW_LEVEL(level)                                  \
+    LOWLIGHT_DECLARE_NORM_LEVEL(level)                                 \
     static const Kernels level##_kernels{#level,                       \
                                          level::noise_cpu,             \
                                          level::philox_cpu,            \
@@ -19,7 +20,8 @@ namespace lowlight {
                                          level::step_backward_cpu,     \
                                          level::q_sample_cpu,          \
                                          level::q_sample_backward_cpu, \
-                                         LOWLIGHT_RAW_KERNELS(level)};
+                                         LOWLIGHT_RAW_KERNELS(level),  \
+                                         LOWLIGHT_NORM_KERNELS(level)};
 
 LOWLIGHT_LEVEL_TABLE(baseline)
 #if defined(LOWLIGHT_X86_LEVELS)

@@ -79,15 +79,6 @@ struct Strip {
     }
 };
 
-// std::vector would be shared by the levels at link time
-template <class T>
-struct Scratch {
-    T* rows;
-    explicit Scratch(int64_t n) : rows(new T[n]) {}
-    ~Scratch() { delete[] rows; }
-    Scratch(const Scratch&) = delete;
-};
-
 static int64_t between_elements(const HaarArguments& a) {
     int64_t count = 1;
     for (int l = 1; l < a.levels; ++l) count += (a.width >> l) << (a.levels - l);
@@ -103,7 +94,7 @@ static void transform(const HaarArguments& a) {
         Scratch<T> between(between_elements(a));
         LOWLIGHT_PRAGMA(omp for schedule(dynamic, share))
         for (int64_t item = 0; item < items; ++item) {
-            Strip<T> s{a, item / strips, item % strips, between.rows};
+            Strip<T> s{a, item / strips, item % strips, between.values};
             for (int step = 0; step < a.levels; ++step) {
                 int level = kForward ? step + 1 : a.levels - step;
                 for (int64_t row = 0; row < int64_t(1) << (a.levels - level); ++row) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../core/arguments.h"
+#include "norm_kernels.h"
 #include "raw_kernels.h"
 
 namespace lowlight {
@@ -17,6 +18,7 @@ struct Kernels {
     void (*q_sample)(const ForwardArguments&);
     void (*q_sample_backward)(const ForwardGradients&);
     RawKernels raw;
+    NormKernels norm;
 };
 
 #define LOWLIGHT_DECLARE_LEVEL(level)                                                       \
