@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 import torch
+from case import Setting
 from torch import Tensor
 
 
@@ -72,7 +73,7 @@ def missing() -> dict[str, str]:
     return reasons
 
 
-def wavelet_libraries(levels: int, inverse: bool, device: torch.device) -> dict[str, tuple[Callable, Callable]]:
+def wavelet_libraries(levels: int, inverse: bool, on: Setting) -> dict[str, tuple[Callable, Callable]]:
     """Name -> (call, preparation of its input) of every installed library; the input is a picture or our bands."""
     found = {}
     if "ptwt" not in missing():
@@ -86,11 +87,14 @@ def wavelet_libraries(levels: int, inverse: bool, device: torch.device) -> dict[
         from pytorch_wavelets import DWTForward, DWTInverse
 
         if inverse:
-            module = DWTInverse(wave="haar", mode="zero").to(device)
+            module = DWTInverse(wave="haar", mode="zero").to(on.device, on.dtype)
             found["pytorch_wavelets"] = (lambda ll, high: module((ll, [high])), lambda b: (b[0], b[1:].movedim(0, 2)))
         else:
-            found["pytorch_wavelets"] = (DWTForward(J=levels, wave="haar", mode="zero").to(device), lambda x: (x,))
-    if "pywt" not in missing() and device.type == "cpu":
+            found["pytorch_wavelets"] = (
+                DWTForward(J=levels, wave="haar", mode="zero").to(on.device, on.dtype),
+                lambda x: (x,),
+            )
+    if "pywt" not in missing() and on.device.type == "cpu" and on.dtype == torch.float32:
         import pywt
 
         if inverse:

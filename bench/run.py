@@ -11,12 +11,17 @@ import sys
 from collections.abc import Iterator
 
 import torch
-from cases import Case, available, cases, forced
+from case import Case, Setting, available, forced
+from cases import cases
 from records import ROOT, machine, save
 from rivals import compiled, missing
-from timing import Contender, copy_bandwidth, keep_memory, race, rotations
+from roofline import picture
+from timing import Contender, copy_bandwidth, keep_memory, matrix_rate, race, rotations
+
+from lowlight_ext.backends import NAMES
 
 SHAPES = {"cpu": ((1, 3, 400, 600), (8, 3, 1024, 1024)), "cuda": ((1, 3, 400, 600), (16, 3, 2048, 2048))}
+DTYPES = ("float32", "float16", "bfloat16", "float64")
 HEADER = f"{'implementation':<18}{'median ms':>10}{'p20':>9}{'p80':>9}{'GB/s':>8}{'x floor':>9}{'vs PyTorch':>12}"
 
 
@@ -26,6 +31,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of torch and OpenMP")
     parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--dtype", nargs="+", default=["float32"], choices=DTYPES)
     parser.add_argument("--shape", type=int, nargs=4, metavar=("B", "C", "H", "W"), help="instead of the usual two")
     parser.add_argument("--memory", default="kept", choices=("kept", "fresh"),
                         help="kept: freed memory is used again without new pages; fresh: malloc as it is")  # fmt: skip
@@ -49,32 +55,47 @@ def tested(file: str, results: dict[str, str | None]) -> bool:
 
 
 def contenders(case: Case, device: torch.device, compile_too: bool) -> Iterator[tuple[str, Contender]]:
+    """All that can run the case, tried once each; a line for what can not, with the reason."""
     first = case.make()
     sets = [first]
     size = sum(x.nbytes for x in first)
     sets += [case.make() for _ in range(rotations(size, device) - 1 if size else 0)]
+    candidates = []
     for backend, reason in available(case.operator, device).items():
         if reason:
             print(f"  {backend}: not timed, {reason}")
         else:
-            yield backend, Contender(forced(backend, case.ours), sets, device)
+            candidates.append((backend, forced(backend, case.ours), None))
     if case.plain:
-        yield "PyTorch", Contender(case.plain, sets, device)
+        candidates.append(("PyTorch", case.plain, None))
         if compile_too:
-            yield "torch.compile", Contender(compiled(case.plain), sets, device)
-    for name, (call, prepare) in case.others.items():
-        yield name, Contender(call, [prepare(*inputs) for inputs in sets], device)
+            candidates.append(("torch.compile", compiled(case.plain), None))
+    candidates += [(name, call, prepare) for name, (call, prepare) in case.others.items()]
+    for name, call, prepare in candidates:
+        contender = Contender(call, [prepare(*inputs) for inputs in sets] if prepare else sets, device)
+        try:
+            with torch.inference_mode():
+                contender.run()
+        except Exception as error:  # a rival without this dtype, say; ours must run
+            if name in NAMES:
+                raise
+            print(f"  {name}: not timed, {type(error).__name__}: {str(error).strip().splitlines()[0]}")
+        else:
+            yield name, contender
 
 
-def timed(case: Case, shape: tuple, device: torch.device, bandwidth: float, options) -> list[dict]:
+def timed(case: Case, on: Setting, roof: dict[str, float], options) -> list[dict]:
     """Race the contenders of one case, print its block of the table and return its records."""
-    moved = case.pictures_moved * 4 * torch.Size(shape).numel()
-    floor = 1e-6 * moved / bandwidth
-    named = dict(contenders(case, device, not options.no_compile))
+    elements = torch.Size(on.shape).numel()
+    moved = case.pictures_moved * on.dtype.itemsize * elements
+    floor = 1e-6 * moved / roof["copy_gb_s"]
+    shape, dtype = "x".join(map(str, on.shape)), str(on.dtype).removeprefix("torch.")
+    print(f"\n{case.name}  {shape} {dtype}")
+    # not under inference mode: what is made there has no gradients
+    named = dict(contenders(case, on.device, not options.no_compile))
     with torch.inference_mode():
         results = dict(zip(named, race(list(named.values()), 0.4 if options.quick else 2.0), strict=True))
-    print(f"\n{case.name}  {'x'.join(map(str, shape))} float32\n{HEADER}")
-    print(f"{'floor':<18}{floor:>10.3f}{'':>18}{bandwidth:>8.1f}{1:>9.2f}")
+    print(f"{HEADER}\n{'floor':<18}{floor:>10.3f}{'':>18}{roof['copy_gb_s']:>8.1f}{1:>9.2f}")
     rows = []
     for name, timing in results.items():
         over_floor = timing.median_ms / floor
@@ -82,10 +103,12 @@ def timed(case: Case, shape: tuple, device: torch.device, bandwidth: float, opti
         print(f"{name:<18}{timing.median_ms:>10.3f}{timing.p20_ms:>9.3f}{timing.p80_ms:>9.3f}"
               f"{1e-6 * moved / timing.median_ms:>8.1f}{over_floor:>9.2f}"
               + (f"{gain:>11.2f}x" if gain else ""))  # fmt: skip
-        rows.append({"op": case.name, "implementation": name, "shape": "x".join(map(str, shape)), "dtype": "float32",
+        rows.append({"op": case.name, "implementation": name, "shape": shape, "dtype": dtype,
                      "median_ms": round(timing.median_ms, 4), "p20_ms": round(timing.p20_ms, 4),
                      "p80_ms": round(timing.p80_ms, 4), "runs": timing.runs, "floor_ms": round(floor, 4),
-                     "copy_gb_s": round(bandwidth, 2), "memory": options.memory})  # fmt: skip
+                     "gb_s": round(1e-6 * moved / timing.median_ms, 2), "share_of_floor": round(1 / over_floor, 3),
+                     "to_pytorch": round(gain, 2) if gain else None,
+                     "operations": round(case.operations * elements), **roof, "memory": options.memory})  # fmt: skip
     if case.goal and case.goal[0] in results:
         judge(case, results)
     return rows
@@ -96,7 +119,7 @@ def judge(case: Case, results: dict) -> None:
     for backend in ("cpp", "cuda", "triton"):
         if backend in results:
             ratio = results[backend].median_ms / results[rival].median_ms
-            wanted = f"{factor:.2f} of {rival}" if factor >= 1 else f"1/{1 / factor:.0f} of {rival}"
+            wanted = f"{factor:.2f} of {rival}" if factor >= 1 else f"1/{1 / factor:.3g} of {rival}"
             got = f"{ratio:.2f}" if factor >= 1 else f"1/{1 / ratio:.1f}"
             print(f"goal: {backend} within {wanted}: {'reached' if ratio <= factor else 'NOT reached'}, {got}")
 
@@ -115,14 +138,20 @@ def main() -> int:
     for name, reason in missing().items():
         print(f"{name}: not timed, {reason}")
     results, rows = {}, []
+    seconds = 0.4 if options.quick else 2.0
     for shape in [tuple(options.shape)] if options.shape else SHAPES[device.type]:
-        chosen = [c for c in cases(shape, device) if options.only in c.name]
-        chosen = [c for c in chosen if tested(c.tests, results)]
-        bandwidth = copy_bandwidth(device, 0.4 if options.quick else 2.0)
-        for case in chosen:
-            rows += timed(case, shape, device, bandwidth, options)
+        for name in options.dtype:
+            on = Setting(shape, getattr(torch, name), device)
+            chosen = [c for c in cases(on) if options.only in c.name]
+            chosen = [c for c in chosen if tested(c.tests, results)]
+            roof = {"copy_gb_s": round(copy_bandwidth(device, seconds), 2),
+                    "matrix_gflop_s": round(matrix_rate(device, seconds), 1)}  # fmt: skip
+            for case in chosen:
+                rows += timed(case, on, roof, options)
     if rows:
-        print(f"\nwritten to {save(rows, facts, options.quick).relative_to(ROOT)} and .csv")
+        path = save(rows, facts, options.quick)
+        print(f"\nwritten to {path.relative_to(ROOT)} and .csv")
+        print(picture(path))
     return 1 if None in results.values() else 0
 
 

@@ -105,3 +105,10 @@ def copy_bandwidth(device: torch.device, seconds: float) -> float:
     pairs = [tuple(torch.rand(elements, device=device) for _ in range(2)) for _ in range(2)]
     (timing,) = race([Contender(lambda source, target: target.copy_(source), pairs, device)], seconds)
     return 8e-6 * elements / timing.median_ms
+
+
+def matrix_rate(device: torch.device, seconds: float) -> float:
+    """GFLOP/s of a float32 matrix product: the arithmetic that this device is known to reach."""
+    n = 8192 if device.type == "cuda" else 1024
+    (timing,) = race([Contender(torch.mm, [tuple(torch.rand(2, n, n, device=device))], device)], seconds)
+    return 2e-6 * n**3 / timing.median_ms
