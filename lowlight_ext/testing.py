@@ -1,7 +1,7 @@
 """Sample inputs, tolerances and the comparison with the reference: what tests and benches of an operator share."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -14,7 +14,14 @@ from lowlight_ext.testing_norm import norm_arguments
 
 # a small one, the smallest, one around a block's edge, odd quotients, none at all
 SHAPES = ((2, 3, 6, 10), (1, 1, 2, 2), (1, 3, 254, 258), (3, 2, 14, 22), (0, 3, 4, 6))
-LAYOUTS = ("contiguous", "channels_last", "slice", "transposed")
+# for operators that take any size: primes, one pixel, a row beyond a block
+ODD_SHAPES = ((2, 3, 7, 13), (1, 1, 1, 1), (1, 2, 3, 1031))
+EVEN_ONLY = ("haar_dwt2d", "haar_idwt2d")
+LAYOUTS = ("contiguous", "channels_last", "slice", "transposed", "strided")
+DIFFERENTIABLE = (
+    *("haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample", "poisson", "exposure_step"),
+    *NORMS,
+)
 # where a backend is tested; triton without a GPU in its interpreter
 DEVICES = {"reference": "cpu", "cpp": "cpu", "cuda": "cuda", "triton": "cuda" if torch.cuda.is_available() else "cpu"}
 
@@ -31,6 +38,17 @@ class Sample:
     def __call__(self) -> tuple[Tensor, ...]:
         out = getattr(lowlight_ext, self.op)(*self.args, **self.kwargs)
         return out if isinstance(out, tuple) else (out,)
+
+    def tensors(self) -> list[Tensor]:
+        """All that are among the arguments."""
+        return [v for v in (*self.args, *self.kwargs.values()) if isinstance(v, Tensor)]
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> "Sample":
+        """The same call of other tensors, in the order of `tensors()`."""
+        others = iter(tensors)
+        args = tuple(next(others) if isinstance(v, Tensor) else v for v in self.args)
+        kwargs = {k: next(others) if isinstance(v, Tensor) else v for k, v in self.kwargs.items()}
+        return replace(self, args=args, kwargs=kwargs)
 
 
 @dataclass(frozen=True)
@@ -76,6 +94,13 @@ def tolerance(sample: Sample, dtype: torch.dtype) -> Tolerance:
     return Tolerance(2 * ULP[dtype], 6 * wide.rtol, "sums that differ by an ulp of float32 may round to neighbours")
 
 
+def gradient_tolerance(sample: Sample, dtype: torch.dtype) -> Tolerance:
+    """As `tolerance`, of gradients: none of them is drawn; those of the normalisations are sums."""
+    if sample.op not in NORMS:
+        return EXACT
+    return Tolerance(64 * ULP[dtype], 1024 * ULP[min(dtype, torch.float32, key=ULP.get)], "sums in another order")
+
+
 def arranged(x: Tensor, layout: str) -> Tensor:
     """The values of x [B, C, H, W] in another memory layout."""
     if layout == "channels_last":
@@ -86,6 +111,10 @@ def arranged(x: Tensor, layout: str) -> Tensor:
         return larger[..., 1:-2, 2:-3]
     if layout == "transposed":
         return x.mT.contiguous().mT
+    if layout == "strided":
+        larger = x.new_zeros(*x.shape[:2], 2 * x.shape[2], 3 * x.shape[3])
+        larger[..., ::2, 1::3] = x
+        return larger[..., ::2, 1::3]
     return x
 
 
@@ -202,9 +231,12 @@ def implementations(op: str) -> dict[tuple[str, str], str | None]:
     return {(backend, device): why_not(backend, op, device) for backend, device in DEVICES.items()}
 
 
-def shapes(backend: str) -> tuple[tuple[int, int, int, int], ...]:
-    """Of SHAPES those that are tested: triton's interpreter takes the large ones' time a hundredfold."""
-    return SHAPES[:2] + SHAPES[-1:] if (backend, DEVICES[backend]) == ("triton", "cpu") else SHAPES
+def shapes(op: str, backend: str) -> tuple[tuple[int, int, int, int], ...]:
+    """Those that `op` is tested on; triton's interpreter takes the large ones' time a hundredfold."""
+    every = SHAPES if op in EVEN_ONLY else SHAPES + ODD_SHAPES
+    if (backend, DEVICES[backend]) == ("triton", "cpu"):
+        return tuple(shape for shape in every if torch.Size(shape).numel() < 1000)
+    return every
 
 
 def compare(sample: Sample, backend: str, dtype: torch.dtype) -> None:

@@ -9,11 +9,9 @@ from lowlight_ext import (
     philox,
     poisson,
     raw_noise,
-    testing,
     tukey_lambda,
     use_backend,
 )
-from lowlight_ext.checks import DTYPES
 
 OPERATOR = "exposure_step"
 OPS = ("raw_noise", "exposure_step")
@@ -30,18 +28,6 @@ def flat(value, shape=(1, 4, 600, 700)):
 def numbers(noisy, ratio):
     """Back to digital numbers."""
     return noisy.double() * S / ratio
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("op", OPS)
-def test_backend_is_reference(implementation, op, dtype):
-    backend, device = implementation
-    for shape in testing.SHAPES:
-        for sample in testing.sample_inputs(op, shape, dtype, device):
-            testing.compare(sample, backend, dtype)
-    for layout in testing.LAYOUTS[1:]:
-        for sample in testing.sample_inputs(op, testing.SHAPES[3], dtype, device, layout):
-            testing.compare(sample, backend, dtype)
 
 
 @pytest.mark.parametrize("model", ["g", "P+g", "p+g", "P+G+r+u", "u", "r"])
