@@ -1,46 +1,14 @@
-"""The diffusion step and the anchored forward process: rows of published samplers, diffusers, gradients, backends."""
+"""The diffusion step and the anchored forward process: rows of published samplers, diffusers, tiles, errors."""
 
 import diffusers
 import pytest
 import torch
-from torch.autograd import gradcheck, gradgradcheck
+from step_rows import ALPHA_BAR, BETAS, ddim_row, ddpm_row, pictures
 
-from lowlight_ext import anchored_q_sample, diffusion_step, normal, testing, use_backend
+from lowlight_ext import anchored_q_sample, diffusion_step, normal, use_backend
 
 OPERATOR = "diffusion_step"
 OPS = ("diffusion_step", "anchored_q_sample")
-BETAS = torch.linspace(1e-4, 0.02, 200, dtype=torch.float64)
-ALPHA_BAR = torch.cumprod(1 - BETAS, 0)
-
-
-def pictures(count, *shape, seed=0, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for _ in range(count)]
-
-
-def row(**entries):
-    return torch.tensor([float(entries.get(name, 0)) for name in "pqabcdes"], dtype=torch.float64)
-
-
-def quantities(t, t_next):
-    """al, sg, al', sg', beta of a step from t to t_next; t_next = -1 is the clean picture."""
-    ab, ab_next = ALPHA_BAR[t], ALPHA_BAR[t_next] if t_next >= 0 else torch.tensor(1.0, dtype=torch.float64)
-    return ab.sqrt(), (1 - ab).sqrt(), ab_next.sqrt(), (1 - ab_next).sqrt(), 1 - ab / ab_next
-
-
-def ddpm_row(t, anchored=False):
-    al, sg, al_next, sg_next, beta = quantities(t, t - 1)
-    a, b = al_next * beta / sg**2, al / al_next * sg_next**2 / sg**2
-    s = sg_next / sg * beta.sqrt()
-    return row(p=1 / al, q=-sg / al, a=a, b=b, c=1 - a - b if anchored else 0, s=s)
-
-
-def ddim_row(t, t_next, eta, anchored=False):
-    al, sg, al_next, sg_next, beta = quantities(t, t_next)
-    c1 = eta * sg_next / sg * beta.sqrt()
-    c2 = (sg_next**2 - c1**2).sqrt()
-    c = 1 - al_next - c2 * (1 - al) / sg if anchored else 0
-    return row(p=1 / al, q=-sg / al, a=al_next, d=c2, s=c1, c=c)
 
 
 def scheduler(kind, **options):
@@ -205,68 +173,6 @@ def test_other_shapes(implementation, shape):
         t = torch.full((batch,), 50, device=device)
         noisy = anchored_q_sample(x, t, ALPHA_BAR.to(device), seed=9, stream=1)
         assert torch.equal(noisy, anchored_q_sample(x, t, ALPHA_BAR.to(device), noise=z))
-
-
-@pytest.mark.parametrize("clip", [None, (-0.4, 0.5)])
-def test_step_gradients(implementation, clip):
-    backend, device = implementation
-    inputs = [v.to(device).requires_grad_() for v in pictures(5, 2, 1, 2, 3)]
-    table, t = pictures(1, 4, 8, seed=2)[0].to(device), torch.tensor([3, 1], device=device)
-
-    def call(x_t, eps, center, previous, noise):
-        return diffusion_step(
-            x_t, eps, table, t=t, center=center, x0_previous=previous, noise=noise, clip=clip, return_x0=True
-        )
-
-    with use_backend(backend):
-        assert gradcheck(call, inputs)
-        assert gradcheck(lambda *v: diffusion_step(*v, table[:2], seed=3, clip=clip), inputs[:2])
-        assert gradgradcheck(lambda *v: [o**2 for o in call(*v)], inputs)
-
-
-def test_forward_process_gradients(implementation):
-    backend, device = implementation
-    inputs = [v.to(device).requires_grad_() for v in pictures(3, 3, 1, 2, 3)]
-    t, table = torch.tensor([150, -1, 3], device=device), ALPHA_BAR.to(device)
-
-    def call(x0, center, noise):
-        return anchored_q_sample(x0, t, table, center=center, noise=noise, return_noise=True)
-
-    with use_backend(backend):
-        assert gradcheck(call, inputs)
-        assert gradcheck(lambda x0: anchored_q_sample(x0, t, table, seed=3), inputs[:1])
-        assert gradgradcheck(lambda *v: [o**2 for o in call(*v)], inputs)
-
-
-def test_only_what_is_needed_gets_a_gradient():
-    x_t, eps, center = pictures(3, 1, 1, 2, 2)
-    eps.requires_grad_()
-    diffusion_step(x_t, eps, ddpm_row(50), center=center, seed=1).sum().backward()
-    assert eps.grad is not None
-    assert x_t.grad is None
-    assert center.grad is None
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_float32_gradients_are_the_reference(implementation, dtype):
-    backend, device = implementation
-    gradients = []
-    for name in ("reference", backend):
-        inputs = [v.to(device, dtype).requires_grad_() for v in pictures(3, 2, 3, 6, 5)]
-        with use_backend(name):
-            x, eps, center = inputs
-            out, x0 = diffusion_step(
-                x, eps, ddpm_row(50, True).to(device), center=center, seed=1, clip=(-1, 1), return_x0=True
-            )
-            noisy = anchored_q_sample(
-                x0, torch.tensor([4, 90], device=device), ALPHA_BAR.to(device), center=center, seed=2
-            )
-            (out.float().pow(2).sum() + noisy.float().pow(3).sum()).backward()
-        gradients.append([v.grad for v in inputs])
-    ulp = testing.ULP[dtype]
-    for mine, theirs in zip(*gradients, strict=True):
-        # the losses see normals that differ by 4 ulp of float32
-        torch.testing.assert_close(mine, theirs, rtol=8 * ulp, atol=32 * ulp)
 
 
 def step_arguments(device):
