@@ -57,7 +57,7 @@ class CMakeBuild(build_ext):
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        for stale in ROOT.glob("lowlight_ext/_C*") if self.editable_mode or self.inplace else ():
+        for stale in ROOT.glob("lowlight_ext/_C*") if self.editable_mode else ():
             stale.unlink()
         mode = os.environ.get("LOWLIGHT_EXT_BUILD", "auto").lower()
         if mode not in MODES:
@@ -110,8 +110,15 @@ class CMakeBuild(build_ext):
         shutil.copy2(next(build.glob("_C*.so")), target)
         return json.loads((build / "build_info.json").read_text())
 
+    def copy_extensions_to_source(self) -> None:
+        """For `build_ext --inplace`, which builds elsewhere first: the record belongs beside the module."""
+        super().copy_extensions_to_source()
+        package = self.get_finalized_command("build_py").get_package_dir("lowlight_ext")
+        built = Path(self.build_lib) / "lowlight_ext" / "_build_info.json"
+        shutil.copy2(built, ROOT / package)
+
     def record(self, info: dict, directory: Path) -> None:
-        places = [directory] + ([ROOT / "lowlight_ext"] if self.editable_mode or self.inplace else [])
+        places = [directory] + ([ROOT / "lowlight_ext"] if self.editable_mode else [])
         for place in places:
             (place / "_build_info.json").write_text(json.dumps(info, indent=2) + "\n")
 
