@@ -23,10 +23,16 @@ def _check_sample(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, 
     check_noise(op, x0, noise, seeds, stream, y0, x_origin, plane)
 
 
+def _brought(alpha_bar: Tensor, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    values = {"alpha_bar": alpha_bar, "t": t}
+    return tuple(checks.brought("anchored_q_sample", name, v, like.device) for name, v in values.items())
+
+
 def _sample(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane, return_noise):
     _check_sample(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane)
     checks.probabilities("anchored_q_sample", "alpha_bar", alpha_bar)
     checks.steps_in_table("anchored_q_sample", t, alpha_bar.shape[0], None)
+    alpha_bar, t = _brought(alpha_bar, t, x0)
     results = implementation("anchored_q_sample", x0.device.type).anchored_q_sample(
         x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane, return_noise
     )
@@ -42,7 +48,7 @@ def _sample_context(ctx, inputs, output) -> None:
     _, t, alpha_bar, *_, return_noise = inputs
     if alpha_bar.requires_grad:
         raise ValueError("anchored_q_sample: alpha_bar must not require a gradient, none is computed")
-    ctx.save_for_backward(t, alpha_bar)
+    ctx.save_for_backward(alpha_bar, t)
     ctx.return_noise = return_noise
 
 
@@ -51,7 +57,8 @@ def _sample_backward(ctx, grad: Tensor, grad_noise: Tensor):
     needed = (to_x0, to_noise, to_center)
     # a second derivative goes through the definition, whose PyTorch operators have one
     call = reference.anchored_q_sample_backward if torch.is_grad_enabled() else _sample_backward_op
-    gradients = call(grad, grad_noise if ctx.return_noise else None, *ctx.saved_tensors, needed)
+    alpha_bar, t = _brought(*ctx.saved_tensors, grad)
+    gradients = call(grad, grad_noise if ctx.return_noise else None, t, alpha_bar, needed)
     to_x0, to_noise, to_center = (g if n else None for g, n in zip(gradients, needed, strict=True))
     return to_x0, None, None, to_center, to_noise, *(None,) * 6
 
@@ -99,7 +106,9 @@ def anchored_q_sample(
     AnlightenDiff, eq. 12-13: k_t = (1 - sqrt(ab_t)) / sqrt(1 - ab_t); without center the forward process of DDPM.
     x0 (in [-1, 1]), center (in [0, 1]), noise: [B, C, H, W], all float32, float64, float16 or bfloat16 (under autocast
     the widest of them is taken); [C, H, W] is one sample, any other shape has samples on its first axis.
-    t: int64 [B]; a sample with t < 0 is returned as it is. alpha_bar: float32 or float64 table [T] in [0, 1].
+    t: int64 [B]; a sample with t < 0 is returned as it is. alpha_bar: float32 or float64 table [T] in [0, 1]. Both on
+    the pictures' device or on the CPU: from there a GPU gets them after their values were checked, while those of a
+    GPU are read back, which waits for it.
     noise, or drawn inside from `seed`, stream, origin and plane as `normal` would.
     Returns x_t, or (x_t, n) with `return_noise`, contiguous. The factors are formed in float64 and cast once.
     Gradients: x0, noise, center. Deterministic; with a seed the same in every batch, tile and backend.

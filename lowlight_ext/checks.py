@@ -78,16 +78,29 @@ def steps(op: str, t: Tensor, like: Tensor) -> None:
         raise fail(op, "t", "int64", t.dtype)
     if t.dim() != 1 or t.shape[0] != like.shape[0]:
         raise fail(op, "t", f"of shape ({like.shape[0]},), one step a sample", tuple(t.shape))
-    if t.device != like.device:
-        raise fail(op, "t", f"on the device of the pictures, {like.device}", t.device)
+    near(op, "t", t, like.device)
 
 
 def table(op: str, argument: str, value: Tensor, device: torch.device) -> None:
     strided(op, argument, value)
     if value.dtype not in TABLE_DTYPES:
         raise fail(op, argument, "float32 or float64", value.dtype)
-    if value.device != device:
-        raise fail(op, argument, f"on the device of the pictures, {device}", value.device)
+    near(op, argument, value, device)
+
+
+def near(op: str, argument: str, value: Tensor, device: torch.device) -> None:
+    """On the device of the pictures, or on the CPU, where values are looked at without waiting for a GPU."""
+    if value.device != device and value.device.type != "cpu":
+        raise fail(op, argument, f"on the CPU or on the device of the pictures, {device}", value.device)
+
+
+def brought(op: str, argument: str, value: Tensor, device: torch.device) -> Tensor:
+    """A small table or times on the device of the pictures; the host does not wait for the copy."""
+    if value.device == device:
+        return value
+    if torch.cuda.is_current_stream_capturing():
+        raise fail(op, argument, f"on {device} while a CUDA graph is recorded, which keeps addresses", value.device)
+    return value.to(device, non_blocking=True)
 
 
 # The checks below read values, so they run when the operator does and not when a compiler traces it.

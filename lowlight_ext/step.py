@@ -42,14 +42,20 @@ def _check_step_values(rows: Tensor, t: Tensor | None, no_noise: bool) -> None:
     if t is not None:
         checks.steps_in_table("diffusion_step", t, rows.shape[0], 0)
     if no_noise and checks.readable(rows):
-        s = rows[:, -1] if t is None else rows[t, -1]
+        s = rows[:, -1] if t is None else rows[t.to(rows.device), -1]
         if s.any().item():
             raise ValueError("diffusion_step: noise or seed must be given, for s is not 0 in the coefficients")
+
+
+def _brought(rows: Tensor, t: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor | None]:
+    rows = checks.brought("diffusion_step", "coefficients", rows, like.device)
+    return rows, None if t is None else checks.brought("diffusion_step", "t", t, like.device)
 
 
 def _step(x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi, return_x0):
     _check_step(x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi)
     _check_step_values(rows, t, noise is None and seeds is None)
+    rows, t = _brought(rows, t, x_t)
     results = implementation("diffusion_step", x_t.device.type).diffusion_step(
         x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi, return_x0
     )
@@ -71,7 +77,8 @@ def _step_context(ctx, inputs, output) -> None:
 
 
 def _step_backward(ctx, grad: Tensor, grad_x0: Tensor):
-    x_t, eps, rows, t = ctx.saved_tensors
+    x_t, eps, *table = ctx.saved_tensors
+    rows, t = _brought(*table, grad)
     x_t, eps = (grad, grad) if x_t is None else (x_t, eps)
     to_x_t, to_eps, _, _, to_center, to_previous, to_noise, *_ = ctx.needs_input_grad
     needed = (to_x_t, to_eps, to_center, to_previous)
@@ -132,7 +139,9 @@ def diffusion_step(
     x0 = clamp(p x_t + q eps, lo, hi) with `clip` = (lo, hi), else unclamped; phi = 2 center - 1; an absent term is 0.
     x_t, eps, center (in [0, 1]), x0_previous, noise: [B, C, H, W], all float32, float64, float16 or bfloat16 (under
     autocast the widest of them is taken); [C, H, W] is one sample, any other shape has samples on its first axis.
-    coefficients: rows (p, q, a, b, c, d, e, s), float32 or float64, [8], [B, 8], or with t (int64 [B]) a table [T, 8].
+    coefficients: rows (p, q, a, b, c, d, e, s), float32 or float64, [8], [B, 8], or with t (int64 [B]) a table [T, 8];
+    both on the pictures' device or on the CPU: from there a GPU gets them after their values were checked, while those
+    of a GPU are read back, which waits for it.
     z is `noise`, or drawn inside from `seed`, stream, origin and plane as `normal` would; neither: s must be 0.
     Returns x', or (x', x0) with `return_x0`, contiguous. Computes in float32 (float64 for float64).
     Gradients: x_t, eps, center, x0_previous, noise. Deterministic; with a seed the same in every batch and tile.

@@ -172,8 +172,31 @@ def test_wrong_values_are_errors_outside_graphs():
         diffusion_step(x, x, rows, t=torch.tensor([1, 2], device="cuda"), seed=1)
     with pytest.raises(ValueError, match="noise or seed must be given"):
         diffusion_step(x, x, rows)
-    with pytest.raises(ValueError, match="coefficients must be on the device of the pictures"):
-        diffusion_step(x, x, rows.cpu(), seed=1)
+
+
+def test_tables_on_the_cpu_make_no_waiting():
+    """The whole public call, its value checks among it; the results are those of tables on the device."""
+    x = torch.rand(2, 3, 8, 16, device="cuda", requires_grad=True)
+    rows, t, table = testing._rows(2, "cpu"), torch.tensor([1, 0]), torch.tensor([0.9, 0.5])
+
+    def calls(*tables):
+        rows, t, table = tables
+        out = diffusion_step(x, x, rows, t=t, seed=1) + anchored_q_sample(x, t, table, seed=2)
+        return out, *torch.autograd.grad(out.sum(), x)
+
+    expected = calls(rows.cuda(), t.cuda(), table.cuda())
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        results = calls(rows, t, table)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    same_bits(results, expected)
+
+
+def test_a_graph_takes_no_tables_from_the_cpu():
+    x, rows = torch.rand(2, 3, 4, 8, device="cuda"), testing._rows(2, "cpu")
+    with torch.cuda.graph(torch.cuda.CUDAGraph()), pytest.raises(ValueError, match="while a CUDA graph is recorded"):
+        diffusion_step(x, x, rows, seed=1)
 
 
 @pytest.mark.slow

@@ -24,7 +24,8 @@ def iterate(
     predict_eps(x_t, t) -> eps. rows: [S, 8] of schedules.py. The noise of the step from t is noise(t) where given, else
     lowlight_ext's stream t of `seed`; a row without noise (s = 0) draws none.
     """
-    rows = rows.to(device=x_t.device, dtype=torch.float64 if x_t.dtype == torch.float64 else torch.float32)
+    # on the CPU, where the operator can look at them without waiting for a GPU
+    rows = rows.to(device="cpu", dtype=torch.float64 if x_t.dtype == torch.float64 else torch.float32)
     noisy = rows[:, 7].ne(0).tolist()
     for i, t in enumerate(times):
         eps = predict_eps(x_t, t)

@@ -170,7 +170,7 @@ class DiffLL(System):
         """
         bands = self.analyse(low, statistics)
         target_low, *target_details = haar_wavedec2d(high, self.config.levels, normalise=True)
-        x_t = anchored_q_sample(target_low, t, self.alpha_bar.to(low), noise=noise)
+        x_t = anchored_q_sample(target_low, t, self.alpha_bar, noise=noise)
         losses = {"noise": F.mse_loss(self.predict(bands, x_t, t), noise)}
         band_error = sum(F.mse_loss(a, b) for a, b in zip(bands.high, target_details, strict=True))
         smoothness = sum(total_variation(d.flatten(0, 1)) for d in bands.high)
