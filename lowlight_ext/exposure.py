@@ -28,7 +28,8 @@ CHANNELS = 4
 def _column(op: str, name: str, value: float | Tensor, batch: int, device: torch.device) -> Tensor:
     """A number, or one a sample, as float64 [1] or [B]."""
     if not isinstance(value, Tensor):
-        return torch.tensor([float(value)], dtype=torch.float64, device=device)
+        # a fill, no copy from the host: a CUDA graph can record it
+        return torch.full((1,), float(value), dtype=torch.float64, device=device)
     if value.dim() > 1 or value.numel() not in (1, batch):
         raise checks.fail(op, name, f"a number or a tensor of shape ({batch},)", tuple(value.shape))
     if value.requires_grad:
@@ -92,6 +93,10 @@ def _check_raw_values(rows: Tensor, parts: int, saturation: float) -> None:
     op = "raw_noise"
     if not 0 < saturation < float("inf"):
         raise checks.fail(op, "saturation", "finite and above 0", saturation)
+    if not checks.readable(rows):
+        return
+    # to the host once
+    rows = rows.cpu()
     checks.finite(op, "parameters", rows)
     for name, column, low, high in (
         ("K", rows[:, 0], 1e-6, 1e6),
@@ -149,7 +154,8 @@ def raw_noise(
     part has words of its own, P those of `poisson`, G those of `tukey_lambda` of the same stream; a tile is a part of
     the whole. Computes in float32 (float64 for float64); counts are the same on every backend. NaN stays. No gradients.
     Raises TypeError on arguments of another kind, ValueError on a shape, dtype, seed, place or parameter that does not
-    fit, and where clean wants a gradient.
+    fit, and where clean wants a gradient. While a CUDA graph is recorded values cannot be looked at: the picture of a
+    sample with wrong parameters is then NaN.
     """
     op = "raw_noise"
     checks.tensor(op, "clean", clean)
@@ -179,7 +185,7 @@ def _check_exposure(output, original, rows, counts, seeds, stream, y0, x0, plane
 
 def _exposure(output, original, rows, counts, seeds, stream, y0, x0, plane) -> Tensor:
     _check_exposure(output, original, rows, counts, seeds, stream, y0, x0, plane)
-    if rows.numel() and not ((rows >= 0) & (rows <= MOST_MEAN)).all():
+    if checks.readable(rows) and not ((rows >= 0) & (rows <= MOST_MEAN)).all():
         expected = "finite, ratio, K and saturation above 0, ratio_next at least 1, photons of white at most 1e7"
         got = f"rows of photons, measured photons and image a photon {rows.tolist()}"
         raise checks.fail("exposure_step", "ratio, ratio_next, K and saturation", expected, got)
@@ -256,7 +262,8 @@ def exposure_step(
     clipped. Computes in float32 (float64 for float64); bit-equal on all backends. NaN stays NaN.
     Gradients: output (straight through the counts, dn / dm = 1) and original; 0 where the clamp acts.
     Raises TypeError on a picture that is no tensor, ValueError on a shape, dtype, device, seed, place or value that
-    does not fit, and on counts given beside a seed.
+    does not fit, and on counts given beside a seed. While a CUDA graph is recorded values cannot be looked at: wrong
+    ones then give NaN.
     """
     op = "exposure_step"
     pictures = {"output": output, "original": original, "counts": counts}
