@@ -260,6 +260,25 @@ def test_tables_on_the_cpu_make_no_waiting():
     same_bits(results, expected)
 
 
+def test_numbers_and_parameters_on_the_cpu_make_no_waiting():
+    x = torch.rand(2, 4, 6, 8, device="cuda", requires_grad=True)
+    gains = torch.tensor([0.5, 2.0])
+
+    def calls(gains):
+        parameters = RawNoiseParameters(gains, 100.0, "P+G+r", G_scale=1.0, G_shape=0.1, R_scale=1.0)
+        out = exposure_step(x, x, 100.0, 34.0, gains, 3)
+        return out, raw_noise(x.detach(), parameters, 3), *torch.autograd.grad(out.sum(), x)
+
+    for kind in (gains, 0.5):
+        expected = calls(torch.as_tensor(kind).expand(2).cuda())
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            results = calls(kind)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        same_bits(results, expected)
+
+
 def test_a_graph_takes_no_tables_from_the_cpu():
     x, rows = torch.rand(2, 3, 4, 8, device="cuda"), testing._rows(2, "cpu")
     with torch.cuda.graph(torch.cuda.CUDAGraph()), pytest.raises(ValueError, match="while a CUDA graph is recorded"):

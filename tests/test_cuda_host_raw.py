@@ -14,6 +14,7 @@ from lowlight_ext import (
     exposure_step,
     kernels_cpp_raw,
     kernels_cuda_raw,
+    philox,
     poisson,
     raw_noise,
     tukey_lambda,
@@ -79,6 +80,44 @@ def test_many_counts(host):
     x = means((1, 1, 300, 1024), -2, 6).float()
     result, expected = both(lambda: poisson(x, 77, stream=2))
     same_bits([result], [expected])
+
+
+def test_the_farthest_tail(host):
+    """Where a word is so small that a float32 level is 1 or nearly: pixels picked from eight million."""
+    seed, counters = 9, torch.arange(1 << 21)
+    place = [torch.full_like(counters, word) for word in (0, 0, 1 << 16)]
+    words = philox(torch.stack([counters, *place], -1), torch.tensor([seed, 0]))
+    tails = (words < 1 << 13).nonzero().tolist()
+    assert len(tails) > 8
+    for counter, pixel in tails:
+        x = torch.tensor([0.01, 0.9, 4.0, 9.9]).reshape(4, 1, 1, 1).expand(4, 1, 1, 4).contiguous()
+        result, expected = both(lambda x=x, at=counter: poisson(x, torch.full((4,), seed), origin=(0, 4 * at)))
+        same_bits([result], [expected])
+        # and one pixel alone, which is not the first of its counter
+        alone = both(lambda x=x, at=4 * counter + pixel: poisson(x[2, 0, :, :1], seed, origin=(0, at)))
+        assert alone[0] == alone[1] == result[2, 0, 0, pixel]
+
+
+def test_one_row_serves_all_samples(host):
+    """A table of one row is not read beyond it."""
+    x = torch.full((3, 4, 2, 8), 0.5)
+    place = (torch.tensor([3]), 0, 0, 0, 0)
+    noise = torch.tensor([[0.8, 100.0, 2.0, 2.0, 0.1, 1.0], [9.0, 9.0, 9.0, 9.0, 0.9, 9.0]], dtype=torch.float64)
+    photons = torch.tensor([[50.0, 60.0, 0.01], [90.0, 90.0, 0.09]], dtype=torch.float64)
+    calls = (
+        lambda module, rows: module.raw_noise(x, rows(noise), 11, 15583.0, False, *place),
+        lambda module, rows: module.exposure_step(x, x, rows(photons), None, *place),
+        lambda module, rows: module.exposure_step(x, x, rows(photons), None, None, 0, 0, 0, 0),
+        lambda module, rows: module.exposure_step_backward(x, x, x, rows(photons))[0],
+    )
+    for call in calls:
+        results = [
+            call(module, rows)
+            for module in (kernels_cuda_raw, kernels_cpp_raw)
+            for rows in (lambda table: table[:1], lambda table: table[:1].repeat(3, 1))
+        ]
+        for result in results[1:]:
+            same_bits([result], results[:1])
 
 
 def test_what_is_no_mean_counts_nan(host):
