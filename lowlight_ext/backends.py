@@ -6,7 +6,7 @@ from types import ModuleType
 
 import torch
 
-from lowlight_ext import kernels_cpp, kernels_cpp_norm, kernels_cpp_raw, kernels_cuda, reference
+from lowlight_ext import kernels_cpp, kernels_cpp_norm, kernels_cpp_raw, kernels_cuda, kernels_cuda_raw, reference
 
 NAMES = ("reference", "cpp", "cuda", "triton")
 CHOICES = ("auto", *NAMES)
@@ -16,8 +16,9 @@ OPERATORS = (
     *("poisson", "tukey_lambda", "raw_noise", "exposure_step"),
     *("group_norm_silu", "mish_instance_norm", "layer_norm2d", "simple_gate"),
 )
-# modules of compiled CPU kernels, one for several families of operators
+# modules of compiled kernels, one for several families of operators
 CPP = (kernels_cpp, kernels_cpp_norm, kernels_cpp_raw)
+CUDA = (kernels_cuda, kernels_cuda_raw)
 # on GPU tensors `auto` takes the faster of the two where there are both, else the one there is: operator ->
 # (backend, reason); a benchmark on a GPU decides, and none has been run yet
 GPU_CHOICE = dict.fromkeys(OPERATORS, ("cuda", "not measured yet"))
@@ -68,9 +69,9 @@ def implementation(op: str, device_type: str) -> ModuleType:
     name = select(op, device_type)
     if name == "triton":
         return _triton()
-    if name == "cuda":
-        return kernels_cuda
-    return reference if name == "reference" else next(module for module in CPP if hasattr(module, op))
+    if name == "reference":
+        return reference
+    return next(module for module in (CPP if name == "cpp" else CUDA) if hasattr(module, op))
 
 
 class use_backend:

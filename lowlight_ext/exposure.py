@@ -23,12 +23,13 @@ from lowlight_ext.registry import register
 
 SATURATION = 15583.0
 CHANNELS = 4
+COLUMNS = ("K", "ratio", "g_scale", "G_scale", "G_shape", "R_scale")
 
 
 def _column(op: str, name: str, value: float | Tensor, batch: int, device: torch.device) -> Tensor:
     """A number, or one a sample, as float64 [1] or [B]."""
     if not isinstance(value, Tensor):
-        return torch.tensor([float(value)], dtype=torch.float64, device=device)
+        return torch.full((1,), float(value), dtype=torch.float64, device=device)
     if value.dim() > 1 or value.numel() not in (1, batch):
         raise checks.fail(op, name, f"a number or a tensor of shape ({batch},)", tuple(value.shape))
     if value.requires_grad:
@@ -40,9 +41,26 @@ def _table(columns: list[Tensor]) -> Tensor:
     return torch.stack(torch.broadcast_tensors(*columns), dim=-1)
 
 
+def _home(*values: float | Tensor) -> torch.device:
+    """Where a table of them is formed: on the CPU, where no GPU is waited for, but for values that lie elsewhere."""
+    devices = (v.device for v in values if isinstance(v, Tensor) and v.device.type != "cpu")
+    return next(devices, torch.device("cpu"))
+
+
+def _brought(op: str, rows: Tensor, device: torch.device) -> Tensor:
+    """The rows on the pictures' device; where a CUDA graph is recorded, by value, as an int seed."""
+    if rows.device == device or not torch.cuda.is_current_stream_capturing():
+        return checks.brought(op, "parameters", rows, device)
+    # fills, which unlike copies from the host a graph can keep
+    values = [torch.full((), v, dtype=rows.dtype, device=device) for v in rows.flatten().tolist()]
+    return torch.stack(values).reshape(rows.shape)
+
+
 @dataclass(frozen=True, eq=False)
 class RawNoiseParameters:
     """What `raw_noise` adds: a draw of a camera's calibration, in digital numbers; numbers, or tensors of one a sample.
+
+    Tensors may lie on the pictures' device or on the CPU, whose values are checked without waiting for a GPU.
 
     model: the parts, joined by "+": u (rounding, uniform in +-1/2, clipped at 0), P (photons, Poisson) or p (photons,
     Gaussian), r (rows), g (read noise, normal) or G (read noise, Tukey lambda). Published: g, P+g, p+g, P+G+r+u (ELD).
@@ -71,8 +89,7 @@ class RawNoiseParameters:
 
     def rows(self, batch: int, device: torch.device) -> Tensor:
         """float64 [1 or B, 6]: K, ratio, g_scale, G_scale, G_shape, R_scale."""
-        names = ("K", "ratio", "g_scale", "G_scale", "G_shape", "R_scale")
-        return _table([_column("raw_noise", name, getattr(self, name), batch, device) for name in names])
+        return _table([_column("raw_noise", name, getattr(self, name), batch, device) for name in COLUMNS])
 
 
 def _check_raw(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane) -> None:
@@ -92,6 +109,10 @@ def _check_raw_values(rows: Tensor, parts: int, saturation: float) -> None:
     op = "raw_noise"
     if not 0 < saturation < float("inf"):
         raise checks.fail(op, "saturation", "finite and above 0", saturation)
+    if not checks.readable(rows):
+        return
+    # one copy and no more waiting
+    rows = rows.cpu()
     checks.finite(op, "parameters", rows)
     for name, column, low, high in (
         ("K", rows[:, 0], 1e-6, 1e6),
@@ -113,6 +134,7 @@ def _check_raw_values(rows: Tensor, parts: int, saturation: float) -> None:
 def _raw_noise(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane) -> Tensor:
     _check_raw(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane)
     _check_raw_values(rows, parts, saturation)
+    rows = _brought("raw_noise", rows, clean.device)
     call = implementation("raw_noise", clean.device.type).raw_noise
     return call(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane)
 
@@ -149,7 +171,8 @@ def raw_noise(
     part has words of its own, P those of `poisson`, G those of `tukey_lambda` of the same stream; a tile is a part of
     the whole. Computes in float32 (float64 for float64); counts are the same on every backend. NaN stays. No gradients.
     Raises TypeError on arguments of another kind, ValueError on a shape, dtype, seed, place or parameter that does not
-    fit, and where clean wants a gradient.
+    fit, and where clean wants a gradient. While a CUDA graph is recorded values on its device cannot be looked at: the
+    picture of a sample with wrong ones is then NaN. Those on the CPU are recorded by value.
     """
     op = "raw_noise"
     checks.tensor(op, "clean", clean)
@@ -158,7 +181,8 @@ def raw_noise(
     if clean.requires_grad and torch.is_grad_enabled():
         raise ValueError(f"{op}: clean must not require a gradient, none is computed")
     picture = clean[None] if clean.dim() == 3 else clean
-    rows = parameters.rows(picture.shape[0] if picture.dim() else 1, picture.device)
+    home = _home(*(getattr(parameters, name) for name in COLUMNS))
+    rows = parameters.rows(picture.shape[0] if picture.dim() else 1, home)
     place = (seed_tensor(op, seed), stream, *origin, plane)
     out = _raw_noise_op(picture, rows, parameters.parts(), float(parameters.saturation), clip, *place)
     return out.reshape(clean.shape)
@@ -179,10 +203,11 @@ def _check_exposure(output, original, rows, counts, seeds, stream, y0, x0, plane
 
 def _exposure(output, original, rows, counts, seeds, stream, y0, x0, plane) -> Tensor:
     _check_exposure(output, original, rows, counts, seeds, stream, y0, x0, plane)
-    if rows.numel() and not ((rows >= 0) & (rows <= MOST_MEAN)).all():
+    if checks.readable(rows) and not ((rows >= 0) & (rows <= MOST_MEAN)).all():
         expected = "finite, ratio, K and saturation above 0, ratio_next at least 1, photons of white at most 1e7"
         got = f"rows of photons, measured photons and image a photon {rows.tolist()}"
         raise checks.fail("exposure_step", "ratio, ratio_next, K and saturation", expected, got)
+    rows = _brought("exposure_step", rows, output.device)
     call = implementation("exposure_step", output.device.type).exposure_step
     return call(output, original, rows, counts, seeds, stream, y0, x0, plane)
 
@@ -203,7 +228,8 @@ def _exposure_backward(ctx, grad: Tensor):
     needed = ctx.needs_input_grad[:2]
     # a second derivative goes through the definition, whose PyTorch operators have one
     call = reference.exposure_step_backward if torch.is_grad_enabled() else _exposure_backward_op
-    gradients = call(grad, *ctx.saved_tensors, needed)
+    output, original, rows = ctx.saved_tensors
+    gradients = call(grad, output, original, _brought("exposure_step", rows, grad.device), needed)
     return *(g if n else None for g, n in zip(gradients, needed, strict=True)), *(None,) * 7
 
 
@@ -250,13 +276,14 @@ def exposure_step(
     m = photons(output, ratio / (ratio_next - 1)), what the longer exposure adds as the network sees it, and
     photons(v, r) = clamp(v, 0, 1) / r / K S. output (with its illuminance gain, if there is one), original:
     [B, C, H, W] or [C, H, W], float32, float64, float16 or bfloat16 (under autocast the widest of them). ratio and K
-    above 0, ratio_next at least 1: numbers, or tensors of one a sample. seed None: n = counts where given, else the
-    mean m itself, without noise.
+    above 0, ratio_next at least 1: numbers, or tensors of one a sample on output's device or on the CPU, whose values
+    are checked without waiting for a GPU. seed None: n = counts where given, else the mean m itself, without noise.
     seed, stream, origin, plane: as `poisson`, whose counts of m these are. Returns x like output, contiguous, not
     clipped. Computes in float32 (float64 for float64); bit-equal on all backends. NaN stays NaN.
     Gradients: output (straight through the counts, dn / dm = 1) and original; 0 where the clamp acts.
     Raises TypeError on a picture that is no tensor, ValueError on a shape, dtype, device, seed, place or value that
-    does not fit, and on counts given beside a seed.
+    does not fit, and on counts given beside a seed. While a CUDA graph is recorded values on its device cannot be
+    looked at: wrong ones then give NaN. Those on the CPU are recorded by value.
     """
     op = "exposure_step"
     pictures = {"output": output, "original": original, "counts": counts}
@@ -267,7 +294,7 @@ def exposure_step(
     if output.dim() == 3:
         pictures = {name: None if x is None else x[None] for name, x in pictures.items()}
     output, original, counts = pictures.values()
-    batch, device = output.shape[0] if output.dim() else 1, output.device
+    batch, device = output.shape[0] if output.dim() else 1, _home(ratio, ratio_next, K)
     ratio, after, K = (
         _column(op, name, value, batch, device)
         for name, value in (("ratio", ratio), ("ratio_next", ratio_next), ("K", K))

@@ -22,9 +22,10 @@ except ImportError as error:
 CODES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 NORMS = ("group_norm_silu", "mish_instance_norm", "layer_norm2d", "simple_gate")
 _BASIC = ("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample")
+_RAW = ("poisson", "tukey_lambda", "raw_noise", "exposure_step")
 OPERATORS = {
-    "cpu": (*_BASIC, "poisson", "tukey_lambda", "raw_noise", "exposure_step", *NORMS),
-    "cuda": _BASIC,
+    "cpu": (*_BASIC, *_RAW, *NORMS),
+    "cuda": (*_BASIC, *_RAW),
 }
 # from this size on an output asks for huge pages: 512 times fewer page faults when it is first written
 HUGE_BYTES = 1 << 22

@@ -26,7 +26,7 @@ def _poisson(mean, seeds, stream, y0, x0, plane) -> Tensor:
     _check_mean(mean, seeds, stream, y0, x0, plane)
     module = implementation("poisson", mean.device.type)
     out = module.poisson(mean, seeds, stream, y0, x0, plane)
-    # the compiled CPU kernel has looked; on a GPU a look would wait for it
+    # the compiled CPU kernel has looked; on a GPU a look would wait for it, and end the recording of a graph
     if module is reference and mean.device.type == "cpu" and (wrong := int(out.isnan().sum())):
         raise checks.fail("poisson", "mean", "in [0, 1e7]", f"{wrong} values that are not")
     return out

@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <array>
 
+#include "../csrc/cuda/exposure_body.h"
 #include "../csrc/cuda/haar_body.h"
 #include "../csrc/cuda/noise_body.h"
+#include "../csrc/cuda/poisson_body.h"
 #include "../csrc/cuda/q_sample_body.h"
+#include "../csrc/cuda/raw_noise_body.h"
 #include "../csrc/cuda/step_body.h"
-#include "../csrc/parse.h"
+#include "../csrc/parse_raw.h"
 
 namespace lowlight {
 
@@ -78,6 +81,39 @@ struct Numbers {
     }
 };
 
+static const char* call_raw(const std::string& name, Numbers n, const double* real) {
+    if (name == "poisson" || name == "raw_noise") {
+        auto tensors = n.several<2, uintptr_t>();
+        int dtype = int(n.one());
+        auto size = n.several<4>();
+        NoiseSource source = *n.source();
+        if (name == "poisson")
+            return run_poisson(poisson_arguments(tensors[0], tensors[1], dtype, size, source), HostRunner());
+        auto rows = n.several<2>();
+        auto rest = n.several<2>();
+        return run_raw_noise(
+            raw_noise_arguments(tensors[0], tensors[1], dtype, size, source, rows, real[0], int(rest[0]), rest[1] != 0),
+            HostRunner());
+    }
+    if (name == "tukey_lambda") {
+        auto place = n.several<2>();
+        auto size = n.several<4>();
+        return run_tukey(tukey_arguments(uintptr_t(place[0]), int(place[1]), size, *n.source(), real[0]), HostRunner());
+    }
+    if (name == "exposure_step") {
+        auto tensors = n.several<4, uintptr_t>();
+        int dtype = int(n.one());
+        auto size = n.several<4>();
+        auto rows = n.several<2>();
+        return run_exposure(exposure_arguments(tensors, dtype, size, rows, n.source()), HostRunner());
+    }
+    if (name != "exposure_step_backward") return "no such kernel";
+    auto tensors = n.several<5, uintptr_t>();
+    auto sizes = n.several<3>();
+    return run_exposure_gradients(exposure_gradients(tensors, int(sizes[0]), sizes[1], sizes[2], n.several<2>()),
+                                  HostRunner());
+}
+
 static const char* call(const std::string& name, Numbers n, const double* real) {
     if (name == "noise") {
         void* out = n.tensor();
@@ -114,6 +150,7 @@ static const char* call(const std::string& name, Numbers n, const double* real) 
                                                  rest[1] != 0, real[0], real[1]),
                                   HostRunner());
     }
+    if (name != "q_sample" && name != "q_sample_backward") return call_raw(name, n, real);
     auto tensors = n.several<5, uintptr_t>();
     int dtype = int(n.one());
     if (name == "q_sample") {
@@ -125,7 +162,6 @@ static const char* call(const std::string& name, Numbers n, const double* real) 
     }
     auto sizes = n.several<2>();
     auto table = n.several<3>();
-    if (name != "q_sample_backward") return "no such kernel";
     return run_q_sample_gradients(
         forward_gradients(tensors, dtype, sizes[0], sizes[1], uintptr_t(table[0]), table[1], uintptr_t(table[2])),
         HostRunner());

@@ -6,10 +6,27 @@ import pytest
 import torch
 
 import lowlight_ext
-from lowlight_ext import anchored_q_sample, backends, checks, diffusion_step, kernels_cuda, normal, testing, use_backend
+from lowlight_ext import (
+    RawNoiseParameters,
+    anchored_q_sample,
+    backends,
+    checks,
+    diffusion_step,
+    exposure_step,
+    kernels_cuda,
+    kernels_cuda_raw,
+    normal,
+    poisson,
+    raw_noise,
+    testing,
+    use_backend,
+)
 from lowlight_ext.checks import DTYPES
 
-OPERATORS = ("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample")
+OPERATORS = (
+    *("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample"),
+    *("poisson", "tukey_lambda", "raw_noise", "exposure_step"),
+)
 SHAPES = (*testing.SHAPES, (2, 3, 4, 32), (1, 2, 6, 24), (2, 70, 2, 2), (1, 1, 2, 4100), (2, 3, 512, 640))
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -69,6 +86,25 @@ def test_gradients_have_the_bits_of_cpp(dtype):
     same_bits(*results)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exposure_gradients_have_the_bits_of_cpp(dtype):
+    results = []
+    for backend, device in (("cpp", "cpu"), ("cuda", "cuda")):
+        output, original = (v.requires_grad_() for v in testing._pictures(2, (2, 4, 34, 66), dtype, device, "slice"))
+        with use_backend(backend):
+            out = exposure_step(output, original, 100.0, 34.0, 0.8, 7)
+            results.append((out, *torch.autograd.grad(out, (output, original), torch.ones_like(out))))
+    same_bits(*results)
+
+
+def test_a_million_counts_have_the_bits_of_cpp():
+    """Means from 0.01 to a million: every way through inversion and rejection, the rare ones too."""
+    means = 10 ** (torch.rand(1, 1, 1000, 1000, generator=torch.Generator().manual_seed(3)) * 8 - 2)
+    counts = poisson(means.cuda(), 3)
+    with use_backend("cpp"):
+        same_bits([counts], [poisson(means, 3)])
+
+
 @pytest.mark.parametrize("op", OPERATORS)
 def test_a_graph_records_and_replays(op):
     """Also with other values in the same memory: pictures, seeds, rows and times are read when the graph runs."""
@@ -116,6 +152,27 @@ def test_what_a_graph_can_not_check_gives_nan():
     assert out[1].isnan().all()
 
 
+def test_parameters_and_means_that_a_graph_can_not_check_give_nan():
+    x, gains = torch.rand(2, 4, 6, 8, device="cuda"), torch.ones(2, dtype=torch.float64, device="cuda")
+
+    def calls():
+        return (
+            raw_noise(x, RawNoiseParameters(gains, 100.0, "P+G+r", G_scale=1.0, G_shape=0.1, R_scale=1.0), 3),
+            exposure_step(x, x, 100.0, 34.0, gains, 3),
+            poisson(x * gains.float()[:, None, None, None], 3),
+        )
+
+    calls()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        results = calls()
+    gains[1] = -1.0
+    graph.replay()
+    for out in results:
+        assert not out[0].isnan().any()
+        assert out[1].isnan().all()
+
+
 @pytest.mark.parametrize("op", OPERATORS)
 def test_runs_on_the_current_stream(op, monkeypatch):
     """Inputs that are written late on a side stream are read after that, and not before."""
@@ -153,12 +210,18 @@ def test_a_launch_waits_for_nothing():
     """No copy to the host between the call and the launch, which torch would report as an error here."""
     x, t, seeds = torch.rand(2, 3, 8, 16, device="cuda"), torch.tensor([0, 1], device="cuda"), torch.arange(2).cuda()
     rows, table, place = testing._rows(2, "cuda"), torch.tensor([0.9, 0.5], device="cuda"), (1, 2, 3, 4)
+    noise_rows, photon_rows = (torch.ones(2, n, device="cuda") for n in (6, 3))
     torch.cuda.set_sync_debug_mode("error")
     try:
         for s in (seeds, torch.tensor([5])):
             kernels_cuda.normal(x.shape, s, *place, torch.float32, "cuda")
             kernels_cuda.diffusion_step(x, x, rows, t, x, x, None, s, *place, -1.0, 1.0, True)
             kernels_cuda.anchored_q_sample(x, t, table, x, None, s, *place, True)
+            kernels_cuda_raw.poisson(x * 50, s, *place)
+            kernels_cuda_raw.tukey_lambda(x.shape, s, 0.1, *place, torch.float32, "cuda")
+            kernels_cuda_raw.raw_noise(x, noise_rows, 11, 15583.0, True, s, *place)
+            kernels_cuda_raw.exposure_step(x, x, photon_rows, None, s, *place)
+        kernels_cuda_raw.exposure_step_backward(x, x, x, photon_rows)
         kernels_cuda.diffusion_step_backward(x, x, x, x, rows, t, -1.0, 1.0)
         kernels_cuda.anchored_q_sample_backward(x, x, t, table)
         kernels_cuda.haar_idwt2d(kernels_cuda.haar_dwt2d(x))
@@ -172,6 +235,10 @@ def test_wrong_values_are_errors_outside_graphs():
         diffusion_step(x, x, rows, t=torch.tensor([1, 2], device="cuda"), seed=1)
     with pytest.raises(ValueError, match="noise or seed must be given"):
         diffusion_step(x, x, rows)
+    with pytest.raises(ValueError, match="exposure_step: ratio, ratio_next, K and saturation must be finite"):
+        exposure_step(x, x, 100.0, 0.5, 1.0, 1)
+    with pytest.raises(ValueError, match=r"raw_noise: K must be in \[1e-06, 1e\+06\], got \[0.0\]"):
+        raw_noise(torch.rand(1, 4, 6, 8, device="cuda"), RawNoiseParameters(0.0, 100.0), 1)
 
 
 def test_tables_on_the_cpu_make_no_waiting():
@@ -191,6 +258,25 @@ def test_tables_on_the_cpu_make_no_waiting():
     finally:
         torch.cuda.set_sync_debug_mode("default")
     same_bits(results, expected)
+
+
+def test_numbers_and_parameters_on_the_cpu_make_no_waiting():
+    x = torch.rand(2, 4, 6, 8, device="cuda", requires_grad=True)
+    gains = torch.tensor([0.5, 2.0])
+
+    def calls(gains):
+        parameters = RawNoiseParameters(gains, 100.0, "P+G+r", G_scale=1.0, G_shape=0.1, R_scale=1.0)
+        out = exposure_step(x, x, 100.0, 34.0, gains, 3)
+        return out, raw_noise(x.detach(), parameters, 3), *torch.autograd.grad(out.sum(), x)
+
+    for kind in (gains, 0.5):
+        expected = calls(torch.as_tensor(kind).expand(2).cuda())
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            results = calls(kind)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        same_bits(results, expected)
 
 
 def test_a_graph_takes_no_tables_from_the_cpu():

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lowlight_ext import kernels_cpp, kernels_cuda, testing
+from lowlight_ext import kernels_cpp, kernels_cuda, kernels_cuda_raw, testing
 
 CUDA = Path(__file__).resolve().parents[1] / "csrc" / "cuda"
 ARITHMETIC = re.compile(r"\b((?:add|sub|mul|mad|fma|div|sqrt|rcp|rsqrt|ex2|lg2|sin|cos)[.\w]*\.f(?:32|64))\b")
-FILES = ("noise", "haar", "step", "q_sample")
+FILES = ("noise", "haar", "step", "q_sample", "poisson", "raw_noise", "exposure")
 # scalars that the threads of a plane share, each read once a plane: a row of 8, a time, a seed
 SHARED_LOADS = 10
 
@@ -61,18 +61,40 @@ def test_every_rounding_is_written_down(ptx, file):
         assert not loose, f"{kernel}: {loose}"
 
 
+def multiply_adds(kernel):
+    """Multiply-adds of one kernel: each formula's in its header, times how often a group of pixels wants it."""
+
+    def fused(header, function=""):
+        text = (CUDA.parent / "core" / f"{header}.h").read_text()
+        return len(re.findall(r"\bfused\(", text.split(function + "(")[1].split("\n}\n")[0] if function else text))
+
+    pair, log, power = fused("normal"), fused("normal", "float log_uniform"), fused("exponential")
+    body, pixels, flag = re.search(r"\d([A-Z]\w*?)Body.*?(?:GroupILi(\d)ELb\dEE(?:ELb(\d)E)?|$)", kernel).groups()
+    counters, flag = int(pixels or 0) // 4, flag == "1"
+    normals, quantiles = 2 * pair * counters, 8 * (log + power + fused("tukey")) * counters
+    # inversion of four pixels, and the rejection's test, whose code stands once
+    counts = 4 * (power + fused("poisson")) + 2 * log
+    return {
+        "Noise": normals if flag else 0,
+        "Step": normals if flag else 0,
+        "Forward": normals if flag else 0,
+        "Poisson": counts,
+        "Tukey": quantiles,
+        "Exposure": counts if flag else 0,
+        # the row's normal, p or P, g, G
+        "RawNoise": pair + (counts if flag else normals) + normals + quantiles,
+    }.get(body, 0)
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_fused_where_the_formula_says_so(ptx, file):
-    """Multiply-adds belong to ln, cos and sin; everything else rounds twice, as on the CPU."""
-    # in the header they stand once: for one pair of normals, which has one square root
-    formula = (CUDA.parent / "core" / "normal.h").read_text()
-    a_pair = len(re.findall(r"\bfused\(", formula))
+    """Multiply-adds belong to ln, cos, sin and exp; everything else rounds twice, as on the CPU."""
     drawing = 0
     for kernel, code in ptx(file).items():
-        fused, roots = (len(re.findall(rf"\b{op}\.rn\.f32\b", code)) for op in ("fma", "sqrt"))
-        assert fused == a_pair * roots, f"{kernel}: {fused} multiply-adds, {roots} square roots"
+        fused, expected = len(re.findall(r"\bfma\.rn\.f32\b", code)), multiply_adds(kernel)
+        assert fused == expected, f"{kernel}: {fused} multiply-adds, not {expected}"
         assert not re.search(r"\bfma\.rn\.f64\b", code), kernel
-        drawing += roots > 0
+        drawing += fused > 0
     assert (drawing > 0) == (file != "haar")
 
 
@@ -138,6 +160,12 @@ def test_bindings_take_what_python_gives(monkeypatch):
         lambda: kernels_cuda.diffusion_step_backward(x, x, x, x, rows, t, -1.0, 1.0),
         lambda: kernels_cuda.anchored_q_sample(x, t, table, x, None, seeds, *place, True),
         lambda: kernels_cuda.anchored_q_sample_backward(x, x, t, table),
+        lambda: kernels_cuda_raw.poisson(x, seeds, *place),
+        lambda: kernels_cuda_raw.tukey_lambda(x.shape, seeds, 0.1, *place, torch.float16, "cpu"),
+        lambda: kernels_cuda_raw.raw_noise(x, torch.ones(2, 6), 11, 15583.0, True, seeds[:1], *place),
+        lambda: kernels_cuda_raw.exposure_step(x, x, torch.ones(1, 3), None, seeds, *place),
+        lambda: kernels_cuda_raw.exposure_step(x, x, torch.ones(1, 3), x, None, *place),
+        lambda: kernels_cuda_raw.exposure_step_backward(x, x, x, torch.ones(2, 3)),
     )
     for call in calls:
         with pytest.raises(RuntimeError, match=r" on CUDA: .*(driver|device)"):

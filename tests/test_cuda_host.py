@@ -89,6 +89,22 @@ class Host:
     def cuda_q_sample_backward(self, tensors, *numbers):
         self.call("q_sample_backward", [*tensors, *numbers[:-1]])
 
+    def cuda_poisson(self, mean, out, dtype, size, source, where):
+        self.call("poisson", [mean, out, dtype, *size, 1, *source])
+
+    def cuda_tukey_lambda(self, out, dtype, size, source, lam, where):
+        self.call("tukey_lambda", [out, dtype, *size, 1, *source], (lam, 0.0))
+
+    def cuda_raw_noise(self, clean, out, dtype, size, source, rows, saturation, parts, clip, where):
+        numbers = [clean, out, dtype, *size, 1, *source, *rows, parts, clip]
+        self.call("raw_noise", numbers, (saturation, 0.0))
+
+    def cuda_exposure_step(self, tensors, dtype, size, rows, source, where):
+        self.call("exposure_step", [*tensors, dtype, *size, *rows, source is not None, *(source or NO_SOURCE)])
+
+    def cuda_exposure_step_backward(self, tensors, dtype, batch, per_sample, rows, where):
+        self.call("exposure_step_backward", [*tensors, dtype, batch, per_sample, *rows])
+
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):

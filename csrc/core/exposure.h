@@ -31,13 +31,6 @@ LOWLIGHT_FN RawRow<R> raw_row(const double* column, double saturation, int parts
                      tukey_shape(column[4])};
 }
 
-LOWLIGHT_FN float root(float x) {
-    return square_root(x);
-}
-LOWLIGHT_FN double root(double x) {
-    return __builtin_sqrt(x);
-}
-
 // NaN passes
 template <class R>
 LOWLIGHT_FN R not_below_zero(R x) {
@@ -66,12 +59,16 @@ LOWLIGHT_FN float photon_mean(RawRow<R> k, R y) {
 template <class R>
 LOWLIGHT_FN R with_signal_noise(RawRow<R> k, R y, R z) {
     R variance = k.gain * y;
-    return y + root(variance < R(1e-10) ? R(1e-10) : variance) * z;
+    return y + square_root(variance < R(1e-10) ? R(1e-10) : variance) * z;
 }
 
-// the sensor's rows: a packed row holds R and G1 of one, B and G2 of the next
-LOWLIGHT_FN int64_t sensor_row(int64_t packed_row, int64_t channel) {
-    return 2 * packed_row + (channel >> 1);
+// r: one normal a row of the sensor, of which a packed row holds R and G1 of one, B and G2 of the next: pixel 0 of the
+// sensor's row in the plane of the sample's first channel
+LOWLIGHT_FN float row_normal(NoiseLine line, int64_t channel) {
+    line = source_line(line, kRowNormal);
+    uint32_t plane = line.plane - uint32_t(channel), row = 2 * line.y + uint32_t(channel >> 1);
+    Words w = philox(Words{0, row, plane, line.stream}, line.key0, line.key1);
+    return normal_pair(w.w0, w.w1).cosine;
 }
 
 // one step of the exposure process, columns: photons of the output, photons of the original, image of a photon

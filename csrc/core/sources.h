@@ -1,7 +1,7 @@
 // which words of Philox belong to whom: an operator that needs more than one word a pixel takes further counters
 #pragma once
 
-#include "real.h"
+#include "noise.h"
 
 namespace lowlight {
 
@@ -19,6 +19,12 @@ enum NoiseSourceNumber : uint32_t {
 // counter word 3
 LOWLIGHT_FN uint32_t stream_word(uint32_t stream, uint32_t attempt, uint32_t source) {
     return stream + ((16u * attempt + source) << 16);
+}
+
+// the same line with the words of another source
+LOWLIGHT_FN NoiseLine source_line(NoiseLine line, uint32_t source) {
+    line.stream = stream_word(line.stream, 0, source);
+    return line;
 }
 
 }  // namespace lowlight

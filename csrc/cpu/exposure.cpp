@@ -13,21 +13,10 @@ struct RawBuffer {
     alignas(64) float mean[kBlock], drawn[kPadded];
 };
 
-// pixel 0 of the sensor's row, for the packed row and both of its channels alike
-template <class R>
-LOWLIGHT_FN R row_noise(const RawNoiseArguments& a, RawRow<R> k, int64_t sample, int64_t channel, int64_t y) {
-    NoiseLine line = noise_line(a.source, sample, 0, 0);
-    line.y = uint32_t(sensor_row(a.source.y0 + y, channel));
-    line.x = 0;
-    line = source_line(line, kRowNormal);
-    Words w = philox(Words{0, line.y, line.plane, line.stream}, line.key0, line.key1);
-    return k.row_scale * R(normal_pair(w.w0, w.w1).cosine);
-}
-
 // y [n] in digital numbers -> with its noise
 template <class R>
 static void add_noise(const RawNoiseArguments& a, RawRow<R> k, RawBuffer& b, NoiseLine line, int64_t x, int64_t n,
-                      R rows, R* y) {
+                      R of_row, R* y) {
     if (a.parts & kPartU) {
         const uint32_t* words = draw_pixel_words(b.words, line, kQuantisation, x, n);
         for (int64_t i = 0; i < n; ++i) y[i] = with_quantisation(y[i], R(uniform(words[i])));
@@ -41,7 +30,7 @@ static void add_noise(const RawNoiseArguments& a, RawRow<R> k, RawBuffer& b, Noi
         for (int64_t i = 0; i < n; ++i) y[i] = with_signal_noise(k, y[i], R(z[i]));
     }
     if (a.parts & kPartR)
-        for (int64_t i = 0; i < n; ++i) y[i] = y[i] + rows;
+        for (int64_t i = 0; i < n; ++i) y[i] = y[i] + of_row;
     const float* z = b.drawn;
     if (a.parts & kPartg)
         z = draw_line<true>(b.words.noise, source_line(line, kReadNormal), x, n);
@@ -70,7 +59,8 @@ static void raw_noise(const RawNoiseArguments& a) {
         NoiseLine line = noise_line(a.source, sample, channel, y);
         const R* clean = load(static_cast<const T*>(a.clean) + at, buffers, n);
         for (int64_t i = 0; i < n; ++i) values[i] = clean[i] * k.to_numbers;
-        add_noise(a, k, buffer, line, x, n, a.parts & kPartR ? row_noise(a, k, sample, channel, y) : R(0), values);
+        R of_row = a.parts & kPartR ? k.row_scale * R(row_normal(line, channel)) : R(0);
+        add_noise(a, k, buffer, line, x, n, of_row, values);
         for (int64_t i = 0; i < n; ++i) {
             R value = values[i] * k.to_image;
             values[i] = a.clip ? unit(value) : value;

@@ -13,12 +13,6 @@ struct WordBuffer {
     alignas(64) uint32_t pixels[4 * NoiseBuffer::kCounters];
 };
 
-// the same line with the words of another source
-LOWLIGHT_FN NoiseLine source_line(NoiseLine line, uint32_t source) {
-    line.stream = stream_word(line.stream, 0, source);
-    return line;
-}
-
 // words of one source for pixels x .. x + n - 1 (n <= kBlock) of a row
 LOWLIGHT_FN const uint32_t* draw_pixel_words(WordBuffer& buffer, NoiseLine line, uint32_t source, int64_t x,
                                              int64_t n) {

@@ -2,25 +2,12 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <stdexcept>
-#include <string>
-
-#include "../parse.h"
-#include "launchers.h"
+#include "binding.h"
 
 namespace lowlight {
 namespace py = pybind11;
 
-// (device, stream)
-using Where = std::array<uintptr_t, 2>;
-
-static Place place(const Where& where) {
-    return Place{int(where[0]), address(where[1])};
-}
-
-static void check(const char* op, const char* problem) {
-    if (problem) throw std::runtime_error(std::string(op) + " on CUDA: " + problem);
-}
+void register_cuda_raw(py::module_& module);
 
 static void noise(uintptr_t out, int dtype, bool normal, const Sizes& size, const DeviceSource& source,
                   const Where& where) {
@@ -76,6 +63,7 @@ void register_cuda(py::module_& module) {
     module.def("cuda_step_backward", step_backward);
     module.def("cuda_q_sample", q_sample);
     module.def("cuda_q_sample_backward", q_sample_backward);
+    register_cuda_raw(module);
     module.def("cuda_runtime_version", cuda_runtime_version);
     module.def("cuda_device_count", cuda_device_count);
 }

@@ -1,7 +1,7 @@
 // CUDA kernels over raw pointers; a launcher returns nullptr or what CUDA says went wrong
 #pragma once
 
-#include "../core/arguments.h"
+#include "../core/raw_arguments.h"
 
 namespace lowlight {
 
@@ -21,6 +21,11 @@ const char* launch_step(const StepArguments&, Place);
 const char* launch_step_gradients(const StepGradients&, Place);
 const char* launch_q_sample(const ForwardArguments&, Place);
 const char* launch_q_sample_gradients(const ForwardGradients&, Place);
+const char* launch_poisson(const PoissonArguments&, Place);
+const char* launch_tukey(const TukeyArguments&, Place);
+const char* launch_raw_noise(const RawNoiseArguments&, Place);
+const char* launch_exposure(const ExposureArguments&, Place);
+const char* launch_exposure_gradients(const ExposureGradients&, Place);
 
 // what the runtime can say about itself: its version, and the number of devices it sees
 int cuda_runtime_version();

@@ -14,7 +14,7 @@ LOWLIGHT_FN ForwardRow<R> checked_forward_row(const double* alpha_bar, int64_t l
 }
 
 template <class T, class G, bool kDraw>
-struct ForwardBody {
+struct ForwardBody : Lines<G, kDraw> {
     using R = Real<T>;
     struct Shared {
         ForwardRow<R> row;
@@ -22,35 +22,22 @@ struct ForwardBody {
         NoiseLine line;
     };
     ForwardArguments a;
-    int skip;
-    int64_t planes, lines, width, groups;
 
-    // without drawing a sample is one long line
-    ForwardBody(const ForwardArguments& a)
-        : a(a),
-          skip(kDraw ? skipped(a.source) : 0),
-          planes(kDraw ? a.size.batch * a.size.channels : a.size.batch),
-          lines(kDraw ? a.size.height : 1),
-          width(a.size.width * (kDraw ? 1 : a.size.channels * a.size.height)),
-          groups(width ? (skip + width + G::kPixels - 1) / G::kPixels : 0) {}
+    ForwardBody(const ForwardArguments& a) : Lines<G, kDraw>(a.size, a.source), a(a) {}
 
     LOWLIGHT_METHOD Shared prepare(int64_t plane) const {
-        int64_t sample = kDraw ? plane / a.size.channels : plane, t = a.t[sample];
-        Shared shared{checked_forward_row<R>(a.alpha_bar, a.length, t), t < 0, NoiseLine{}};
-        if (kDraw) shared.line = noise_line(a.source, sample, plane - sample * a.size.channels, 0);
-        return shared;
+        int64_t t = a.t[this->sample(plane)];
+        return Shared{checked_forward_row<R>(a.alpha_bar, a.length, t), t < 0, this->noise(a.source, plane)};
     }
 
     LOWLIGHT_METHOD void operator()(const Shared& shared, int64_t plane, int64_t line, int64_t index) const {
-        G group(plane * lines + line, width, index, skip);
+        G group = this->group(plane, line, index);
         R x0[G::kPixels], center[G::kPixels] = {}, noise[G::kPixels], x_t[G::kPixels];
         load_group<T>(a.x0, group, x0);
         if (a.center) load_group<T>(a.center, group, center);
         if constexpr (kDraw) {
-            NoiseLine place = shared.line;
-            place.y += uint32_t(line);
             float drawn[G::kPixels];
-            draw_group<true, G>(place, index, drawn);
+            draw_group<true, G>(below(shared.line, line), index, drawn);
             for (int i = 0; i < G::kPixels; ++i) noise[i] = R(drawn[i]);
         } else {
             load_group<T>(a.noise, group, noise);
@@ -68,34 +55,25 @@ struct ForwardBody {
 template <class Runner>
 const char* run_q_sample(const ForwardArguments& a, Runner runner) {
     uintptr_t misaligned = misalignment(a.x0, a.center, a.noise, a.x_t, a.anchored);
-    return with_type(a.dtype, [&](auto tag) {
-        using T = decltype(tag);
-        if (a.draw)
-            return with_groups<T, 4>(a.size.width, skipped(a.source), misaligned, [&](auto group) {
-                return run_body(ForwardBody<T, decltype(group), true>(a), runner);
-            });
-        return with_groups<T, 1>(a.size.channels * a.size.height * a.size.width, 0, misaligned, [&](auto group) {
-            return run_body(ForwardBody<T, decltype(group), false>(a), runner);
-        });
+    return with_lines(a.dtype, a.size, a.draw, a.source, misaligned, [&](auto tag, auto group, auto draw) {
+        return run_body(ForwardBody<decltype(tag), decltype(group), decltype(draw)::value>(a), runner);
     });
 }
 
 template <class T, class G>
-struct ForwardGradientBody {
+struct ForwardGradientBody : Lines<G, false> {
     using R = Real<T>;
     using Shared = ForwardRow<R>;
     ForwardGradients a;
-    int64_t planes, lines, groups;
 
-    ForwardGradientBody(const ForwardGradients& a)
-        : a(a), planes(a.batch), lines(1), groups((a.per_sample + G::kPixels - 1) / G::kPixels) {}
+    ForwardGradientBody(const ForwardGradients& a) : Lines<G, false>(a.batch, a.per_sample), a(a) {}
 
     LOWLIGHT_METHOD Shared prepare(int64_t sample) const {
         return checked_forward_row<R>(a.alpha_bar, a.length, a.t[sample]);
     }
 
-    LOWLIGHT_METHOD void operator()(const Shared& row, int64_t sample, int64_t, int64_t index) const {
-        G group(sample, a.per_sample, index, 0);
+    LOWLIGHT_METHOD void operator()(const Shared& row, int64_t sample, int64_t line, int64_t index) const {
+        G group = this->group(sample, line, index);
         R grad[G::kPixels], grad_noise[G::kPixels] = {};
         load_group<T>(a.grad, group, grad);
         if (a.grad_noise) load_group<T>(a.grad_noise, group, grad_noise);
@@ -113,11 +91,8 @@ struct ForwardGradientBody {
 template <class Runner>
 const char* run_q_sample_gradients(const ForwardGradients& a, Runner runner) {
     uintptr_t misaligned = misalignment(a.grad, a.grad_noise, a.to_x0, a.to_noise, a.to_center);
-    return with_type(a.dtype, [&](auto tag) {
-        using T = decltype(tag);
-        return with_groups<T, 1>(a.per_sample, 0, misaligned, [&](auto group) {
-            return run_body(ForwardGradientBody<T, decltype(group)>(a), runner);
-        });
+    return with_samples(a.dtype, a.per_sample, misaligned, [&](auto tag, auto group) {
+        return run_body(ForwardGradientBody<decltype(tag), decltype(group)>(a), runner);
     });
 }
 

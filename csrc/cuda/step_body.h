@@ -20,7 +20,7 @@ LOWLIGHT_FN StepRow<R> checked_row(const void* rows, const int64_t* t, int64_t c
 }
 
 template <class T, class G, bool kDraw>
-struct StepBody {
+struct StepBody : Lines<G, kDraw> {
     using R = Real<T>;
     struct Shared {
         StepRow<R> row;
@@ -28,28 +28,16 @@ struct StepBody {
         NoiseLine line;
     };
     StepArguments a;
-    int skip;
-    int64_t planes, lines, width, groups;
 
-    // without drawing a sample is one long line
-    StepBody(const StepArguments& a)
-        : a(a),
-          skip(kDraw ? skipped(a.source) : 0),
-          planes(kDraw ? a.size.batch * a.size.channels : a.size.batch),
-          lines(kDraw ? a.size.height : 1),
-          width(a.size.width * (kDraw ? 1 : a.size.channels * a.size.height)),
-          groups(width ? (skip + width + G::kPixels - 1) / G::kPixels : 0) {}
+    StepBody(const StepArguments& a) : Lines<G, kDraw>(a.size, a.source), a(a) {}
 
     LOWLIGHT_METHOD Shared prepare(int64_t plane) const {
-        int64_t sample = kDraw ? plane / a.size.channels : plane;
-        Shared shared{checked_row<R>(a.rows, a.t, a.row_count, a.row_step, sample, kDraw || a.noise),
-                      Bounds<R>{R(a.lo), R(a.hi)}, NoiseLine{}};
-        if (kDraw) shared.line = noise_line(a.source, sample, plane - sample * a.size.channels, 0);
-        return shared;
+        return Shared{checked_row<R>(a.rows, a.t, a.row_count, a.row_step, this->sample(plane), kDraw || a.noise),
+                      Bounds<R>{R(a.lo), R(a.hi)}, this->noise(a.source, plane)};
     }
 
     LOWLIGHT_METHOD void operator()(const Shared& shared, int64_t plane, int64_t line, int64_t index) const {
-        G group(plane * lines + line, width, index, skip);
+        G group = this->group(plane, line, index);
         StepRow<R> k = shared.row;
         StepTerms terms{a.center != nullptr, a.x0_previous != nullptr, kDraw || a.noise != nullptr};
         R x_t[G::kPixels], eps[G::kPixels], center[G::kPixels] = {}, previous[G::kPixels] = {}, z[G::kPixels] = {};
@@ -60,10 +48,8 @@ struct StepBody {
         if constexpr (kDraw) {
             // drawing costs more than the rest: not for a row that does not use it
             if (k.s != R(0)) {
-                NoiseLine place = shared.line;
-                place.y += uint32_t(line);
                 float drawn[G::kPixels];
-                draw_group<true, G>(place, index, drawn);
+                draw_group<true, G>(below(shared.line, line), index, drawn);
                 for (int i = 0; i < G::kPixels; ++i) z[i] = R(drawn[i]);
             }
         } else if (terms.noise) {
@@ -82,36 +68,28 @@ struct StepBody {
 template <class Runner>
 const char* run_step(const StepArguments& a, Runner runner) {
     uintptr_t misaligned = misalignment(a.x_t, a.eps, a.center, a.x0_previous, a.noise, a.out, a.x0);
-    return with_type(a.dtype, [&](auto tag) {
-        using T = decltype(tag);
-        if (a.draw)
-            return with_groups<T, 4>(a.size.width, skipped(a.source), misaligned, [&](auto group) {
-                return run_body(StepBody<T, decltype(group), true>(a), runner);
-            });
-        return with_groups<T, 1>(a.size.channels * a.size.height * a.size.width, 0, misaligned,
-                                 [&](auto group) { return run_body(StepBody<T, decltype(group), false>(a), runner); });
+    return with_lines(a.dtype, a.size, a.draw, a.source, misaligned, [&](auto tag, auto group, auto draw) {
+        return run_body(StepBody<decltype(tag), decltype(group), decltype(draw)::value>(a), runner);
     });
 }
 
 template <class T, class G>
-struct StepGradientBody {
+struct StepGradientBody : Lines<G, false> {
     using R = Real<T>;
     struct Shared {
         StepRow<R> row;
         Bounds<R> clip;
     };
     StepGradients a;
-    int64_t planes, lines, groups;
 
-    StepGradientBody(const StepGradients& a)
-        : a(a), planes(a.batch), lines(1), groups((a.per_sample + G::kPixels - 1) / G::kPixels) {}
+    StepGradientBody(const StepGradients& a) : Lines<G, false>(a.batch, a.per_sample), a(a) {}
 
     LOWLIGHT_METHOD Shared prepare(int64_t sample) const {
         return Shared{checked_row<R>(a.rows, a.t, a.row_count, a.row_step, sample, true), Bounds<R>{R(a.lo), R(a.hi)}};
     }
 
-    LOWLIGHT_METHOD void operator()(const Shared& shared, int64_t sample, int64_t, int64_t index) const {
-        G group(sample, a.per_sample, index, 0);
+    LOWLIGHT_METHOD void operator()(const Shared& shared, int64_t sample, int64_t line, int64_t index) const {
+        G group = this->group(sample, line, index);
         StepRow<R> k = shared.row;
         R grad[G::kPixels], grad_x0[G::kPixels] = {}, x_t[G::kPixels] = {}, eps[G::kPixels] = {};
         load_group<T>(a.grad, group, grad);
@@ -136,10 +114,8 @@ template <class Runner>
 const char* run_step_gradients(const StepGradients& a, Runner runner) {
     uintptr_t misaligned =
         misalignment(a.grad, a.grad_x0, a.x_t, a.eps, a.to_x_t, a.to_eps, a.to_center, a.to_previous);
-    return with_type(a.dtype, [&](auto tag) {
-        using T = decltype(tag);
-        return with_groups<T, 1>(a.per_sample, 0, misaligned,
-                                 [&](auto group) { return run_body(StepGradientBody<T, decltype(group)>(a), runner); });
+    return with_samples(a.dtype, a.per_sample, misaligned, [&](auto tag, auto group) {
+        return run_body(StepGradientBody<decltype(tag), decltype(group)>(a), runner);
     });
 }
 
