@@ -28,7 +28,7 @@ CHANNELS = 4
 def _column(op: str, name: str, value: float | Tensor, batch: int, device: torch.device) -> Tensor:
     """A number, or one a sample, as float64 [1] or [B]."""
     if not isinstance(value, Tensor):
-        return torch.tensor([float(value)], dtype=torch.float64, device=device)
+        return torch.full((1,), float(value), dtype=torch.float64, device=device)
     if value.dim() > 1 or value.numel() not in (1, batch):
         raise checks.fail(op, name, f"a number or a tensor of shape ({batch},)", tuple(value.shape))
     if value.requires_grad:
@@ -93,6 +93,8 @@ def _check_raw_values(rows: Tensor, parts: int, saturation: float) -> None:
     if not 0 < saturation < float("inf"):
         raise checks.fail(op, "saturation", "finite and above 0", saturation)
     checks.finite(op, "parameters", rows)
+    if not checks.readable(rows):
+        return
     for name, column, low, high in (
         ("K", rows[:, 0], 1e-6, 1e6),
         ("ratio", rows[:, 1], 1e-3, 1e6),
@@ -179,7 +181,7 @@ def _check_exposure(output, original, rows, counts, seeds, stream, y0, x0, plane
 
 def _exposure(output, original, rows, counts, seeds, stream, y0, x0, plane) -> Tensor:
     _check_exposure(output, original, rows, counts, seeds, stream, y0, x0, plane)
-    if rows.numel() and not ((rows >= 0) & (rows <= MOST_MEAN)).all():
+    if rows.numel() and checks.readable(rows) and not ((rows >= 0) & (rows <= MOST_MEAN)).all():
         expected = "finite, ratio, K and saturation above 0, ratio_next at least 1, photons of white at most 1e7"
         got = f"rows of photons, measured photons and image a photon {rows.tolist()}"
         raise checks.fail("exposure_step", "ratio, ratio_next, K and saturation", expected, got)

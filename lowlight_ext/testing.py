@@ -187,9 +187,14 @@ def implementations(op: str) -> dict[tuple[str, str], str | None]:
     return {(backend, device): why_not(backend, op, device) for backend, device in DEVICES.items()}
 
 
+def interpreted(backend: str) -> bool:
+    """Whether the backend's kernels run in triton's interpreter, a hundredth as fast: a tenth of a second a plane."""
+    return (backend, DEVICES[backend]) == ("triton", "cpu")
+
+
 def shapes(backend: str) -> tuple[tuple[int, int, int, int], ...]:
     """Of SHAPES those that are tested: triton's interpreter takes the large ones' time a hundredfold."""
-    return SHAPES[:2] + SHAPES[-1:] if (backend, DEVICES[backend]) == ("triton", "cpu") else SHAPES
+    return SHAPES[:2] + SHAPES[-1:] if interpreted(backend) else SHAPES
 
 
 def compare(sample: Sample, backend: str, dtype: torch.dtype) -> None:

@@ -123,11 +123,12 @@ def test_counts_are_those_of_the_paper(implementation):
 @pytest.mark.parametrize("op", OPS)
 def test_backend_is_reference(implementation, op, dtype):
     backend, device = implementation
-    for shape in testing.SHAPES:
+    slow = testing.interpreted(backend)
+    for shape in testing.SHAPES[1::3] if slow else testing.SHAPES:
         for sample in testing.sample_inputs(op, shape, dtype, device):
             testing.compare(sample, backend, dtype)
-    for layout in testing.LAYOUTS[1:]:
-        for sample in testing.sample_inputs(op, testing.SHAPES[3], dtype, device, layout):
+    for layout in testing.LAYOUTS[1:] if not slow or dtype == torch.float32 else ():
+        for sample in testing.sample_inputs(op, testing.SHAPES[1 if slow else 3], dtype, device, layout):
             testing.compare(sample, backend, dtype)
 
 
@@ -151,9 +152,10 @@ def draw(op, shape, seed, device, **place):
 def test_a_tile_is_a_part_of_the_whole(implementation, op):
     backend, device = implementation
     with use_backend(backend):
-        whole = draw(op, (2, 3, 37, 531), 9, device, stream=4)
+        planes = (1, 1) if testing.interpreted(backend) else (2, 3)
+        whole = draw(op, (*planes, 37, 531), 9, device, stream=4)
         for y, x, height, width in ((0, 0, 37, 531), (11, 13, 20, 21), (36, 530, 1, 1), (5, 4, 7, 3), (0, 1, 2, 520)):
-            tile = draw(op, (2, 3, height, width), 9, device, stream=4, origin=(y, x))
+            tile = draw(op, (*planes, height, width), 9, device, stream=4, origin=(y, x))
             assert torch.equal(tile, whole[..., y : y + height, x : x + width])
 
 
