@@ -16,6 +16,7 @@ from lowlight_ext.testing_norm import norm_arguments
 SHAPES = ((2, 3, 6, 10), (1, 1, 2, 2), (1, 3, 254, 258), (3, 2, 14, 22), (0, 3, 4, 6))
 # for operators that take any size: primes, one pixel, a row beyond a block
 ODD_SHAPES = ((2, 3, 7, 13), (1, 1, 1, 1), (1, 2, 3, 1031))
+RAW = ("poisson", "tukey_lambda", "raw_noise", "exposure_step")
 EVEN_ONLY = ("haar_dwt2d", "haar_idwt2d")
 LAYOUTS = ("contiguous", "channels_last", "slice", "transposed", "strided")
 DIFFERENTIABLE = (
@@ -219,7 +220,7 @@ def sample_inputs(
         (x,) = _pictures(1, shape, dtype, device, "contiguous")
         for name, (picture, *others), kwargs in norm_arguments(op, x):
             yield Sample(op, name, (arranged(picture, layout), *others), kwargs)
-    elif op in ("poisson", "tukey_lambda", "raw_noise", "exposure_step"):
+    elif op in RAW:
         yield from _raw_samples(op, shape, dtype, device, layout)
     else:
         yield from _step_samples(op, shape, dtype, device, layout)
@@ -231,12 +232,23 @@ def implementations(op: str) -> dict[tuple[str, str], str | None]:
     return {(backend, device): why_not(backend, op, device) for backend, device in DEVICES.items()}
 
 
+def interpreted(backend: str) -> bool:
+    """Whether the backend's kernels run in triton's interpreter, a hundredth as fast: a tenth of a second a plane."""
+    return (backend, DEVICES[backend]) == ("triton", "cpu")
+
+
 def shapes(op: str, backend: str) -> tuple[tuple[int, int, int, int], ...]:
-    """Those that `op` is tested on; triton's interpreter takes the large ones' time a hundredfold."""
+    """Those that `op` is tested on; an interpreter gets small ones, of its slowest operators the smallest."""
     every = SHAPES if op in EVEN_ONLY else SHAPES + ODD_SHAPES
-    if (backend, DEVICES[backend]) == ("triton", "cpu"):
-        return tuple(shape for shape in every if torch.Size(shape).numel() < 1000)
+    if interpreted(backend):
+        most = 4 if op in RAW else 1000
+        return tuple(shape for shape in every if torch.Size(shape).numel() <= most)
     return every
+
+
+def layout_shapes(op: str, backend: str) -> tuple[tuple[int, int, int, int], ...]:
+    """Those that `op` is tested on in every layout."""
+    return (SHAPES[1],) if op in RAW and interpreted(backend) else (SHAPES[0], SHAPES[3])
 
 
 def compare(sample: Sample, backend: str, dtype: torch.dtype) -> None:

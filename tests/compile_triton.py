@@ -15,17 +15,23 @@ from pathlib import Path
 import triton
 from triton.backends.compiler import GPUTarget
 
-from lowlight_ext.kernels_triton import anchored, blocks, haar, noise, step
+from lowlight_ext.kernels_triton import anchored, blocks, exposure, haar, noise, step, tukey
+
+# the package's name for it is the operator
+poisson = sys.modules["lowlight_ext.kernels_triton.poisson"]
 
 TYPES = {"float32": "fp32", "float64": "fp64", "float16": "fp16", "bfloat16": "bf16"}
 VERSION = tuple(int(part) for part in triton.__version__.split(".")[:2])
 # pointers to anything but pictures
 POINTERS = {"t_ptr": "*i64", "seeds_ptr": "*i64", "alpha_bar_ptr": "*fp64", "counter_ptr": "*i64", "key_ptr": "*i64",
-            "words_ptr": "*i64"}  # fmt: skip
+            "words_ptr": "*i64", "columns_ptr": "*fp64"}  # fmt: skip
 # a width divisible by 16 and 16-byte alignment, as a launch finds them out
 DIVISIBLE = ("area", "width", "pitch", "band", "evens")
 DRAWN = {"DRAW": True, "OWN": 1, "ALIGNED": True, "noise_ptr": None}
 GIVEN = {"DRAW": False, "OWN": 0, "ALIGNED": True, "seeds_ptr": None}
+PLAIN = {"OWN": 1, "ALIGNED": True}
+# of a kernel that draws counts
+COUNTING = {**PLAIN, "PIXELS": poisson.BLOCK, "num_warps": poisson.counting()["num_warps"]}
 OPTIONAL = ("center_ptr", "previous_ptr", "t_ptr", "x0_ptr")
 CASES = {
     "dwt": (haar.haar_dwt2d_kernel, {"NORMALISE": True, "PACK": 16, "PAIRS": 1024}),
@@ -42,7 +48,21 @@ CASES = {
     "q_sample given": (anchored.q_sample_kernel, GIVEN),
     "q_sample backward": (anchored.q_sample_backward_kernel, {}),
     "rows": (anchored.rows_kernel, {"BLOCK": 32}),
-}  # fmt: skip
+    "tukey": (tukey.tukey_kernel, PLAIN),
+    "raw p+g": (exposure.raw_noise_kernel, {"PARTS": 4 + 16, "CLIP": True, **PLAIN}),
+    "exposure given": (exposure.exposure_kernel, {**PLAIN, "DRAW": False}),
+    "exposure backward": (exposure.exposure_backward_kernel, {}),
+}
+# seconds each, so not of every dtype; the last with offsets beyond 32 bits
+LONG_CASES = {
+    "poisson": (poisson.poisson_kernel, COUNTING, ("float32", "bfloat16")),
+    "raw u+P+r+G": (
+        exposure.raw_noise_kernel,
+        {"PARTS": 1 + 2 + 8 + 32, "CLIP": True, **COUNTING},
+        ("float32", "float64"),
+    ),
+    "exposure drawn": (exposure.exposure_kernel, {"DRAW": True, "counts_ptr": None, **COUNTING}, ("float64",)),
+}
 
 
 def source(kernel, constants, dtype, wide=False):
@@ -68,7 +88,8 @@ def source(kernel, constants, dtype, wide=False):
 
 def facts(name, dtype, kernel, constants, arch, wide):
     target = GPUTarget("cuda", arch, 32)
-    compiled = triton.compile(source(kernel, constants, dtype, wide), target=target, options=blocks.OPTIONS)
+    options = {name: constants.get(name, default) for name, default in blocks.OPTIONS.items()}
+    compiled = triton.compile(source(kernel, constants, dtype, wide), target=target, options=options)
     ptx = compiled.asm["ptx"]
     instructions = Counter(re.findall(r"\b((?:fma|mul|add|sub|sqrt|div|rcp)\.[\w.]*f(?:32|64))\b", ptx))
     vectors = VERSION >= (3, 3) and (constants.get("ALIGNED") or constants.get("PACK") == 16)
@@ -93,6 +114,8 @@ def resources(cubin):
 
 def main() -> None:
     cases = [(name, dtype, *case, 90, False) for name, case in CASES.items() for dtype in TYPES]
+    for name, (*case, dtypes) in LONG_CASES.items():
+        cases += [(name, dtype, *case, 90, dtype == dtypes[-1]) for dtype in dtypes]
     cases += [("philox", "float32", noise.philox_kernel, {}, 90, False)]
     # the oldest that is served (bfloat16 there needs a triton newer than 3.2), and offsets beyond 32 bits
     old = ("float16", "bfloat16") if VERSION >= (3, 6) else ("float16",)

@@ -24,7 +24,7 @@ def test_result(implementation, op, dtype):
 @pytest.mark.parametrize("op", [op for op in OPERATORS if op not in LIKE_NO_TENSOR])
 def test_layout(implementation, op, layout, dtype):
     backend, device = implementation
-    for shape in (testing.SHAPES[0], testing.SHAPES[3]):
+    for shape in testing.layout_shapes(op, backend):
         for sample in testing.sample_inputs(op, shape, dtype, device, layout):
             testing.compare(sample, backend, dtype)
 

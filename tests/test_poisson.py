@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from lowlight_ext import normal, philox, poisson, tukey_lambda, use_backend
+from lowlight_ext import normal, philox, poisson, testing, tukey_lambda, use_backend
 from lowlight_ext.checks import DTYPES
 
 OPERATOR = "poisson"
@@ -139,9 +139,10 @@ def draw(op, shape, seed, device, **place):
 def test_a_tile_is_a_part_of_the_whole(implementation, op):
     backend, device = implementation
     with use_backend(backend):
-        whole = draw(op, (2, 3, 37, 531), 9, device, stream=4)
+        planes = (1, 1) if testing.interpreted(backend) else (2, 3)
+        whole = draw(op, (*planes, 37, 531), 9, device, stream=4)
         for y, x, height, width in ((0, 0, 37, 531), (11, 13, 20, 21), (36, 530, 1, 1), (5, 4, 7, 3), (0, 1, 2, 520)):
-            tile = draw(op, (2, 3, height, width), 9, device, stream=4, origin=(y, x))
+            tile = draw(op, (*planes, height, width), 9, device, stream=4, origin=(y, x))
             assert torch.equal(tile, whole[..., y : y + height, x : x + width])
 
 

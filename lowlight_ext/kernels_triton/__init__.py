@@ -8,9 +8,12 @@ import triton
 
 from lowlight_ext.kernels_triton.anchored import anchored_q_sample, anchored_q_sample_backward
 from lowlight_ext.kernels_triton.blocks import INTERPRETED, settled
+from lowlight_ext.kernels_triton.exposure import exposure_step, exposure_step_backward, raw_noise
 from lowlight_ext.kernels_triton.haar import haar_dwt2d, haar_idwt2d
 from lowlight_ext.kernels_triton.noise import normal, philox, uniform
+from lowlight_ext.kernels_triton.poisson import poisson
 from lowlight_ext.kernels_triton.step import diffusion_step, diffusion_step_backward
+from lowlight_ext.kernels_triton.tukey import tukey_lambda
 
 __all__ = [
     "anchored_q_sample",
@@ -18,10 +21,15 @@ __all__ = [
     "available",
     "diffusion_step",
     "diffusion_step_backward",
+    "exposure_step",
+    "exposure_step_backward",
     "haar_dwt2d",
     "haar_idwt2d",
     "normal",
     "philox",
+    "poisson",
+    "raw_noise",
+    "tukey_lambda",
     "uniform",
 ]
 

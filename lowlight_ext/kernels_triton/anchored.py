@@ -11,14 +11,14 @@ from lowlight_ext.kernels_triton.blocks import (
     empty_like,
     lanes,
     launch,
+    launch_samples,
     load,
-    pixels_a_program,
     same,
     same_times,
     store,
 )
 from lowlight_ext.kernels_triton.noise import PLACE, offsets_of
-from lowlight_ext.kernels_triton.step import drawn, launch_drawing, whole_samples
+from lowlight_ext.kernels_triton.step import drawn, launch_drawing
 
 
 @triton.jit(do_not_specialize=["samples"])
@@ -121,12 +121,5 @@ def anchored_q_sample_backward(grad, grad_noise, t, alpha_bar, needed=(True, Tru
     inputs = contiguous(grad, grad_noise)
     rows, _ = _rows(t, alpha_bar, grad)
     results = tuple(empty_like(grad) if wanted else None for wanted in needed)
-    if grad.numel():
-        samples, area, wide = whole_samples(grad)
-        pixels = pixels_a_program(area)
-        blocks = triton.cdiv(area, pixels)
-        launch(
-            q_sample_backward_kernel, samples * blocks, grad, *inputs, *results, rows, area, blocks,
-            PIXELS=pixels, WIDE=wide,
-        )  # fmt: skip
+    launch_samples(q_sample_backward_kernel, grad, *inputs, *results, rows)
     return results

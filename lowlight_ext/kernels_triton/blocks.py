@@ -4,6 +4,9 @@ A kernel is launched on a row of programs; each takes a block of pixels of one g
 a sample), so what belongs to a group is read once a program. Fusion of multiplications and additions is switched off.
 """
 
+import math
+import struct
+
 import torch
 import triton
 import triton.language as tl
@@ -111,9 +114,19 @@ def store(ptr, value, mask):
         tl.store(ptr, value.to(ptr.dtype.element_ty), mask=mask)
 
 
-def pixels_a_program(largest: int) -> int:
-    """A power of two; `largest` is the size of a group."""
-    most = INTERPRETED_BLOCK if INTERPRETED.value else BLOCK
+@inlined
+def float64_of(bits):
+    """A float64 that came as `bits_of` it: as a number it would come as float32."""
+    return bits.to(tl.int64).to(tl.float64, bitcast=True)
+
+
+def bits_of(value: float) -> int:
+    return struct.unpack("<q", struct.pack("<d", value))[0]
+
+
+def pixels_a_program(largest: int, most: int | None = None) -> int:
+    """A power of two; `largest` is the size of a group, `most` on a GPU in place of BLOCK."""
+    most = INTERPRETED_BLOCK if INTERPRETED.value else most or BLOCK
     return max(SMALLEST_BLOCK, min(most, triton.next_power_of_2(largest)))
 
 
@@ -121,7 +134,21 @@ def launch(kernel, programs: int, like: Tensor, *arguments, **constants) -> None
     """On the device and the current stream of `like`."""
     if programs:
         with torch.cuda.device_of(like):
-            kernel[(programs,)](*arguments, **constants, **OPTIONS)
+            kernel[(programs,)](*arguments, **(OPTIONS | constants))
+
+
+def launch_groups(kernel, groups: int, size: int, like: Tensor, *arguments, most=None, **constants) -> None:
+    """A row of programs for each of `groups` planes or samples of `size` pixels; the kernel takes their number last."""
+    if like.numel():
+        pixels = pixels_a_program(size, most)
+        blocks = triton.cdiv(size, pixels)
+        launch(kernel, groups * blocks, like, *arguments, blocks, **constants, PIXELS=pixels, WIDE=size >= NARROW)
+
+
+def launch_samples(kernel, like: Tensor, *arguments, **constants) -> None:
+    """Where no noise is drawn a sample is one long row; the kernel takes its size after `arguments`."""
+    area = math.prod(like.shape[1:])
+    launch_groups(kernel, like.shape[0], area, like, *arguments, area, **constants)
 
 
 def contiguous(*tensors: Tensor | None) -> list[Tensor | None]:

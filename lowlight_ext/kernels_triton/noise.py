@@ -6,12 +6,12 @@ import triton.language as tl
 from torch import Tensor
 
 from lowlight_ext.kernels_triton.blocks import (
-    NARROW,
     contiguous,
     fused,
     inlined,
     lanes,
     launch,
+    launch_groups,
     pixels_a_program,
     same,
     store,
@@ -128,15 +128,8 @@ def normal_pixels(w0, w1, w2, w3):
 
 
 @inlined
-def words_of(
-    block, group, pitch, seeds_ptr, key_low, key_high, stream, y0, first, plane, channels,
-    OWN: tl.constexpr, COUNTERS: tl.constexpr, WIDE: tl.constexpr,
-):  # fmt: skip
-    """Words of the block's counters in plane `group` = sample * channels + channel; see Place."""
-    item = lanes(block, COUNTERS, WIDE)
-    per_row = pitch // 4
-    y = item // per_row
-    quad = item - y * per_row
+def key_of(group, seeds_ptr, key_low, key_high, plane, channels, OWN: tl.constexpr):
+    """-> (key, counter word 2) of plane `group` = sample * channels + channel; see Place."""
     sample = group // channels
     if seeds_ptr is not None:
         seed = tl.load(seeds_ptr + sample * OWN)
@@ -145,9 +138,28 @@ def words_of(
         key0, key1 = key_low.to(tl.int64), key_high.to(tl.int64)
     if OWN:
         group = group - sample * channels
-    counter = (first.to(tl.int64) + quad).to(tl.uint32)
-    line = (y0.to(tl.int64) + y).to(tl.uint32)
-    return philox_rounds(counter, line, (plane.to(tl.int64) + group).to(tl.uint32), stream.to(tl.uint32), key0, key1)
+    return key0, key1, (plane.to(tl.int64) + group).to(tl.uint32)
+
+
+@inlined
+def counters_of(block, pitch, y0, first, COUNTERS: tl.constexpr, WIDE: tl.constexpr):
+    """-> counter words 0 and 1 of the block's counters; see Place."""
+    item = lanes(block, COUNTERS, WIDE)
+    per_row = pitch // 4
+    y = item // per_row
+    quad = item - y * per_row
+    return (first.to(tl.int64) + quad).to(tl.uint32), (y0.to(tl.int64) + y).to(tl.uint32)
+
+
+@inlined
+def words_of(
+    block, group, pitch, seeds_ptr, key_low, key_high, stream, y0, first, plane, channels,
+    OWN: tl.constexpr, COUNTERS: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """Words of the block's counters in plane `group`."""
+    key0, key1, layer = key_of(group, seeds_ptr, key_low, key_high, plane, channels, OWN)
+    counter, line = counters_of(block, pitch, y0, first, COUNTERS, WIDE)
+    return philox_rounds(counter, line, layer, stream.to(tl.uint32), key0, key1)
 
 
 @inlined
@@ -225,19 +237,18 @@ class Place:
         self.constants = {"OWN": int(seeds.numel() != 1), "ALIGNED": pitch == width and skip == 0}
 
 
+def launch_planes(op, kernel, like, seeds, stream, y0, x0, plane, *arguments, **constants) -> None:
+    """`kernel` on pictures like `like`, plane by plane, with noise drawn from `seeds`."""
+    at = Place(op, like.shape, seeds, stream, y0, x0, plane, like.device)
+    place = (at.area, at.width, at.pitch, at.seeds, *at.arguments)
+    launch_groups(kernel, at.groups, at.size, like, *arguments, *place, **constants, **at.constants)
+
+
 def _noise(normal: bool, shape, seeds, stream, y0, x0, plane, dtype, device) -> Tensor:
     op = "normal" if normal else "uniform"
     out = torch.empty(shape, dtype=dtype, device=device)
     same(op, out)
-    place = Place(op, shape, seeds, stream, y0, x0, plane, out.device)
-    if out.numel():
-        pixels = pixels_a_program(place.size)
-        blocks = triton.cdiv(place.size, pixels)
-        constants = {"NORMAL": normal, "PIXELS": pixels, "WIDE": place.size >= NARROW, **place.constants}
-        sizes = (place.area, place.width, place.pitch)
-        launch(
-            noise_kernel, place.groups * blocks, out, out, *sizes, place.seeds, *place.arguments, blocks, **constants
-        )
+    launch_planes(op, noise_kernel, out, seeds, stream, y0, x0, plane, out, NORMAL=normal)
     return out
 
 

@@ -1,26 +1,26 @@
 """The diffusion step: one pass over memory, noise drawn on the way; csrc/core/step.h, sums from left to right."""
 
 import math
-import struct
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from lowlight_ext.kernels_triton.blocks import (
-    NARROW,
     accumulator,
+    bits_of,
     contiguous,
     empty_like,
+    float64_of,
     inlined,
-    launch,
+    launch_groups,
+    launch_samples,
     load,
-    pixels_a_program,
     same,
     same_times,
     store,
 )
-from lowlight_ext.kernels_triton.noise import PLACE, Place, normal_pixels, offsets_of, words_of
+from lowlight_ext.kernels_triton.noise import PLACE, launch_planes, normal_pixels, offsets_of, words_of
 
 
 @inlined
@@ -35,8 +35,8 @@ def row_of(rows_ptr, t_ptr, row_step, sample):
 
 @inlined
 def bound(bits, like):
-    """A float64 that came as its bits (a number would come as float32), in the format of `like`."""
-    return bits.to(tl.int64).to(tl.float64, bitcast=True).to(like.dtype)
+    """One of the clamp's, which come as the bits of a float64, in the format of `like`."""
+    return float64_of(bits).to(like.dtype)
 
 
 @inlined
@@ -123,8 +123,8 @@ def step_backward_kernel(
         store(to_previous_ptr + offset, e * g, inside)
 
 
-def _bits(value: float | None) -> int:
-    return 0 if value is None else struct.unpack("<q", struct.pack("<d", value))[0]
+def _bounds(lo: float | None, hi: float | None) -> tuple[int, int]:
+    return (0, 0) if lo is None else (bits_of(lo), bits_of(hi))
 
 
 def _table(rows: Tensor, t: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor | None, int]:
@@ -138,31 +138,15 @@ def _table(rows: Tensor, t: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor
     return rows, None if t is None else t.contiguous(), int(rows.shape[0] != 1)
 
 
-def whole_samples(like: Tensor) -> tuple[int, int, bool]:
-    """Where no noise is drawn a sample is one long row -> (samples, pixels each, whether offsets need 64 bits)."""
-    area = math.prod(like.shape[1:])
-    return like.shape[0], area, area >= NARROW
-
-
 def launch_drawing(op, kernel, like, seeds, stream, y0, x0, plane, *arguments, **constants) -> None:
     """`kernel` on pictures: plane by plane with noise drawn from `seeds`, or sample by sample where there are none."""
-    if not like.numel():
+    if seeds is not None:
+        launch_planes(op, kernel, like, seeds, stream, y0, x0, plane, *arguments, **constants, DRAW=True)
         return
-    if seeds is None:
-        groups, size, wide = whole_samples(like)
-        place = (size, size, size, None, 0, 0, 0, 0, 0, 0, 1, 0)
-        constants |= {"OWN": 0, "ALIGNED": True}
-    else:
-        at = Place(op, like.shape, seeds, stream, y0, x0, plane, like.device)
-        groups, size, wide = at.groups, at.size, at.size >= NARROW
-        place = (at.area, at.width, at.pitch, at.seeds, *at.arguments)
-        constants |= at.constants
-    pixels = pixels_a_program(size)
-    blocks = triton.cdiv(size, pixels)
-    launch(
-        kernel, groups * blocks, like, *arguments, *place, blocks,
-        **constants, DRAW=seeds is not None, PIXELS=pixels, WIDE=wide,
-    )  # fmt: skip
+    area = math.prod(like.shape[1:])
+    nowhere = (area, area, area, None, 0, 0, 0, 0, 0, 0, 1, 0)
+    constants |= {"DRAW": False, "OWN": 0, "ALIGNED": True}
+    launch_groups(kernel, like.shape[0], area, like, *arguments, *nowhere, **constants)
 
 
 def diffusion_step(
@@ -175,7 +159,7 @@ def diffusion_step(
     out, estimate = empty_like(x_t), empty_like(x_t) if return_x0 else None
     launch_drawing(
         "diffusion_step", step_kernel, x_t, seeds, stream, y0, x0, plane,
-        *inputs, out, estimate, *table, _bits(lo), _bits(hi), CLIP=lo is not None,
+        *inputs, out, estimate, *table, *_bounds(lo, hi), CLIP=lo is not None,
     )  # fmt: skip
     return out, estimate
 
@@ -188,10 +172,6 @@ def diffusion_step_backward(
     inputs = contiguous(grad, grad_x0, x_t, eps)
     table = _table(rows, t, grad)
     results = tuple(empty_like(grad) if wanted else None for wanted in needed)
-    if grad.numel():
-        samples, area, wide = whole_samples(grad)
-        pixels = pixels_a_program(area)
-        blocks = triton.cdiv(area, pixels)
-        arguments = (*inputs, *results, *table, _bits(lo), _bits(hi), area, blocks)
-        launch(step_backward_kernel, samples * blocks, grad, *arguments, CLIP=lo is not None, PIXELS=pixels, WIDE=wide)
+    arguments = (*inputs, *results, *table, *_bounds(lo, hi))
+    launch_samples(step_backward_kernel, grad, *arguments, CLIP=lo is not None)
     return results
