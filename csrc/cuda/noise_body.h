@@ -47,7 +47,9 @@ struct Lines {
 
     // the noise of the plane's first line
     LOWLIGHT_METHOD NoiseLine noise(const NoiseSource& source, int64_t plane) const {
-        return kDraw ? noise_line(source, sample(plane), channel(plane), 0) : NoiseLine{};
+        if (!kDraw) return NoiseLine{};
+        int64_t own = sample(plane);
+        return noise_line(source, own, plane - own * channels, 0);
     }
 
     LOWLIGHT_METHOD G group(int64_t plane, int64_t line, int64_t index) const {
