@@ -121,14 +121,17 @@ def test_one_row_serves_all_samples(host):
 
 
 def test_what_is_no_mean_counts_nan(host):
+    """Asked below the public function, which refuses such means where they lie on the CPU."""
     x = torch.tensor([5.0, -1.0, math.nan, 50.0, math.inf, 1.1e7, -0.0, 1e7])
-    with use_backend("cuda"):
-        for width in (8, 7):
-            assert (
-                poisson(x[:width], 1).isnan().tolist() == [False, True, True, False, True, True, False, False][:width]
-            )
-            # a group of right means is not touched by its neighbours
-            assert torch.equal(poisson(x[:width], 1)[[0, 3]], poisson(x[:width].nan_to_num(3).clamp(0, 50), 1)[[0, 3]])
+
+    def counts(mean):
+        return kernels_cuda_raw.poisson(mean[None, None, None], torch.tensor([1]), 0, 0, 0, 0).flatten()
+
+    for width in (8, 7):
+        found = counts(x[:width])
+        assert found.isnan().tolist() == [False, True, True, False, True, True, False, False][:width]
+        # a group of right means is not touched by its neighbours
+        assert torch.equal(found[[0, 3]], counts(x[:width].nan_to_num(3).clamp(0, 50))[[0, 3]])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
