@@ -6,7 +6,15 @@ from types import ModuleType
 
 import torch
 
-from lowlight_ext import kernels_cpp, kernels_cpp_norm, kernels_cpp_raw, kernels_cuda, kernels_cuda_raw, reference
+from lowlight_ext import (
+    kernels_cpp,
+    kernels_cpp_norm,
+    kernels_cpp_raw,
+    kernels_cuda,
+    kernels_cuda_norm,
+    kernels_cuda_raw,
+    reference,
+)
 
 NAMES = ("reference", "cpp", "cuda", "triton")
 CHOICES = ("auto", *NAMES)
@@ -18,7 +26,7 @@ OPERATORS = (
 )
 # modules of compiled kernels, one for several families of operators
 CPP = (kernels_cpp, kernels_cpp_norm, kernels_cpp_raw)
-CUDA = (kernels_cuda, kernels_cuda_raw)
+CUDA = (kernels_cuda, kernels_cuda_norm, kernels_cuda_raw)
 # on GPU tensors `auto` takes the faster of the two where there are both, else the one there is: operator ->
 # (backend, reason); a benchmark on a GPU decides, and none has been run yet
 GPU_CHOICE = dict.fromkeys(OPERATORS, ("cuda", "not measured yet"))

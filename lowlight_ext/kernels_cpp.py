@@ -25,7 +25,7 @@ _BASIC = ("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion
 _RAW = ("poisson", "tukey_lambda", "raw_noise", "exposure_step")
 OPERATORS = {
     "cpu": (*_BASIC, *_RAW, *NORMS),
-    "cuda": (*_BASIC, *_RAW),
+    "cuda": (*_BASIC, *_RAW, *NORMS),
 }
 # from this size on an output asks for huge pages: 512 times fewer page faults when it is first written
 HUGE_BYTES = 1 << 22

@@ -17,9 +17,9 @@ def _accumulator(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _prepared(op: str, x: Tensor, *same: Tensor) -> tuple[torch.memory_format, list[Tensor]]:
+def _prepared(op: str, device_type: str, x: Tensor, *same: Tensor) -> tuple[torch.memory_format, list[Tensor]]:
     """-> (the memory format of x, x and the tensors of its kind, dense in it)."""
-    _same(op, x, "cpu", **{f"tensor {i}": y for i, y in enumerate(same)})
+    _same(op, x, device_type, **{f"tensor {i}": y for i, y in enumerate(same)})
     if x.dim() < 2:
         raise ValueError(f"{op}: takes [B, C, ...], got {tuple(x.shape)}")
     layout = memory_format(x)
@@ -32,6 +32,15 @@ def _parameters(op: str, x: Tensor, *values: Tensor | None) -> list[Tensor | Non
         if v is not None and (v.shape != x.shape[1:2] or v.device != x.device):
             raise ValueError(f"{op}: takes [{x.shape[1]}] on {x.device} as weight and bias, got {tuple(v.shape)}")
     return [None if v is None else v.to(_accumulator(x.dtype)).contiguous() for v in values]
+
+
+def _statistics(op: str, x: Tensor, stats: Tensor, groups: int) -> Tensor:
+    """Those of the forward pass, [2, B, groups], or [2, B, n] of the n pixels of a layer norm (groups 0)."""
+    pixels = x[0, 0].numel() if x.shape[0] and x.shape[1] else 0
+    width, expected = _accumulator(x.dtype), (2, x.shape[0], groups or pixels)
+    if tuple(stats.shape) != expected or stats.dtype != width or stats.device != x.device:
+        raise ValueError(f"{op}: takes statistics {expected} {width}, got {tuple(stats.shape)} {stats.dtype}")
+    return stats.contiguous()
 
 
 def _empty_like(x: Tensor, layout: torch.memory_format) -> Tensor:
@@ -47,7 +56,7 @@ def _sizes(x: Tensor, groups: int) -> tuple[int, int, int, int]:
 
 def _forward(op: str, x: Tensor, weight, bias, eps: float, stats: Tensor, groups: int, activation: int):
     """groups 0: a layer norm over the channels."""
-    layout, (x,) = _prepared(op, x)
+    layout, (x,) = _prepared(op, "cpu", x)
     parameters = _parameters(op, x, weight, bias)
     out = _empty_like(x, layout)
     if x.numel():
@@ -59,17 +68,12 @@ def _forward(op: str, x: Tensor, weight, bias, eps: float, stats: Tensor, groups
 
 
 def _backward(op: str, grad, x, stats: Tensor, weight, bias, groups: int, activation: int, needed):
-    layout, (x, grad) = _prepared(op, x, grad)
-    width = _accumulator(x.dtype)
-    pixels = x[0, 0].numel() if x.shape[0] and x.shape[1] else 0
-    expected = (2, x.shape[0], groups or pixels)
-    if tuple(stats.shape) != expected or stats.dtype != width or stats.device != x.device:
-        raise ValueError(f"{op}: takes statistics {expected} {width}, got {tuple(stats.shape)} {stats.dtype}")
-    parameters = _parameters(op, x, weight, bias)
+    layout, (x, grad) = _prepared(op, "cpu", x, grad)
+    stats, parameters = _statistics(op, x, stats, groups), _parameters(op, x, weight, bias)
     to_x = _empty_like(x, layout) if needed[0] else None
-    others = [x.new_zeros(x.shape[1], dtype=width) if wanted else None for wanted in needed[1:]]
+    others = [x.new_zeros(x.shape[1], dtype=stats.dtype) if wanted else None for wanted in needed[1:]]
     if x.numel():
-        tensors = [_address(v) for v in (grad, x, stats.contiguous(), *parameters, to_x, *others)]
+        tensors = [_address(v) for v in (grad, x, stats, *parameters, to_x, *others)]
         last = layout is not torch.contiguous_format
         call = _C.norm_backward if groups else _C.layer_norm_backward
         call(tensors, CODES[x.dtype], last, activation, _sizes(x, groups or 1))
@@ -126,7 +130,7 @@ def _halves(x: Tensor) -> None:
 
 def simple_gate(x) -> Tensor:
     """The first half of the channels times the second."""
-    layout, (x,) = _prepared("simple_gate", x)
+    layout, (x,) = _prepared("simple_gate", "cpu", x)
     _halves(x)
     out = _empty_like(x[:, : x.shape[1] // 2], layout)
     if x.numel():
@@ -136,7 +140,7 @@ def simple_gate(x) -> Tensor:
 
 def simple_gate_backward(grad, x) -> Tensor:
     """The gradient to x."""
-    layout, (x,) = _prepared("simple_gate", x)
+    layout, (x,) = _prepared("simple_gate", "cpu", x)
     _halves(x)
     _same("simple_gate", x[:, : x.shape[1] // 2], "cpu", grad=grad)
     grad, to_x = grad.contiguous(memory_format=layout), _empty_like(x, layout)

@@ -31,7 +31,8 @@ from lowlight_ext.checks import DTYPES
 
 # the package's name `backends` is the function
 backends = importlib.import_module("lowlight_ext.backends")
-OPERATORS = kernels_cpp.OPERATORS["cuda"]
+# test_cuda_host_norm.py has the others
+OPERATORS = [op for op in kernels_cpp.OPERATORS["cuda"] if op not in kernels_cpp.NORMS]
 SOURCE = Path(__file__).with_name("cuda_host.cpp")
 # beside the usual ones: widths of whole groups of 8 and of 4, a narrow one, many planes, one long row
 SHAPES = (*testing.SHAPES, (2, 3, 4, 32), (1, 2, 6, 24), (3, 1, 2, 12), (2, 70, 2, 2), (1, 1, 2, 4100))

@@ -7,6 +7,7 @@
 namespace lowlight {
 namespace py = pybind11;
 
+void register_cuda_norm(py::module_& module);
 void register_cuda_raw(py::module_& module);
 
 static void noise(uintptr_t out, int dtype, bool normal, const Sizes& size, const DeviceSource& source,
@@ -63,6 +64,7 @@ void register_cuda(py::module_& module) {
     module.def("cuda_step_backward", step_backward);
     module.def("cuda_q_sample", q_sample);
     module.def("cuda_q_sample_backward", q_sample_backward);
+    register_cuda_norm(module);
     register_cuda_raw(module);
     module.def("cuda_runtime_version", cuda_runtime_version);
     module.def("cuda_device_count", cuda_device_count);

@@ -104,6 +104,27 @@ LOWLIGHT_FN void move_wide(void* to, const void* from) {
 #endif
 }
 
+// move_wide to a tensor: the compiler splits the store of a struct, and does not always join its parts again
+template <int kBytes>
+LOWLIGHT_FN void store_wide(void* to, const void* from) {
+#if defined(__CUDA_ARCH__)
+    static_assert(kBytes == 8 || kBytes % 16 == 0, "whole accesses");
+    uint32_t words[kBytes / 4];
+    memcpy(words, from, kBytes);
+    size_t place = __cvta_generic_to_global(to);
+    if constexpr (kBytes == 8) {
+        asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(place), "r"(words[0]), "r"(words[1]) : "memory");
+    } else {
+        for (int i = 0; i < kBytes / 4; i += 4)
+            asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(place + 4 * i), "r"(words[i]),
+                         "r"(words[i + 1]), "r"(words[i + 2]), "r"(words[i + 3])
+                         : "memory");
+    }
+#else
+    move_wide<kBytes>(to, from);
+#endif
+}
+
 // a group in the type it is computed in
 template <class T, class G>
 LOWLIGHT_FN void load_group(const void* tensor, const G& group, Real<T>* values) {
@@ -123,7 +144,7 @@ LOWLIGHT_FN void store_group(void* tensor, const G& group, const Real<T>* values
     if constexpr (G::kAligned) {
         alignas(16) T items[G::kPixels];
         for (int i = 0; i < G::kPixels; ++i) items[i] = narrow<T>(values[i]);
-        move_wide<sizeof(items)>(to, items);
+        store_wide<sizeof(items)>(to, items);
     } else {
         for (int i = 0; i < G::kPixels; ++i)
             if (group.has(i)) to[i] = narrow<T>(values[i]);

@@ -1,6 +1,7 @@
 // CUDA kernels over raw pointers; a launcher returns nullptr or what CUDA says went wrong
 #pragma once
 
+#include "../core/norm_arguments.h"
 #include "../core/raw_arguments.h"
 
 namespace lowlight {
@@ -26,6 +27,14 @@ const char* launch_tukey(const TukeyArguments&, Place);
 const char* launch_raw_noise(const RawNoiseArguments&, Place);
 const char* launch_exposure(const ExposureArguments&, Place);
 const char* launch_exposure_gradients(const ExposureGradients&, Place);
+
+// workspace: device memory for as many numbers of the accumulator's type as the bodies' functions ask for
+const char* launch_norm(const NormArguments&, void* workspace, Place);
+const char* launch_norm_gradients(const NormGradients&, void* workspace, Place);
+const char* launch_layer_norm(const NormArguments&, Place);
+const char* launch_layer_norm_gradients(const NormGradients&, void* workspace, Place);
+// backward where there is a gradient
+const char* launch_gate(const GateArguments&, Place);
 
 // what the runtime can say about itself: its version, and the number of devices it sees
 int cuda_runtime_version();
