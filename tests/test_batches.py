@@ -36,7 +36,7 @@ def pairs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    return write_pairs(tmp_path_factory.mktemp("large"), [(300, 530)] * 3)
+    return write_pairs(tmp_path_factory.mktemp("large"), [(300, 512)] * 3)
 
 
 def plain_batch(pairs, seed, first, count, shrink, crop):

@@ -20,7 +20,7 @@ def check(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="Folder with low/ and high/, root of LOL-v1, LOL-v2, VE-LOL or LSRW, list file; with --high any folder.",
+            help="Folder with low/ and high/, root of LOL-v1, -v2, VE-LOL or LSRW, list file, any folder with --high.",
         ),
     ],
     split: Annotated[
