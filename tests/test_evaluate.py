@@ -203,7 +203,7 @@ def test_nothing_to_score(data, tmp_path):
     ("arguments", "message"),
     [
         (["--model", "nosuch"], "neither a shipped model nor a file"),
-        (["--split", "test"], "split must be one of"),
+        (["--split", "tests"], "split must be one of"),
         (["--model", "none", "--no-baselines"], "nothing to score"),
         (["--model", "none", "--sheet", "s.gif"], ".gif"),
         (["--device", "toaster"], "toaster"),

@@ -90,8 +90,8 @@ def test_split_of_a_part(lol):
 def test_what_cannot_be_found(tmp_path, lol):
     with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
         find_pairs(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"split must be one of eval15, .* got 'test'"):
-        find_pairs(lol, "test")
+    with pytest.raises(ValueError, match=r"split must be one of eval15, .* got 'tests'"):
+        find_pairs(lol, "tests")
     touch(tmp_path, "half/low/1.png")
     with pytest.raises(FileNotFoundError, match=r"one of bright ones \(high, target, .*\), found low"):
         find_pairs(tmp_path / "half")

@@ -12,6 +12,7 @@ COMMANDS = {
     "enhance": "enhance",
     "sample": "sample",
     "models": "models",
+    "check": "check",
     "evaluate": "evaluate",
     "train": "train",
     "export": "train",

@@ -1,82 +1,203 @@
-"""Training batches from pairs of pictures held in memory as 8-bit arrays; every draw is a function of (seed, step)."""
+"""Training batches from pairs of pictures; every draw is a function of (seed, epoch, position in the epoch)."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
-from .pairs import Pair
+from .matching import Pair
+from .picture_cache import PairCache
+from .prefetch import Prefetch, Request
+
+# statistics of a whole picture are taken from every n-th pixel, so that no more than this many a side are left
+GRID = 256
 
 
 @dataclass
 class Batch:
-    """low, high: [B, 3, h, w] in [0, 1], the same crop and flip of both; whole: the dark pictures uncropped."""
+    """low, high: [B, 3, h, w] float32 in [0, 1], the same crop, flip and turn of both.
+
+    statistics: [B, n] of the whole dark pictures, where PairBatches was told how. Where not, grids: of every whole
+    dark picture (uncropped, shrunk as the crops) every n-th pixel, at most 256 x 256 of them, [3, gh, gw] each.
+    """
 
     low: Tensor
     high: Tensor
-    whole: Tensor
+    grids: Sequence[Tensor] = ()
+    statistics: Tensor | None = None
+
+    @property
+    def whole(self) -> Tensor:
+        """The grids as one tensor [B, 3, gh, gw]: enough for `log_quantiles`, which takes no other pixels.
+
+        Raises ValueError if the whole pictures differ in size, and where `statistics` took the grids' place.
+        """
+        shapes = sorted({tuple(grid.shape[-2:]) for grid in self.grids})
+        if len(shapes) != 1:
+            why = f"differ in size (grids of {' and '.join(map(str, shapes))})" if shapes else "were not kept"
+            raise ValueError(f"Batch.whole: the dark pictures {why}; PairBatches with `statistics` gives those instead")
+        return torch.stack(list(self.grids))
 
 
-def _decode(path: Path) -> Tensor:
-    with Image.open(path) as picture:
-        return torch.from_numpy(np.asarray(picture.convert("RGB")).copy()).permute(2, 0, 1).contiguous()
+class _Draw(NamedTuple):
+    """What becomes of one sample: the crop's corner, the flipped axes, quarter turns."""
+
+    y: int
+    x: int
+    flips: tuple[int, ...]
+    turns: int
 
 
 class PairBatches:
-    """All pairs, decoded once (uint8; LOL-v1 takes 0.7 GB). Pictures of one batch are cropped to one size.
+    """Batches from pairs of pictures; those coming are made meanwhile in the background.
 
-    Order: a permutation a epoch, drawn from (seed, epoch). Crop and flips of a sample: from (seed, step, sample).
-    Raises ValueError where a pair's two sizes differ.
+    Order: a permutation an epoch, drawn from (seed, epoch). Crop, flips and turn of a sample: from (seed, its number),
+    the number being epoch * len(self) + position. `batch` is a pure function: neither `memory` nor `ahead` shows.
+
+    memory: bytes of decoded pictures kept (LOL-v1 takes 0.7 GB); pictures beyond it are decoded when needed.
+    ahead: batches made in background threads before they are asked for; 0: none.
+    turn: quarter turns too, where what is cut out is square.
+    statistics: [1, 3, h, w] -> [1, n] of a dark picture's grid (`log_quantiles`); called once a picture.
+    Raises ValueError without pairs and where a pair's two sizes differ, PictureError (a ValueError) for a file that
+    cannot be opened.
     """
 
-    def __init__(self, pairs: list[Pair], seed: int = 0):
+    def __init__(
+        self,
+        pairs: list[Pair],
+        seed: int = 0,
+        *,
+        memory: int = 2 << 30,
+        ahead: int = 4,
+        turn: bool = False,
+        statistics: Callable[[Tensor], Tensor] | None = None,
+    ):
         if not pairs:
             raise ValueError("PairBatches: no pairs of pictures were given")
-        self.seed = seed
-        self.pictures = []
-        for pair in pairs:
-            low, high = _decode(pair.low), _decode(pair.high)
-            if low.shape != high.shape:
-                raise ValueError(
-                    f"PairBatches: {pair.low} and {pair.high} differ in size: {tuple(low.shape)}, {tuple(high.shape)}"
-                )
-            self.pictures.append((low, high))
+        self.seed, self.turn, self.statistics = seed, turn, statistics
+        self._pictures = PairCache(list(pairs), memory)
+        self._statistics: dict[tuple[int, int], Tensor] = {}
+        self._order = lru_cache(4)(lambda epoch: _rng(seed, 1, epoch).permutation(len(pairs)))
+        self._prefetch = Prefetch(self._make, ahead)
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self._pictures.pairs)
 
     def indices(self, first: int, count: int) -> list[int]:
         """Picture numbers of the samples first .. first + count - 1 of the endless stream of epochs."""
-        chosen = []
-        for n in range(first, first + count):
-            epoch, position = divmod(n, len(self))
-            chosen.append(_rng(self.seed, 1, epoch).permutation(len(self))[position])
-        return chosen
+        places = (divmod(n, len(self)) for n in range(first, first + count))
+        return [int(self._order(epoch)[position]) for epoch, position in places]
 
     def batch(self, first: int, count: int, *, shrink: int = 1, crop: int | None = None) -> Batch:
-        """Samples first .. first + count - 1, shrunk by an integer (area average), cropped to crop x crop or whole."""
-        lows, highs, wholes = [], [], []
-        for n, index in zip(range(first, first + count), self.indices(first, count), strict=True):
-            rng = _rng(self.seed, 2, n)
-            pair = torch.stack(self.pictures[index]).float() / 255
-            if shrink > 1:
-                pair = F.avg_pool2d(pair, shrink)
-            whole = pair[0]
-            if crop is not None:
-                y, x = (int(rng.integers(0, max(1, size - crop + 1))) for size in pair.shape[-2:])
-                pair = pair[..., y : y + crop, x : x + crop]
-            flips = [dim for dim in (-1, -2) if rng.random() < (0.5 if dim == -1 else 0.25)]
-            low, high = pair.flip(flips) if flips else pair
-            lows.append(low)
-            highs.append(high)
-            wholes.append(whole)
-        return Batch(torch.stack(lows), torch.stack(highs), torch.stack(wholes))
+        """Samples first .. first + count - 1, shrunk by an integer (area average), cropped to crop x crop or whole.
+
+        A picture smaller than the crop is continued to the right and downwards by reflection.
+        Raises ValueError if whole pictures of one batch differ in size, if one is smaller than `shrink`, and for
+        arguments out of range; PictureError for a picture that does not decode.
+        """
+        if first < 0 or count < 1 or shrink < 1 or (crop is not None and crop < 1):
+            raise ValueError(
+                "PairBatches.batch: first must be 0 or more, count, shrink and crop 1 or more, "
+                f"got {first}, {count}, {shrink}, {crop}"
+            )
+        return self._prefetch.get(Request(first, count, shrink, crop))
+
+    def close(self) -> None:
+        """End the background threads; the next `batch` starts them again."""
+        self._prefetch.close()
+
+    # below: numpy only, as torch would start its threads a second time beside those of the training
+
+    def _make(self, request: Request) -> Batch:
+        first, count, shrink, crop = request
+        chosen = self.indices(first, count)
+        pictures = [self._pictures[index] for index in chosen]
+        sizes = [self._size(index, picture, shrink) for index, picture in zip(chosen, pictures, strict=True)]
+        if crop is None and len(set(sizes)) > 1:
+            names = {size: self._pictures.pairs[index].name for size, index in zip(sizes, chosen, strict=True)}
+            listed = ", ".join(f"{name} of {width} x {height}" for (height, width), name in names.items())
+            raise ValueError(
+                f"PairBatches.batch: whole pictures of one batch must have one size, got {listed}; "
+                "crop them or take one at a time"
+            )
+        cut = sizes[0] if crop is None else (crop, crop)
+        both = np.empty((2, count, 3, *cut), np.float32)
+        for k, (n, picture, size) in enumerate(zip(range(first, first + count), pictures, sizes, strict=True)):
+            _cut_out(picture, self._draw(n, size, crop), shrink, both[:, k])
+        low, high = torch.from_numpy(both)
+        if self.statistics is None:
+            return Batch(low, high, [torch.from_numpy(_grid(picture[0], shrink)) for picture in pictures])
+        rows = [self._statistics_of(index, picture, shrink) for index, picture in zip(chosen, pictures, strict=True)]
+        return Batch(low, high, statistics=torch.cat(rows))
+
+    def _size(self, index: int, picture: np.ndarray, shrink: int) -> tuple[int, int]:
+        height, width = (side // shrink for side in picture.shape[-2:])
+        if min(height, width) < 1:
+            raise ValueError(
+                f"PairBatches.batch: {self._pictures.pairs[index].low} is smaller than shrink = {shrink}: "
+                f"{picture.shape[-1]} x {picture.shape[-2]}"
+            )
+        return height, width
+
+    def _draw(self, n: int, size: tuple[int, int], crop: int | None) -> _Draw:
+        rng = _rng(self.seed, 2, n)
+        y, x = (0, 0) if crop is None else (int(rng.integers(0, max(1, side - crop + 1))) for side in size)
+        flips = tuple(axis for axis, chance in ((-1, 0.5), (-2, 0.25)) if rng.random() < chance)
+        square = crop is not None or size[0] == size[1]
+        return _Draw(y, x, flips, int(rng.integers(0, 4)) if self.turn and square else 0)
+
+    def _statistics_of(self, index: int, picture: np.ndarray, shrink: int) -> Tensor:
+        if (index, shrink) not in self._statistics:
+            grid = torch.from_numpy(_grid(picture[0], shrink))
+            self._statistics[index, shrink] = self.statistics(grid[None])
+        return self._statistics[index, shrink]
+
+
+def _cut_out(pair: np.ndarray, draw: _Draw, shrink: int, out: np.ndarray) -> None:
+    """pair [2, 3, H, W] uint8 -> out [2, 3, h, w]: only what is cut out becomes float."""
+    height, width = out.shape[-2:]
+    ends = [min(start + side, whole // shrink) for start, side, whole in
+            zip((draw.y, draw.x), (height, width), pair.shape[-2:], strict=True)]  # fmt: skip
+    region = pair[..., draw.y * shrink : ends[0] * shrink, draw.x * shrink : ends[1] * shrink]
+    if shrink > 1:
+        region = _area_average(region, shrink)
+    missing = [(0, side - there) for side, there in zip((height, width), region.shape[-2:], strict=True)]
+    if any(more for _, more in missing):
+        region = np.pad(region, [(0, 0), (0, 0), *missing], mode="reflect")
+    region = np.rot90(np.flip(region, draw.flips), draw.turns, axes=(-2, -1))
+    if shrink > 1:
+        out[...] = region
+    else:
+        np.divide(region, np.float32(255), out=out)
+
+
+def _grid(low: np.ndarray, shrink: int) -> np.ndarray:
+    """[3, H, W] uint8 -> every n-th pixel of the shrunk picture, at most GRID a side, float32 in [0, 1]."""
+    rows, columns = (max(1, math.ceil(side // shrink / GRID)) for side in low.shape[-2:])
+    return _area_average(low, shrink, rows, columns)
+
+
+def _area_average(samples: np.ndarray, shrink: int, rows: int = 1, columns: int = 1) -> np.ndarray:
+    """[..., H, W] uint8 -> [..., H / shrink, W / shrink] float32 in [0, 1], of which every so many rows and columns.
+
+    Bit-equal to avg_pool2d of the picture in float32: adds in its order.
+    """
+    height, width = (side // shrink for side in samples.shape[-2:])
+    blocks = samples[..., : height * shrink, : width * shrink].reshape(
+        *samples.shape[:-2], height, shrink, width, shrink
+    )
+    blocks = blocks[..., ::rows, :, ::columns, :]
+    total = blocks[..., 0, :, 0] / np.float32(255)
+    for y, x in list(np.ndindex(shrink, shrink))[1:]:
+        total += blocks[..., y, :, x] / np.float32(255)
+    return total / np.float32(shrink * shrink) if shrink > 1 else total
 
 
 def _rng(*key: int) -> np.random.Generator:

@@ -1,0 +1,88 @@
+"""`lowlight check`: what is wrong with a data set of pairs, before anything is trained or scored on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from ..data.checks import CheckReport
+    from ..data.pairs import Pair
+
+
+def check(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Folder with low/ and high/, root of LOL-v1, -v2, VE-LOL or LSRW, list file, any folder with --high.",
+        ),
+    ],
+    split: Annotated[
+        str, typer.Option(help="train, val, test, eval15, our485, heldout (numbers from 690 on) or all.")
+    ] = "all",
+    high: Annotated[
+        Path | None, typer.Option(help="Folder of the bright pictures, where DATA is that of the dark ones.")
+    ] = None,
+    shift: Annotated[float, typer.Option(min=0.5, help="Report shifts from this many pixels on.")] = 1.5,
+    alignment: Annotated[bool, typer.Option(help="Look for shifted pairs too (most of the time it takes).")] = True,
+) -> None:
+    """Find missing partners, unreadable files, differing sizes, duplicates, swapped and shifted pairs.
+
+    Ends with 0 if nothing is wrong, 1 if something is. A shift is only suspected: look at the pair. It is one of the
+    whole picture; what moved in a part of it, and small rotations, are not seen.
+    """
+    from ..data.pairs import scan_pairs
+
+    try:
+        pairs, unpaired = scan_pairs(data, split, high=high)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+    try:
+        report = _run(pairs, unpaired, shift if alignment else None)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted.", err=True)
+        raise typer.Exit(130) from None
+    _print(report)
+    if report.findings or not report.pairs:
+        raise typer.Exit(1)
+
+
+def _run(pairs: list[Pair], unpaired: list[str], shift: float | None) -> CheckReport:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from ..data.checks import check_pairs
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=len(pairs))
+        return check_pairs(pairs, unpaired, shift=shift, on_pair=lambda: progress.advance(task))
+
+
+def _print(report: CheckReport) -> None:
+    from ..data.checks import KINDS
+
+    console = Console()
+    if not console.is_terminal:
+        # a pipe has no width; rich would take 80 columns and break the cells
+        console = Console(width=200)
+    if report.findings:
+        table = Table(show_edge=False)
+        for title in ("problem", "pair", "what"):
+            table.add_column(title, overflow="fold")
+        for kind in report.counts():
+            for finding in report.findings:
+                if finding.kind == kind:
+                    table.add_row(KINDS[kind], Text(finding.name), Text(finding.text))
+        console.print(table)
+    counts = ", ".join(f"{KINDS[kind]}: {count}" for kind, count in report.counts().items())
+    typer.echo(f"{report.pairs} {'pair' if report.pairs == 1 else 'pairs'}; {counts or 'nothing wrong'}")
+    if report.coarse:
+        shown = ", ".join(report.coarse[:10]) + (" ..." if len(report.coarse) > 10 else "")
+        typer.echo(f"Too noisy to compare in full size, small shifts would not show: {shown}")

@@ -1,0 +1,84 @@
+"""Pairs decoded when first asked for, as 8-bit arrays, and kept while a memory budget lasts."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from .. import image_codecs
+from ..image_io import READABLE, PictureError, read_picture
+from .matching import Pair
+
+
+class PairCache:
+    """The pictures of pairs by number.
+
+    memory: bytes of decoded pictures kept; the first ones decoded stay (every epoch asks for each pair once, so
+    replacing some by others would win nothing), the rest are decoded whenever they are asked for. Safe to use from
+    several threads. Raises ValueError where the two sizes of a pair differ, PictureError for a file that cannot be
+    opened: both at once, from the files' headers; a damaged picture shows when it is decoded.
+    """
+
+    def __init__(self, pairs: list[Pair], memory: int):
+        self.pairs, self.memory = pairs, memory
+        self._kept: dict[int, np.ndarray] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+        for pair in pairs:
+            _check_sizes(pair, *(_header_size(path) for path in (pair.low, pair.high)))
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """[2, 3, H, W] uint8, dark and bright; not to be written to."""
+        kept = self._kept.get(index)
+        if kept is not None:
+            return kept
+        pair = self.pairs[index]
+        low, high = decode_rgb(pair.low), decode_rgb(pair.high)
+        if low.shape != high.shape:
+            _check_sizes(pair, low.shape[1::-1], high.shape[1::-1])
+        both = np.ascontiguousarray(np.stack([low, high]).transpose(0, 3, 1, 2))
+        with self._lock:
+            if index not in self._kept and self._bytes + both.nbytes <= self.memory:
+                self._kept[index] = both
+                self._bytes += both.nbytes
+        return both
+
+
+def decode_rgb(path: Path) -> np.ndarray:
+    """[H, W, 3] uint8, upright; 16-bit pictures rounded to 8. Raises PictureError as image_io.read_picture does."""
+    samples = _decode_plain(path)
+    return np.rint(read_picture(path).rgb * 255).astype(np.uint8) if samples is None else samples
+
+
+def _decode_plain(path: Path) -> np.ndarray | None:
+    """The short way of the usual upright 8-bit picture; None for any other, and for one that does not decode."""
+    try:
+        with Image.open(path, formats=READABLE) as image:
+            rawmode = image_codecs.rawmode(image)
+            if image.mode not in ("RGB", "RGBA", "L") or image_codecs.is_16_bit(image, rawmode):
+                return None
+            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                return None
+            return np.asarray(image.convert("RGB"))
+    # decoders raise nearly anything on a damaged file; read_picture meets it again and finds the words
+    except Exception:
+        return None
+
+
+def _header_size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path, formats=READABLE) as image:
+            return image.size
+    except (OSError, SyntaxError, ValueError) as error:
+        raise PictureError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _check_sizes(pair: Pair, low: tuple[int, int], high: tuple[int, int]) -> None:
+    """Sizes are (width, height)."""
+    if low != high:
+        raise ValueError(
+            f"PairBatches: {pair.low} and {pair.high} differ in size: {low[0]} x {low[1]}, {high[0]} x {high[1]}"
+        )
