@@ -13,6 +13,7 @@ COMMANDS = {
     "sample": "sample",
     "models": "models",
     "evaluate": "evaluate",
+    "steps": "steps",
     "train": "train",
     "export": "train",
     "info": "info",

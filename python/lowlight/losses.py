@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-
 # Gaussian of 11 entries, sigma 1.5, sum 1
 _WINDOW = torch.exp(-((torch.arange(11, dtype=torch.float64) - 5) ** 2) / (2 * 1.5**2))
 _WINDOW = (_WINDOW / _WINDOW.sum()).tolist()

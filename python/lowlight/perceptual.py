@@ -60,7 +60,7 @@ class Lpips:
         self.device = torch.device(device)
 
     def __call__(self, result: Tensor, truth: Tensor) -> Tensor:
-        """Both [B, 3, H, W] in [0, 1], H and W at least 31 -> [B] float64 on the CPU; taken as they are, not rounded."""
+        """Both [B, 3, H, W] in [0, 1], H and W at least 31, not rounded here -> [B] float64 on the CPU."""
         return self.distance(self.features(result), self.features(truth))
 
     def features(self, picture: Tensor) -> list[Tensor]:
@@ -107,7 +107,7 @@ def _find_trunk() -> Path:
 
 
 def _checked_hash(path: Path) -> str:
-    """SHA-256 of the file, in hexadecimal; where the name ends in the beginning of one, as torchvision's do, it fits."""
+    """SHA-256 of the file in hexadecimal; where its name ends in eight digits of one, as torchvision's do, they fit."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
