@@ -48,6 +48,8 @@ class Lpips:
         """
         heads = _heads_file()
         self.path = _find_trunk() if weights is None else Path(weights)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"no file {self.path}")
         self.sha256 = _checked_hash(self.path)
         trunk, linear = read_checkpoint(self.path)[0], read_checkpoint(heads)[0]
         self.layers = []  # weight [O, I, k, k], bias [O], w [O] of the squared differences

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -24,11 +25,15 @@ _DIGITS = {"psnr": 2, "ssim_rgb": 3, "ssim_grey": 3, "lpips": 3}
 
 def conditions() -> dict[str, Any]:
     """What else a figure depends on: versions, threads, processor, GPU."""
+    try:
+        version = metadata.version("lowlight-ext")
+    except metadata.PackageNotFoundError:
+        version = None  # run from a folder
     return {
-        "lowlight": metadata.version("lowlight-ext"),
+        "lowlight": version,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "cpu": platform.processor() or platform.machine(),
+        "cpu": _processor(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 
@@ -125,3 +130,10 @@ def write_text(path: Path, text: str) -> None:
     """The text as UTF-8, under a temporary name first; folders on the way are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.encode())
+
+
+def _processor() -> str:
+    """The processor's name; platform.processor() has none on Linux."""
+    facts = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*: (.+)$", facts.read_text(), re.MULTILINE) if facts.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()

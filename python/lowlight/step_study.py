@@ -29,19 +29,28 @@ def sampler_method(system: System, sampler: str, steps: int) -> Method:
 
 
 def sampler_methods(system: System, samplers: Iterable[str], steps: Iterable[int]) -> list[Method]:
-    """Every sampler with every number of steps, each once, fewest steps first."""
-    steps = sorted(set(steps))
-    return [sampler_method(system, sampler, count) for sampler in dict.fromkeys(samplers) for count in steps]
+    """Every sampler with every number of steps, each once, fewest steps first; raises ValueError for what cannot be.
+
+    Samplers take turns, so that a machine that slows down slows all of them.
+    """
+    samplers, steps = list(dict.fromkeys(samplers)), sorted(set(steps))
+    for sampler in samplers:
+        if sampler not in SAMPLERS:
+            raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
+    if not steps or steps[0] < 1 or steps[-1] > system.config.timesteps:
+        raise ValueError(f"steps must lie in 1 .. {system.config.timesteps}, got {', '.join(map(str, steps))}")
+    return [sampler_method(system, sampler, count) for count in steps for sampler in samplers]
 
 
 def step_entries(report: Report) -> list[dict[str, Any]]:
-    """The report's summary with `sampler` and `steps` instead of a method's name."""
-    entries = []
+    """The report's summary with `sampler` and `steps` instead of a method's name, sampler after sampler."""
+    entries: list[dict[str, Any]] = []
     for entry in report.summary():
         sampler, steps = entry["method"].rsplit(" ", 1)
         rest = {key: value for key, value in entry.items() if key != "method"}
         entries.append({"sampler": sampler, "steps": int(steps), **rest})
-    return entries
+    order = list(dict.fromkeys((entry["split"], entry["sampler"]) for entry in entries))
+    return sorted(entries, key=lambda entry: (order.index((entry["split"], entry["sampler"])), entry["steps"]))
 
 
 def fewest_steps(entries: Sequence[dict[str, Any]], within: float = 0.05) -> dict[str, Any]:
@@ -110,12 +119,6 @@ def write_plot(path: Path, entries: Sequence[dict[str, Any]], title: str) -> Non
     figure.savefig(buffer, format=path.suffix.lower().removeprefix("."), dpi=150)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, buffer.getvalue())
-
-
-def check_samplers(samplers: Iterable[str]) -> None:
-    for sampler in samplers:
-        if sampler not in SAMPLERS:
-            raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
 
 
 def _name(sampler: str, steps: int) -> str:

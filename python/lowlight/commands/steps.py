@@ -38,21 +38,21 @@ def steps(
 ) -> None:
     """Score a model with few and many sampling steps, and say how few are as good as the best."""
     from .. import step_study
-    from ..checkpoints import load
+    from ..checkpoints import DEFAULT_MODEL, load
     from ..enhance import parse_device
     from ..evaluate import seen_in_training
 
     try:
-        counts, samplers = _counts(steps), sampler or list(step_study.TITLES)
-        step_study.check_samplers(samplers)
+        counts = _counts(steps)
         splits = find_splits(data, split, limit)
         if plot is not None:
             step_study.require_matplotlib(plot)
         check_outputs(csv, json, markdown, plot)
+        model = DEFAULT_MODEL if model == "default" else model
         system = load(model, device=parse_device(device))
+        methods = step_study.sampler_methods(system, sampler or step_study.TITLES, counts)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
-    methods = step_study.sampler_methods(system, samplers, counts)
     try:
         report = _run(splits, methods, list(dict.fromkeys(seed or [0])))
     except KeyboardInterrupt:
@@ -91,12 +91,9 @@ def steps(
 
 def _counts(text: str) -> list[int]:
     try:
-        counts = [int(part) for part in text.split(",")]
+        return [int(part) for part in text.split(",")]
     except ValueError:
-        counts = [0]
-    if min(counts) < 1:
-        raise ValueError(f"--steps must be positive integers such as 1,2,5, got {text!r}")
-    return counts
+        raise ValueError(f"--steps must be integers such as 1,2,5, got {text!r}") from None
 
 
 def _run(splits: list[Split], methods: list[Method], seeds: list[int]) -> Report:
