@@ -231,6 +231,10 @@ def test_several_splits_and_what_a_model_was_trained_on(fake_lol, system, tmp_pa
     assert warning in markdown
     assert "## eval15 (2 pictures, seeds 0)" in markdown
     assert "## heldout (1 pictures, seeds 0)" in markdown
+    # another data set's part of the same name is not what it was trained on
+    code, stdout, stderr = run(fake_lol.parent / "data", "--model", path, "--no-baselines", "--split", "all")
+    assert (code, stderr) == (0, "")
+    assert "data all: 3 pictures" in stdout
     # a model that keeps the held-out pictures apart is not warned of
     save_weights(path, system.state_dict(), {"system": "diffll", "config": SMALL, "split": "train"})
     assert run(fake_lol, "--model", path, "--no-baselines", *splits)[2] == ""

@@ -151,7 +151,7 @@ def test_without_matplotlib(data, weights, tmp_path, monkeypatch):
         (["--steps", "0,2"], "steps must lie in 1 .. 200, got 0, 2"),
         (["--steps", "2,201"], "steps must lie in 1 .. 200, got 2, 201"),
         (["--sampler", "euler"], "sampler must be one of ddim, dpm++, got 'euler'"),
-        (["--split", "test"], "split must be one of"),
+        (["--split", "tests"], "split must be one of"),
         (["--plot", "s.bmpx"], "cannot draw a plot as 's.bmpx'"),
     ],
 )

@@ -126,4 +126,8 @@ def _metadata(payload: dict[str, Any]) -> dict[str, Any]:
     config = payload.get("config")
     if not (isinstance(config, dict) and {"system", "network"} <= config.keys()):
         return {}
-    return {"system": config["system"], "config": config["network"], "split": config.get("split")}
+    return {
+        "system": config["system"],
+        "config": config["network"],
+        "split": payload.get("split") or config.get("split"),
+    }

@@ -27,14 +27,22 @@ class Split(NamedTuple):
 
 
 def find_splits(data: Path, names: Sequence[str] | None, limit: int | None) -> list[Split]:
-    """The splits asked for, else the folder's default one; raises as scan_pairs does."""
+    """The splits asked for, else the folder's default one; raises as scan_pairs does.
+
+    Those of LOL-v1 bear its names (eval15, heldout ...), others the folder's name in front.
+    """
     from ..data.pairs import scan_pairs
 
+    folder, parts = data.resolve().name, ("eval15", "our485")
+    is_root = any((data / part).is_dir() for part in parts)
     splits = []
     for name in dict.fromkeys(names or [None]):
         pairs, problems = scan_pairs(data, name)
-        default = "eval15" if (data / "eval15").is_dir() else data.resolve().name
-        splits.append(Split(name or default, pairs[:limit], problems))
+        if name is None:
+            label = "eval15" if is_root else folder
+        else:
+            label = name if is_root or folder in parts else f"{folder} {name}"
+        splits.append(Split(label, pairs[:limit], problems))
     return splits
 
 
