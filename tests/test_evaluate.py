@@ -183,8 +183,8 @@ def test_command(data, weights, tmp_path):
 
 
 def test_a_table_of_every_picture(data, weights):
-    _, plain, _ = run(data, "--model", weights)
-    _, stdout, _ = run(data, "--model", weights, "--per-picture")
+    _, plain, _ = run(data, "--model", weights, "--no-baselines")
+    _, stdout, _ = run(data, "--model", weights, "--no-baselines", "--per-picture")
     assert plain.count("scored") == 1
     assert stdout.count("scored") == 2
     report = evaluate(find_pairs(data), [model_method("small", checkpoints.load(weights, device="cpu"))])

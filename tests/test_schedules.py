@@ -63,6 +63,7 @@ def test_ddim_agrees_with_diffusers(alpha_bar, eta):
         assert (other - expected).abs().max() > 0.01
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize(("steps", "spacing"), [(10, "leading"), (5, "trailing"), (3, "leading"), (1, "trailing")])
 def test_dpm_solver_agrees_with_diffusers(alpha_bar, steps, spacing):
     diffusers = pytest.importorskip("diffusers")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -95,16 +95,9 @@ def evaluate(
     _print(report, models if per_picture else [], [recipe, *notes])
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
-    context = {
-        "recipe": recipe,
-        "data": data.resolve().name,
-        "splits": [s.name for s in splits],
-        "limit": limit,
-        "steps": steps,
-        "models": {m.name: {"trained_on": m.trained_on, "device": m.device} for m in models},
-        "lpips_weights": perceptual and {"file": perceptual.path.name, "sha256": perceptual.sha256},
-        "notes": [*notes, *(["LPIPS is left out."] if left_out else []), *warnings],
-    }
+    notes += [*(["LPIPS is left out."] if left_out else []), *warnings]
+    context = {"data": data.resolve().name, "limit": limit, "steps": steps, "recipe": recipe, "notes": notes}
+    context |= _facts(splits, models, perceptual)
     try:
         _write(report, collected, csv, json, markdown, sheet, context)
     except (OSError, ValueError) as error:
@@ -171,6 +164,15 @@ def _notes(splits: list[Split], models: list[Method]) -> list[str]:
     return [*trained, *of_splits, seconds]
 
 
+def _facts(splits: list[Split], models: list[Method], lpips: Lpips | None) -> dict[str, Any]:
+    """What was scored on what, for the JSON file."""
+    return {
+        "splits": [split.name for split in splits],
+        "models": {m.name: {"trained_on": m.trained_on, "device": m.device} for m in models},
+        "lpips_weights": lpips and {"file": lpips.path.name, "sha256": lpips.sha256},
+    }
+
+
 def _print(report: Report, models: list[Method], notes: list[str]) -> None:
     from ..score_files import score_rows
 
@@ -200,7 +202,7 @@ def _write(
     json: Path | None,
     markdown: Path | None,
     sheet: Path | None,
-    context: dict,
+    context: dict[str, Any],
 ) -> None:
     from .. import score_files
 
