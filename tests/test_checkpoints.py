@@ -89,6 +89,23 @@ def test_training_checkpoint(tmp_path, small):
     assert torch.equal(system.Unet.conv_in.weight, small.Unet.conv_in.weight + 1)
 
 
+def test_the_split_of_the_training(tmp_path, small):
+    """From the metadata, a training's configuration, or a line of the model card; else unknown."""
+    path = tmp_path / "small.safetensors"
+    save_weights(path, small.state_dict(), METADATA)
+    assert load(path, device="cpu").trained_on is None
+    (tmp_path / "small.md").write_text("# small\n\nText on the training split: none.\n\nTraining split: our485\n")
+    assert load(path, device="cpu").trained_on == "our485"
+    save_weights(path, small.state_dict(), METADATA | {"split": "train"})
+    assert load(path, device="cpu").trained_on == "train"
+    config = {"system": "diffll", "network": vars(SMALL), "split": "all"}
+    torch.save({"model": small.state_dict(), "config": config}, tmp_path / "last.pt")
+    assert load(tmp_path / "last.pt", device="cpu").trained_on == "all"
+    del config["split"]
+    torch.save({"model": small.state_dict(), "config": config}, tmp_path / "last.pt")
+    assert load(tmp_path / "last.pt", device="cpu").trained_on is None
+
+
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 def test_published_checkpoint(tmp_path, published, legacy):
     """Averaged weights without a prefix, over raw ones that are all zero; the picture is the published network's."""
@@ -296,6 +313,7 @@ def test_every_shipped_model_loads_and_has_a_card():
     for model in models:
         assert model.summary, f"{model.name} has no model card"
         assert model.size <= 12 * 2**20
+        assert load(model.name, device="cpu").trained_on, f"{model.name} does not say what it was trained on"
         metadata = read_checkpoint(model.path)[1]
         assert json.loads(json.dumps(metadata["config"])) == metadata["config"]
         low = torch.rand(1, 3, 40, 56) * 0.2

@@ -289,7 +289,7 @@ def test_models(run):
 
 
 def test_every_command_has_help(run):
-    for name in ("enhance", "sample", "models", "evaluate", "train", "info"):
+    for name in ("enhance", "sample", "models", "evaluate", "steps", "train", "info"):
         result = run(name, "--help")
         assert result.exit_code == 0
         assert "Usage" in result.output

@@ -19,7 +19,7 @@ from lowlight.baselines import BASELINES
 from lowlight.checkpoints import save_weights
 from lowlight.cli import app
 from lowlight.data.pairs import find_pairs
-from lowlight.evaluate import SCORES, Method, baseline_methods, evaluate, model_method
+from lowlight.evaluate import Method, baseline_methods, evaluate, model_method, seen_in_training
 from lowlight.networks.diffll import DiffLLConfig
 from lowlight.systems.diffll import DiffLL
 
@@ -53,7 +53,19 @@ def weights(tmp_path, system) -> str:
     return str(path)
 
 
+@pytest.fixture(autouse=True)
+def no_perceptual_weights(tmp_path, monkeypatch):
+    """Whatever this machine has: LPIPS looks for AlexNet here."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+
 def run(*arguments) -> tuple[int, str, str]:
+    """Exit code, stdout, stderr without the sentence on LPIPS, which has its own tests."""
+    code, stdout, stderr = run_plainly(*arguments)
+    return code, stdout, "".join(line for line in stderr.splitlines(True) if not line.startswith("LPIPS is left out"))
+
+
+def run_plainly(*arguments) -> tuple[int, str, str]:
     result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -73,7 +85,8 @@ def test_rows_and_means(data, system):
     low, truth = read(pairs[1].low), read(pairs[1].high)
     expected = metrics.score(system.enhance_tensor(low, seed=4), truth)
     (row,) = (r for r in report.rows if (r["method"], r["picture"], r["seed"]) == ("small", "2", 4))
-    for name in SCORES:
+    assert report.scores == list(expected) == [name for name in metrics.SCORES if "lpips" not in name]
+    for name in report.scores:
         assert row[name] == pytest.approx(expected[name].item(), rel=1e-5), name
 
     entry = report.summary()[-1]
@@ -86,6 +99,12 @@ def test_rows_and_means(data, system):
     assert entry["psnr"]["std"] == pytest.approx(abs(of_seed[0] - of_seed[1]) / 2**0.5)
     assert entry["psnr"]["std"] > 0
     assert report.summary()[0]["psnr"]["std"] is None
+
+    (picture,) = (p for p in report.pictures() if (p["method"], p["picture"]) == ("small", "2"))
+    values = [r["ssim_grey_ls_gain"] for r in report.rows if (r["method"], r["picture"]) == ("small", "2")]
+    assert picture["ssim_grey_ls_gain"]["mean"] == pytest.approx(statistics.fmean(values))
+    assert picture["ssim_grey_ls_gain"]["std"] == pytest.approx(statistics.stdev(values))
+    assert len(report.pictures()) == 3 * (len(BASELINES) + 1)
 
 
 def test_pictures_shown_are_those_of_the_first_seed(data, system):
@@ -126,7 +145,7 @@ def test_a_pair_that_fails_counts_for_no_method(data):
 
 def test_command(data, weights, tmp_path):
     out = tmp_path / "out"
-    files = ["--csv", out / "s.csv", "--json", out / "s.json", "--sheet", out / "s.png"]
+    files = ["--csv", out / "s.csv", "--json", out / "s.json", "--sheet", out / "s.png", "--markdown", out / "s.md"]
     code, stdout, stderr = run(
         data, "--model", weights, "--seed", 0, "--seed", 1, "--seed", 2, "--device", "cpu", *files
     )
@@ -138,7 +157,19 @@ def test_command(data, weights, tmp_path):
     content = json.loads((out / "s.json").read_text())
     entry = content["summary"][-1]
     assert f"{entry['psnr']['mean']:.2f} ± {entry['psnr']['std']:.2f}" in stdout
-    assert f"{entry['ssim_grey_gt_mean']['mean']:.3f} ± {entry['ssim_grey_gt_mean']['std']:.3f}" in stdout
+    markdown = (out / "s.md").read_text()
+    for variant in metrics.VARIANTS:
+        for name in ("ssim_rgb", "ssim_grey"):
+            value = entry[name + variant]
+            assert f" {value['mean']:.3f} ± {value['std']:.3f} " in stdout
+            assert f" {value['mean']:.3f} ± {value['std']:.3f} |" in markdown
+    assert metrics.RECIPE in markdown
+    assert (
+        "## data (3 pictures, seeds 0, 1, 2)\n\n| scored | method | PSNR | SSIM | SSIM grey | seconds |\n" in markdown
+    )
+    for picture in (p for p in content["pictures"] if p["method"] == weights):
+        assert f"| GT-mean | {picture['picture']} | {picture['psnr_gt_mean']['mean']:.2f} ±" in markdown
+    assert content["conditions"]["torch"] == torch.__version__
     assert content["recipe"] == metrics.RECIPE
     with (out / "s.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -148,7 +179,124 @@ def test_command(data, weights, tmp_path):
     with Image.open(out / "s.png") as sheet:
         assert sheet.width == 8 + 3 * (320 + 8)
         assert sheet.height > 24 + 17 + 30
-    assert sorted(os.listdir(out)) == ["s.csv", "s.json", "s.png"]
+    assert sorted(os.listdir(out)) == ["s.csv", "s.json", "s.md", "s.png"]
+
+
+def test_a_table_of_every_picture(data, weights):
+    _, plain, _ = run(data, "--model", weights, "--no-baselines")
+    _, stdout, _ = run(data, "--model", weights, "--no-baselines", "--per-picture")
+    assert plain.count("scored") == 1
+    assert stdout.count("scored") == 2
+    report = evaluate(find_pairs(data), [model_method("small", checkpoints.load(weights, device="cpu"))])
+    for row in report.rows:
+        assert f"{row['picture']}       │ {row['psnr_ls_gain']:.2f} │ {row['ssim_rgb_ls_gain']:.3f}" in stdout
+
+
+@pytest.fixture
+def fake_lol(data) -> Path:
+    """Two pairs of eval15 and two of our485, one of them held out."""
+    root = data.parent / "lol"
+    for split, names in (("eval15", ("1", "22")), ("our485", ("2", "690"))):
+        for side, suffix in (("low", "png"), ("high", "bmp")):
+            (root / split / side).mkdir(parents=True)
+            for name, source in zip(names, "12", strict=True):
+                (root / split / side / f"{name}.{suffix}").write_bytes(
+                    (data / side / f"{source}.{suffix}").read_bytes()
+                )
+    return root
+
+
+def test_several_splits_and_what_a_model_was_trained_on(fake_lol, system, tmp_path):
+    path = tmp_path / "m.safetensors"
+    save_weights(path, system.state_dict(), {"system": "diffll", "config": SMALL, "split": "our485"})
+    splits = ["--split", "eval15", "--split", "heldout"]
+    files = ["--json", tmp_path / "s.json", "--markdown", tmp_path / "s.md", "--sheet", tmp_path / "s.png"]
+    code, stdout, stderr = run(fake_lol, "--model", path, "--no-baselines", *splits, *files)
+    assert code == 0
+    assert "eval15: 2 pictures" in stdout
+    assert "heldout: 1 pictures" in stdout
+    assert "trained on our485" in stdout
+    warning = f"{path} was trained on our485, all of heldout included: its scores there are memory."
+    assert stderr == f"warning: {warning}\n"
+    content = json.loads((tmp_path / "s.json").read_text())
+    assert [(row["split"], row["picture"]) for row in content["rows"]] == [
+        ("eval15", "1"),
+        ("eval15", "22"),
+        ("heldout", "690"),
+    ]
+    assert [(entry["split"], entry["pictures"]) for entry in content["summary"]] == [("eval15", 2), ("heldout", 1)]
+    assert warning in content["notes"]
+    assert content["models"][str(path)]["trained_on"] == "our485"
+    markdown = (tmp_path / "s.md").read_text()
+    assert warning in markdown
+    assert "## eval15 (2 pictures, seeds 0)" in markdown
+    assert "## heldout (1 pictures, seeds 0)" in markdown
+    # another data set's part of the same name is not what it was trained on
+    code, stdout, stderr = run(fake_lol.parent / "data", "--model", path, "--no-baselines", "--split", "all")
+    assert (code, stderr) == (0, "")
+    assert "data all: 3 pictures" in stdout
+    # a model that keeps the held-out pictures apart is not warned of
+    save_weights(path, system.state_dict(), {"system": "diffll", "config": SMALL, "split": "train"})
+    assert run(fake_lol, "--model", path, "--no-baselines", *splits)[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "split", "share"),
+    [
+        ("our485", "heldout", "all"),
+        ("our485", "eval15", None),
+        ("train", "heldout", None),
+        ("train", "our485", "some"),
+        ("all", "eval15", "all"),
+        (None, "heldout", None),
+        ("lsrw", "heldout", None),
+        ("our485", "some folder", None),
+    ],
+)
+def test_seen_in_training(trained_on, split, share):
+    sentence = seen_in_training(Method("m", lambda low, seed: low, seeded=False, trained_on=trained_on), split)
+    assert (sentence is None) if share is None else f"{share} of {split}" in sentence
+
+
+def test_without_perceptual_weights_the_rest_is_scored(data, tmp_path):
+    code, stdout, stderr = run_plainly(data, "--model", "none", "--markdown", tmp_path / "s.md")
+    assert code == 0
+    assert stderr.startswith("LPIPS is left out: ")
+    assert stderr.count("\n") == 1
+    assert "PSNR" in stdout
+    assert "LPIPS" not in stdout
+    assert "LPIPS is left out." in (tmp_path / "s.md").read_text()
+    assert run_plainly(data, "--model", "none", "--no-lpips")[2] == ""
+
+
+def test_lpips_is_in_every_output(data, tmp_path, monkeypatch):
+    """With the distance of mean greys in the network's place: the network has its own tests."""
+
+    class Fake:
+        path, sha256 = Path("alexnet.pth"), "0123456789abcdef"
+
+        def __init__(self, weights, device):
+            assert str(weights) == "some.pth"
+
+        def features(self, picture):
+            return picture.mean(dim=(1, 2, 3))
+
+        def distance(self, ours, theirs):
+            return (ours - theirs).abs().double()
+
+    monkeypatch.setattr("lowlight.perceptual.Lpips", Fake)
+    files = ["--csv", tmp_path / "s.csv", "--json", tmp_path / "s.json", "--markdown", tmp_path / "s.md"]
+    code, stdout, stderr = run_plainly(data, "--model", "none", "--lpips-weights", "some.pth", *files)
+    assert (code, stderr) == (0, "")
+    entry = json.loads((tmp_path / "s.json").read_text())["summary"][0]
+    low, truth = (metrics.eight_bit(read(data / name)).mean() for name in ("low/1.png", "high/1.bmp"))
+    with (tmp_path / "s.csv").open() as file:
+        row = next(csv.DictReader(file))
+    assert float(row["lpips"]) == pytest.approx(truth.item() - low.item())
+    assert entry["lpips"]["mean"] > 10 * entry["lpips_gt_mean"]["mean"]
+    for text in (stdout, (tmp_path / "s.md").read_text()):
+        assert "SHA-256 01234567" in text
+        assert f"{entry['lpips']['mean']:.3f}" in text
 
 
 def test_sheet_shows_dark_result_and_truth(data, tmp_path):
@@ -207,6 +355,9 @@ def test_nothing_to_score(data, tmp_path):
         (["--model", "none", "--no-baselines"], "nothing to score"),
         (["--model", "none", "--sheet", "s.gif"], ".gif"),
         (["--device", "toaster"], "toaster"),
+        (["--model", "none", "--lpips-weights", "nothing.pth"], "no file nothing.pth"),
+        (["--model", "none", "--no-lpips", "--lpips-weights", "x.pth"], "contradict"),
+        (["--model", "none", "--markdown", "."], "is a folder"),
     ],
 )
 def test_usage_errors(data, arguments, message, monkeypatch, tmp_path):

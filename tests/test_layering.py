@@ -13,11 +13,21 @@ EXT, PYTHON, CSRC = ROOT / "lowlight_ext", ROOT / "python" / "lowlight", ROOT / 
 
 # modules of `lowlight` from the ground up: each may import those of its own line and of the lines above it
 LAYERS = (
-    ("image_codecs", "image_io", "checkpoint_files", "contact_sheet", "schedules", "losses", "metrics", "tiling"),
+    (
+        "image_codecs",
+        "image_io",
+        "checkpoint_files",
+        "contact_sheet",
+        "schedules",
+        "losses",
+        "perceptual",
+        "metrics",
+        "tiling",
+    ),
     ("data", "networks", "sampling", "baselines"),
     ("systems",),
     ("checkpoints", "training"),
-    ("enhance", "evaluate"),
+    ("enhance", "evaluate", "score_files", "step_study"),
     ("__init__", "commands", "cli", "demo", "__main__"),
 )
 # system.enhance(picture) is the same door as lowlight.enhance, offered as a method

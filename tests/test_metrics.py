@@ -49,6 +49,35 @@ def test_ssim_is_scikit_images(pictures, channels):
         assert 0.1 < expected < 0.9
 
 
+def corrected(result: np.ndarray, truth: np.ndarray, variant: str) -> np.ndarray:
+    """The recipes in NumPy, on 8-bit pictures [H, W, 3]: what a file of the corrected result would hold."""
+    a, b = result.astype(float), truth.astype(float)
+    if variant == "_gt_mean":
+        a = a * (b @ metrics.GREY_WEIGHTS).mean() / (a @ metrics.GREY_WEIGHTS).mean()
+    if variant == "_ls_gain":
+        a = a * (a * b)[b < 255].sum() / (a * a)[b < 255].sum()
+    return np.rint(np.clip(a, 0, 255)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("variant", metrics.VARIANTS)
+def test_every_variant_is_scikit_images(pictures, variant):
+    """PSNR and SSIM, RGB and grey, of the result as it comes, with GT-mean and with least-squares gain."""
+    skimage = pytest.importorskip("skimage.metrics", reason="scikit-image is in the extra [test]")
+    recipe = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "win_size": 11, "data_range": 255}
+    scores = metrics.score(*pictures)
+    assert (pictures[1][0] == 1).any()
+    for i, (result, truth) in enumerate(zip(*pictures, strict=True)):
+        b = as_uint8(truth)
+        a = corrected(as_uint8(result), b, variant)
+        expected = {
+            "psnr": skimage.peak_signal_noise_ratio(b, a, data_range=255),
+            "ssim_rgb": skimage.structural_similarity(a.astype(float), b.astype(float), channel_axis=2, **recipe),
+            "ssim_grey": skimage.structural_similarity(a @ metrics.GREY_WEIGHTS, b @ metrics.GREY_WEIGHTS, **recipe),
+        }
+        for name, value in expected.items():
+            assert scores[name + variant][i].item() == pytest.approx(value, abs=1e-10 if name == "psnr" else 1e-5), name
+
+
 def test_scores_see_the_8_bit_picture():
     truth = torch.full((1, 3, 16, 16), 100 / 255)
     assert metrics.psnr(truth + 0.49 / 255, truth) == math.inf

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from lowlight.sampling import iterate, sample
-from lowlight.schedules import alpha_bars, ddim_rows, linear_betas, sampling_times
+from lowlight.schedules import (
+    alpha_bars,
+    ddim_rows,
+    dpm_solver_rows,
+    linear_betas,
+    sampler_rows,
+    sampling_times,
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +61,66 @@ def test_ddim_agrees_with_diffusers(alpha_bar, eta):
     if eta:
         other = sample(fake_eps, x, times, ddim_rows(alpha_bar, times), noise=noise.get)
         assert (other - expected).abs().max() > 0.01
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize(("steps", "spacing"), [(10, "leading"), (5, "trailing"), (3, "leading"), (1, "trailing")])
+def test_dpm_solver_agrees_with_diffusers(alpha_bar, steps, spacing):
+    diffusers = pytest.importorskip("diffusers")
+    scheduler = diffusers.DPMSolverMultistepScheduler(
+        num_train_timesteps=200,
+        beta_start=1e-4,
+        beta_end=0.02,
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        final_sigmas_type="zero",
+    )
+    times = sampling_times(200, steps, spacing)
+    scheduler.set_timesteps(timesteps=times)
+    x = expected = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1000))
+    for t in times:
+        expected = scheduler.step(fake_eps(expected, t), t, expected).prev_sample
+    result = sample(fake_eps, x, times, dpm_solver_rows(alpha_bar, times))
+    # diffusers keeps its table in float32
+    torch.testing.assert_close(result, expected, rtol=2e-4, atol=2e-4)
+    if steps > 2:
+        first_order = sample(fake_eps, x, times, ddim_rows(alpha_bar, times))
+        assert (first_order - expected).abs().max() > 0.01
+
+
+def test_dpm_solver_is_of_second_order():
+    """For the exact eps of Gaussian data the flow is linear and known: halving the step quarters the error."""
+    ab = alpha_bars(linear_betas(100_000, 1e-7, 2e-4))
+    variance = 0.25
+
+    def exact(x, t):
+        return x * (1 - ab[t]).sqrt() / (ab[t] * variance + 1 - ab[t])
+
+    # evenly spaced in the logarithm of the signal-to-noise ratio, where the solver's order is defined
+    log_snr = 0.5 * (ab / (1 - ab)).log()
+    errors = {}
+    for steps in (40, 80, 160):
+        wanted = torch.linspace(float(log_snr[-1]), float(log_snr[1000]), steps + 1, dtype=torch.float64)
+        times = [int((log_snr - w).abs().argmin()) for w in wanted]
+        start, end = ((ab[t] * variance + 1 - ab[t]).sqrt() for t in (times[0], times[-1]))
+        x = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+        # all but the last step, which leaves the range
+        for name in ("ddim", "dpm++"):
+            *_, (reached, _), _ = iterate(exact, x, times, sampler_rows(name, ab, times))
+            errors[name, steps] = abs(reached.item() - (end / start).item())
+    for steps in (40, 80):
+        assert errors["ddim", steps] / errors["ddim", 2 * steps] == pytest.approx(2, abs=0.05)
+        assert errors["dpm++", steps] / errors["dpm++", 2 * steps] == pytest.approx(4, abs=0.1)
+
+
+def test_up_to_two_steps_the_samplers_are_one(alpha_bar):
+    x = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    for steps, same in ((1, True), (2, True), (3, False)):
+        times = sampling_times(200, steps, "trailing")
+        a, b = (sample(fake_eps, x, times, sampler_rows(name, alpha_bar, times)) for name in ("ddim", "dpm++"))
+        assert torch.allclose(a, b, rtol=1e-5, atol=1e-5) is same
+    with pytest.raises(ValueError, match=r"one of ddim, dpm\+\+, got 'euler'"):
+        sampler_rows("euler", alpha_bar, times)
 
 
 def test_noise_comes_from_the_seed(alpha_bar):

@@ -122,7 +122,12 @@ def _tensors(path: Path, payload: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _metadata(payload: dict[str, Any]) -> dict[str, Any]:
-    """System and configuration where this project's training wrote the checkpoint."""
+    """System, configuration and split where this project's training wrote the checkpoint."""
     config = payload.get("config")
-    ours = isinstance(config, dict) and {"system", "network"} <= config.keys()
-    return {"system": config["system"], "config": config["network"]} if ours else {}
+    if not (isinstance(config, dict) and {"system", "network"} <= config.keys()):
+        return {}
+    return {
+        "system": config["system"],
+        "config": config["network"],
+        "split": payload.get("split") or config.get("split"),
+    }

@@ -58,6 +58,7 @@ def load(
     path = _find(name_or_path)
     state, metadata = read_checkpoint(path)
     system = _build(path, state, metadata)
+    system.trained_on = metadata.get("split") or _card_split(path.with_suffix(".md"))
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     system = system.to(device=device, dtype=dtype or torch.float32).eval().requires_grad_(False)
@@ -172,9 +173,17 @@ def _not_finite(state: Mapping[str, Tensor]) -> list[str]:
     return [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
 
 
+def _card_split(card: Path) -> str | None:
+    """What a model card says in a line "Training split: NAME"."""
+    found = re.search(r"^Training split: *([\w-]+)", _card_text(card), re.MULTILINE)
+    return found[1] if found else None
+
+
 def _card_summary(card: Path) -> str:
     """The first paragraph below the headings of a model card, in one line."""
-    if not card.is_file():
-        return ""
-    paragraphs = (" ".join(text.split()) for text in re.split(r"\n\s*\n", card.read_text(encoding="utf-8")))
+    paragraphs = (" ".join(text.split()) for text in re.split(r"\n\s*\n", _card_text(card)))
     return next((text for text in paragraphs if text and not text.startswith("#")), "")
+
+
+def _card_text(card: Path) -> str:
+    return card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""

@@ -14,6 +14,7 @@ COMMANDS = {
     "models": "models",
     "check": "check",
     "evaluate": "evaluate",
+    "steps": "steps",
     "train": "train",
     "export": "train",
     "info": "info",

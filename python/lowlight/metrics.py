@@ -5,10 +5,15 @@ Every picture here is [B, 3, H, W] in [0, 1], RGB, any float type; every score i
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from .losses import ssim as structural_similarity
+
+if TYPE_CHECKING:
+    from .perceptual import Lpips
 
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # BT.601, as OpenCV's RGB2GRAY
 
@@ -19,6 +24,11 @@ RECIPE = (
     "GT-mean: the 8-bit result times mean(grey(truth)) / mean(grey(result)), clipped, to 8 bit again. "
     "LS gain: times <result, truth> / <result, result> over entries with truth < 1 instead."
 )
+
+# what is measured, the smaller the better for lpips alone, on which version of the result
+MEASURES = ("psnr", "ssim_rgb", "ssim_grey", "lpips")
+VARIANTS = ("", "_gt_mean", "_ls_gain")
+SCORES = tuple(measure + variant for variant in VARIANTS for measure in MEASURES)
 
 
 def eight_bit(picture: Tensor) -> Tensor:
@@ -71,14 +81,17 @@ def least_squares_gain(result: Tensor, truth: Tensor) -> Tensor:
     return _gain(result, (seen * truth).sum(dim=(1, 2, 3)), (seen * result).sum(dim=(1, 2, 3)))
 
 
-def score(result: Tensor, truth: Tensor) -> dict[str, Tensor]:
-    """Every score of RECIPE, [B] each: psnr, ssim_rgb, ssim_grey, the same with _gt_mean, and psnr_ls_gain."""
+def score(result: Tensor, truth: Tensor, lpips: Lpips | None = None) -> dict[str, Tensor]:
+    """Every one of SCORES, [B] each; lpips and its variants only where a network for them is given."""
+    versions = (result, gt_mean(result, truth), least_squares_gain(result, truth))
+    reference = lpips and lpips.features(eight_bit(truth))
     scores = {}
-    for suffix, picture in (("", result), ("_gt_mean", gt_mean(result, truth))):
-        scores[f"psnr{suffix}"] = psnr(picture, truth)
-        scores[f"ssim_rgb{suffix}"] = ssim(picture, truth)
-        scores[f"ssim_grey{suffix}"] = ssim(picture, truth, channels="grey")
-    scores["psnr_ls_gain"] = psnr(least_squares_gain(result, truth), truth)
+    for variant, picture in zip(VARIANTS, versions, strict=True):
+        scores[f"psnr{variant}"] = psnr(picture, truth)
+        scores[f"ssim_rgb{variant}"] = ssim(picture, truth)
+        scores[f"ssim_grey{variant}"] = ssim(picture, truth, channels="grey")
+        if lpips:
+            scores[f"lpips{variant}"] = lpips.distance(lpips.features(eight_bit(picture)), reference)
     return scores
 
 

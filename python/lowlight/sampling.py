@@ -22,15 +22,26 @@ def iterate(
     """Walk `times` downwards from x_t; yields (x of the next time, estimate of x0) after every network call.
 
     predict_eps(x_t, t) -> eps. rows: [S, 8] of schedules.py. The noise of the step from t is noise(t) where given, else
-    lowlight_ext's stream t of `seed`; a row without noise (s = 0) draws none.
+    lowlight_ext's stream t of `seed`; a row without noise (s = 0) draws none. A row of second order (e != 0) sees the
+    estimate of the step before.
     """
     # on the CPU, where the operator can look at them without waiting for a GPU
     rows = rows.to(device="cpu", dtype=torch.float64 if x_t.dtype == torch.float64 else torch.float32)
-    noisy = rows[:, 7].ne(0).tolist()
+    noisy, second_order = rows[:, 7].ne(0).tolist(), rows[:, 6].ne(0).tolist()
+    x0 = None
     for i, t in enumerate(times):
         eps = predict_eps(x_t, t)
         z, z_seed = (noise(t), None) if noise is not None and noisy[i] else (None, seed if noisy[i] else None)
-        x_t, x0 = lowlight_ext.diffusion_step(x_t, eps, rows[i], noise=z, seed=z_seed, stream=t, return_x0=True)
+        x_t, x0 = lowlight_ext.diffusion_step(
+            x_t,
+            eps,
+            rows[i],
+            x0_previous=x0 if second_order[i] else None,
+            noise=z,
+            seed=z_seed,
+            stream=t,
+            return_x0=True,
+        )
         yield x_t, x0
 
 

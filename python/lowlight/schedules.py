@@ -28,6 +28,13 @@ def sampling_times(timesteps: int, steps: int, spacing: str = "leading") -> list
     return [round(timesteps - 1 - i * timesteps / steps) for i in range(steps)]
 
 
+def sampler_rows(sampler: str, alpha_bar: Tensor, times: list[int]) -> Tensor:
+    """[S, 8] rows of a deterministic sampler by its name: one of SAMPLERS."""
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler_rows: sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
+    return SAMPLERS[sampler](alpha_bar, times)
+
+
 def ddim_rows(alpha_bar: Tensor, times: list[int], eta: float = 0.0) -> Tensor:
     """[S, 8] rows (p, q, a, b, c, d, e, s) of DDIM without clipping (Song et al. 2021, eq. 12).
 
@@ -40,3 +47,25 @@ def ddim_rows(alpha_bar: Tensor, times: list[int], eta: float = 0.0) -> Tensor:
     c2 = (1 - ab_next - c1**2).sqrt()
     zero = torch.zeros_like(al)
     return torch.stack([1 / al, -sg / al, ab_next.sqrt(), zero, zero, c2, zero, c1], dim=1)
+
+
+def dpm_solver_rows(alpha_bar: Tensor, times: list[int]) -> Tensor:
+    """[S, 8] rows of second-order multistep DPM-Solver++ without clipping (Lu et al. 2022, algorithm 2).
+
+    Steps as in ddim_rows. The first step, which has no x0_previous, and the last, which goes to alpha_bar = 1, are of
+    first order; so up to S = 2 it is DDIM.
+    """
+    ab = alpha_bar.double()[times]
+    ab_next = torch.cat([ab[1:], ab.new_ones(1)])
+    al, sg, al_next, sg_next = ab.sqrt(), (1 - ab).sqrt(), ab_next.sqrt(), (1 - ab_next).sqrt()
+    first_order = al_next - al * sg_next / sg
+    log_snr = (al / sg).log()
+    # half the ratio of this step's length in log_snr to the last one's
+    g = torch.zeros_like(al)
+    g[1:-1] = (log_snr[2:] - log_snr[1:-1]) / (2 * (log_snr[1:-1] - log_snr[:-2]))
+    zero = torch.zeros_like(al)
+    rows = (1 / al, -sg / al, first_order * (1 + g), sg_next / sg, zero, zero, -first_order * g, zero)
+    return torch.stack(rows, dim=1)
+
+
+SAMPLERS = {"ddim": ddim_rows, "dpm++": dpm_solver_rows}

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+
+from .scoring import Split, check_outputs, echo_lines, find_splits, load_lpips, progress_bar, table, wide_console
 
 if TYPE_CHECKING:
     from ..contact_sheet import ContactSheet
-    from ..data.pairs import Pair
     from ..evaluate import Method, Report
+    from ..perceptual import Lpips
 
 # what a reader of the table must know of LOL-v1's pictures
 _NOTES = {
@@ -22,16 +22,6 @@ _NOTES = {
 }
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
-
-_COLUMNS = {
-    "psnr": "PSNR",
-    "psnr_gt_mean": "PSNR\nGT-mean",
-    "psnr_ls_gain": "PSNR\nLS gain",
-    "ssim_rgb": "SSIM",
-    "ssim_rgb_gt_mean": "SSIM\nGT-mean",
-    "ssim_grey": "SSIM\ngrey",
-    "ssim_grey_gt_mean": "SSIM grey\nGT-mean",
-}
 
 
 def evaluate(
@@ -56,69 +46,65 @@ def evaluate(
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
     split: Annotated[
-        str | None,
-        typer.Option(help="eval15, our485, train (numbers below 690), heldout (690 and above) or all of LOL-v1."),
+        list[str] | None,
+        typer.Option(
+            help="eval15, our485, train (numbers below 690), heldout (690 and above) or all of LOL-v1; repeat."
+        ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Score the first N pairs only.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write one line a method, picture and seed.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Score the first N pairs of each split only.")] = None,
+    lpips: Annotated[bool, typer.Option(help="Score LPIPS (AlexNet) too, where its weights are on the disk.")] = True,
+    lpips_weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="torchvision's AlexNet weights; nothing is downloaded.")
+    ] = None,
+    per_picture: Annotated[bool, typer.Option("--per-picture", help="Print the models' scores of every picture.")] = (
+        False
+    ),
+    csv: Annotated[Path | None, typer.Option(help="Write one line a split, method, picture and seed.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write recipe, summary and every score.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables, of every picture too.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet: dark, results, truth.")] = None,
 ) -> None:
-    """Score models on pairs of dark and bright pictures: PSNR and SSIM, as they come and after GT-mean."""
+    """Score models on pairs of dark and bright pictures: PSNR, SSIM and LPIPS, as they come, GT-mean and LS gain."""
     from .. import evaluate as scoring
     from ..contact_sheet import ContactSheet
-    from ..data.pairs import scan_pairs
+    from ..image_io import format_of
 
     try:
-        pairs, problems = scan_pairs(data, split)
+        splits = find_splits(data, split, limit)
+        if sheet is not None:
+            format_of(sheet)
+        check_outputs(csv, json, markdown, sheet)
         models = _models(list(dict.fromkeys(model or ["default"])), steps, device)
-        _check_outputs(sheet)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     methods = (scoring.baseline_methods() if baselines else []) + models
     if not methods:
         raise typer.BadParameter("nothing to score: no model and no baselines")
+    perceptual, left_out = load_lpips(lpips, lpips_weights, models[0].device if models else device)
+    if left_out:
+        typer.echo(left_out, err=True)
     collected = ContactSheet() if sheet else None
     try:
-        report = _run(pairs[:limit], methods, list(dict.fromkeys(seed or [0])), models or methods, collected)
+        report = _run(splits, methods, list(dict.fromkeys(seed or [0])), models or methods, collected, perceptual)
     except KeyboardInterrupt:
         typer.echo("Interrupted; nothing was written.", err=True)
         raise typer.Exit(130) from None
-    report.problems[:0] = problems
 
-    _print(report)
-    is_lol_root = split is None and (data / "eval15").is_dir()
-    note = _NOTES.get("eval15" if is_lol_root else split or data.name)
-    if note:
-        typer.echo(note)
+    warnings = [line for m in models for s in splits if (line := scoring.seen_in_training(m, s.name))]
+    recipe, notes = _recipe(perceptual), _notes(splits, models)
+    _print(report, models if per_picture else [], [recipe, *notes])
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    notes += [*(["LPIPS is left out."] if left_out else []), *warnings]
+    context = {"data": data.resolve().name, "limit": limit, "steps": steps, "recipe": recipe, "notes": notes}
+    context |= _facts(splits, models, perceptual)
     try:
-        context = {"data": data.name, "split": split, "steps": steps, "devices": [m.device for m in models]}
-        _write(report, collected, csv, json, sheet, context)
+        _write(report, collected, csv, json, markdown, sheet, context)
     except (OSError, ValueError) as error:
         typer.echo(f"not written: {error}", err=True)
         raise typer.Exit(1) from None
     if report.problems or not report.rows:
         raise typer.Exit(1)
-
-
-def _write(
-    report: Report,
-    collected: ContactSheet | None,
-    csv: Path | None,
-    json: Path | None,
-    sheet: Path | None,
-    context: dict[str, object],
-) -> None:
-    from ..evaluate import csv_text, json_text, write_text
-
-    if csv:
-        write_text(csv, csv_text(report))
-    if json:
-        write_text(json, json_text(report, **context))
-    if sheet and collected and report.rows:
-        collected.write(sheet)
-        if collected.left_out:
-            typer.echo(f"{sheet}: {collected.left_out} pictures more were scored than the sheet shows", err=True)
 
 
 def _models(names: list[str], steps: int | None, device: str | None) -> list[Method]:
@@ -127,69 +113,107 @@ def _models(names: list[str], steps: int | None, device: str | None) -> list[Met
     from ..evaluate import model_method
 
     names = [DEFAULT_MODEL if name == "default" else name for name in names if name != "none"]
-    return [model_method(name, load(name, device=parse_device(device)), steps) for name in names]
-
-
-def _check_outputs(sheet: Path | None) -> None:
-    """What would fail after the last picture fails before the first."""
-    from ..image_io import format_of
-
-    if sheet is not None:
-        format_of(sheet)
+    return [model_method(name, load(name, device=parse_device(device)), steps) for name in dict.fromkeys(names)]
 
 
 def _run(
-    pairs: list[Pair], methods: list[Method], seeds: list[int], shown: list[Method], sheet: ContactSheet | None
+    splits: list[Split],
+    methods: list[Method],
+    seeds: list[int],
+    shown: list[Method],
+    sheet: ContactSheet | None,
+    lpips: Lpips | None,
 ) -> Report:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
+    from ..evaluate import Report
     from ..evaluate import evaluate as score_pairs
 
-    def add_to_sheet(pair, low, results, truth) -> None:
-        sheet.add(pair.name, {"dark": low, **{method.name: results[method.name] for method in shown}, "truth": truth})
+    report = Report()
+    with progress_bar(sum(len(split.pairs) for split in splits)) as advance:
+        for split in splits:
+            prefix = f"{split.name} " if len(splits) > 1 else ""
 
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=len(pairs))
-        on_pair = add_to_sheet if sheet is not None else None
-        return score_pairs(pairs, methods, seeds, on_pair, lambda: progress.advance(task))
+            def add_to_sheet(pair, low, results, truth, prefix=prefix) -> None:
+                middle = {method.name: results[method.name] for method in shown}
+                sheet.add(prefix + pair.name, {"dark": low, **middle, "truth": truth})
+
+            on_pair = add_to_sheet if sheet is not None else None
+            report.problems += split.problems
+            score_pairs(split.pairs, methods, seeds, on_pair, advance, split=split.name, lpips=lpips, report=report)
+    return report
 
 
-def _print(report: Report) -> None:
-    import torch
-
+def _recipe(lpips: Lpips | None) -> str:
+    from .. import perceptual
     from ..metrics import RECIPE
 
-    console = Console()
-    if not console.is_terminal:
-        # a pipe has no width; rich would take 80 columns and break the cells
-        console = Console(width=160)
-    summary = report.summary()
+    if lpips is None:
+        return RECIPE
+    return f"{RECIPE} {perceptual.RECIPE} Its AlexNet: {lpips.path.name}, SHA-256 {lpips.sha256[:8]}."
+
+
+def _notes(splits: list[Split], models: list[Method]) -> list[str]:
+    """What else a reader of the figures must know."""
+    import torch
+
+    trained = [
+        f"{m.name}: trained on {m.trained_on or 'a split that its checkpoint does not name'}, run on {m.device}."
+        for m in models
+    ]
+    of_splits = [_NOTES[split.name] for split in splits if split.name in _NOTES]
+    seconds = f"Seconds: the median a picture, {torch.get_num_threads()} CPU threads."
+    return [*trained, *of_splits, seconds]
+
+
+def _facts(splits: list[Split], models: list[Method], lpips: Lpips | None) -> dict[str, Any]:
+    """What was scored on what, for the JSON file."""
+    return {
+        "splits": [split.name for split in splits],
+        "models": {m.name: {"trained_on": m.trained_on, "device": m.device} for m in models},
+        "lpips_weights": lpips and {"file": lpips.path.name, "sha256": lpips.sha256},
+    }
+
+
+def _print(report: Report, models: list[Method], notes: list[str]) -> None:
+    from ..score_files import score_rows
+
+    console = wide_console()
+    summary, pictures = report.summary(), report.pictures()
+    for split in dict.fromkeys(entry["split"] for entry in summary):
+        entries = [entry for entry in summary if entry["split"] == split]
+        rows = score_rows(entries, "method", {"seconds": ".3f"})
+        console.print(table(rows, f"{split}: {entries[0]['pictures']} pictures", 2, "scored"))
+        for method in models:
+            mine = [p for p in pictures if (p["split"], p["method"]) == (split, method.name)]
+            console.print(table(score_rows(mine, "picture"), f"{split}: {method.name}", 2, "scored"))
     if summary:
-        console.print(_table(summary))
-        console.print(f"{summary[0]['pictures']} pictures. {RECIPE}", highlight=False, style="dim")
-        console.print(f"Seconds: the median, {torch.get_num_threads()} CPU threads.", highlight=False, style="dim")
         seeds = sorted({seed for entry in summary for seed in entry["seeds"]})
-        if len(seeds) > 1:
-            console.print(f"± standard deviation of the mean over seeds {', '.join(map(str, seeds))}.", style="dim")
+        spread = f"± standard deviation of the mean over seeds {', '.join(map(str, seeds))}."
+        echo_lines(console, [*notes, *([spread] if len(seeds) > 1 else [])])
     else:
         typer.echo("No picture could be scored.", err=True)
     for problem in report.problems:
         typer.echo(f"not scored: {problem}", err=True)
 
 
-def _table(summary: list[dict]) -> Table:
-    table = Table()
-    table.add_column("method")
-    for title in [*_COLUMNS.values(), "seconds a\npicture"]:
-        table.add_column(title, justify="right")
-    for entry in summary:
-        cells = [_cell(entry[name], 2 if name.startswith("psnr") else 3) for name in _COLUMNS]
-        table.add_row(entry["method"], *cells, f"{entry['seconds']:.3f}")
-    return table
+def _write(
+    report: Report,
+    collected: ContactSheet | None,
+    csv: Path | None,
+    json: Path | None,
+    markdown: Path | None,
+    sheet: Path | None,
+    context: dict[str, Any],
+) -> None:
+    from .. import score_files
 
-
-def _cell(value: dict[str, float | None], digits: int) -> str:
-    spread = "" if value["std"] is None else f" ± {value['std']:.{digits}f}"
-    return f"{value['mean']:.{digits}f}{spread}"
+    if csv:
+        score_files.write_text(csv, score_files.report_csv(report))
+    if json:
+        score_files.write_text(json, score_files.report_json(report, **context))
+    if markdown:
+        notes = [context["recipe"], *context["notes"]]
+        score_files.write_text(markdown, score_files.report_markdown(report, notes))
+    if sheet and collected and report.rows:
+        collected.write(sheet)
+        if collected.left_out:
+            typer.echo(f"{sheet}: {collected.left_out} pictures more were scored than the sheet shows", err=True)

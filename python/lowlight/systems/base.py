@@ -12,6 +12,7 @@ class System(nn.Module):
     """Networks and their sampler. Subclasses define `name` and `enhance_tensor`."""
 
     name = ""
+    trained_on: str | None = None  # the split of the training pictures, where the checkpoint or its card says it
 
     def enhance_tensor(self, low: Tensor, *, steps: int | None = None, noise: Any = None, seed: int = 0) -> Tensor:
         """[B, 3, H, W] dark pictures in [0, 1] -> bright pictures of the same shape; each system documents its own."""

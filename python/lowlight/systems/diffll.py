@@ -18,7 +18,7 @@ from lowlight_ext import anchored_q_sample, haar_wavedec2d, haar_waverec2d, norm
 from ..losses import ssim, total_variation
 from ..networks.diffll import HFRM, DiffLLConfig, UNet
 from ..sampling import sample
-from ..schedules import alpha_bars, ddim_rows, linear_betas, sampling_times
+from ..schedules import alpha_bars, linear_betas, sampler_rows, sampling_times
 from ..tiling import in_strips
 from .base import System
 
@@ -106,12 +106,19 @@ class DiffLL(System):
         return restored
 
     def generate(
-        self, bands: Bands, x_T: Tensor, *, steps: int | None = None, noise: Callable[[int], Tensor] | None = None
+        self,
+        bands: Bands,
+        x_T: Tensor,
+        *,
+        steps: int | None = None,
+        noise: Callable[[int], Tensor] | None = None,
+        sampler: str = "ddim",
     ) -> Tensor:
-        """DDIM (eta = 0) from x_T to the bright picture's deepest low band."""
+        """From x_T to the bright picture's deepest low band; sampler: "ddim" (eta = 0) or "dpm++" (second order)."""
         config = self.config
         times = sampling_times(config.timesteps, steps or config.steps, config.spacing)
-        return sample(lambda x, t: self.predict(bands, x, t), x_T, times, ddim_rows(self.alpha_bar, times), noise=noise)
+        rows = sampler_rows(sampler, self.alpha_bar, times)
+        return sample(lambda x, t: self.predict(bands, x, t), x_T, times, rows, noise=noise)
 
     def predict(self, bands: Bands, x_t: Tensor, t: int | Tensor) -> Tensor:
         """eps_theta(x_t, t) with the dark picture's low bands beside x_t."""
@@ -127,12 +134,14 @@ class DiffLL(System):
         steps: int | None = None,
         noise: Callable[[int, tuple[int, ...]], Tensor] | None = None,
         seed: int | Tensor = 0,
+        sampler: str = "ddim",
     ) -> Tensor:
         """Bright pictures of dark ones.
 
         low: [B, 3, H, W] in [0, 1], any size. steps: network calls S (default: the configuration's).
         noise(stream, shape) replaces lowlight_ext's generator: stream T for x_T, t for the step from t.
-        seed: an integer, the same noise for every picture, or one a picture [B]. Raises ValueError on another shape.
+        seed: an integer, the same noise for every picture, or one a picture [B].
+        sampler: "ddim" (eta = 0) or "dpm++" (second-order DPM-Solver++). Raises ValueError on another shape or sampler.
         """
         if low.dim() != 4 or low.shape[1] != 3 or min(low.shape[-2:]) < 1:
             raise ValueError(f"DiffLL.enhance_tensor: low must be [B, 3, H, W], got {tuple(low.shape)}")
@@ -146,7 +155,8 @@ class DiffLL(System):
                 x_T = normal(bands.low_shape, seeds, stream=stream, dtype=low.dtype, device=low.device)
             else:
                 x_T = noise(stream, bands.low_shape)
-            low_band = self.generate(bands, x_T, steps=steps, noise=noise and (lambda t: noise(t, bands.low_shape)))
+            step_noise = noise and (lambda t: noise(t, bands.low_shape))
+            low_band = self.generate(bands, x_T, steps=steps, noise=step_noise, sampler=sampler)
             picture = haar_waverec2d([low_band, *bands.high], denormalise=True)
         return picture[..., margin : margin + height, margin : margin + width].clone()
 
