@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import triton
+from compile_triton_norm import EXPONENTIALS, NORM_CASES, TABLES, norm_runs
 from triton.backends.compiler import GPUTarget
 
 from lowlight_ext.kernels_triton import anchored, blocks, exposure, haar, noise, step, tukey
@@ -75,7 +76,7 @@ def source(kernel, constants, dtype, wide=False):
             fixed[name] = constants.get(name, defaults.get(name))
             signature[name] = "constexpr"
         elif name.endswith("_ptr"):
-            signature[name] = POINTERS.get(name, table if name == "rows_ptr" else pictures)
+            signature[name] = POINTERS.get(name, table if name in TABLES else pictures)
             attributes[(index,)] = [["tt.divisibility", 16]]
         else:
             signature[name] = "i64" if name.endswith("_bits") else "i32"
@@ -96,6 +97,8 @@ def facts(name, dtype, kernel, constants, arch, wide):
     found = {"kernel": name, "function": kernel.fn.__name__, "dtype": dtype, "arch": arch, "wide": wide}
     found |= {"draws": constants.get("DRAW", constants.get("NORMAL", False)), "aligned": vectors}
     found |= {"cubin": len(compiled.asm["cubin"])}
+    # a thread's, of four warps
+    found["exponentials"] = EXPONENTIALS.get(name, 0) // 128
     # a square root is never of a subnormal: before triton 3.6 it flushes them
     found |= {"instructions": instructions, "ftz": ".ftz" in ptx.replace("sqrt.rn.ftz.f32", "sqrt.rn.f32")}
     found["vectors"] = Counter(re.findall(r"\b((?:ld|st)\.global[\w.:]*v[24][\w.]*)", ptx))
@@ -121,6 +124,7 @@ def main() -> None:
     old = ("float16", "bfloat16") if VERSION >= (3, 6) else ("float16",)
     cases += [(name, dtype, *CASES[name], 75, False) for name in ("idwt", "step drawn") for dtype in old]
     cases += [(name, "float16", *CASES[name], 90, True) for name in ("dwt", "normal one seed", "step drawn")]
+    cases += [(name, dtype, *NORM_CASES[name], *rest) for name, dtype, *rest in norm_runs(TYPES)]
     for case in cases:
         print(json.dumps(facts(*case)), flush=True)
 

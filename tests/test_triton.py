@@ -19,6 +19,7 @@ import torch
 from lowlight_ext import anchored_q_sample, backends, diffusion_step, gpu_choice, normal, testing, uniform, use_backend
 from lowlight_ext.backends import OPERATORS, select
 from lowlight_ext.checks import DTYPES
+from lowlight_ext.kernels_cpp import NORMS
 
 choice = sys.modules["lowlight_ext.backends"]
 DEVICE = testing.DEVICES["triton"]
@@ -28,11 +29,26 @@ both = pytest.mark.skipif(missing is not None, reason=f"compares triton with cpp
 triton = pytest.importorskip("triton", reason="triton is not installed")
 import triton.language as tl  # noqa: E402
 
-from lowlight_ext.kernels_triton import anchored, blocks, exposure, haar, noise, step, tukey  # noqa: E402
+from lowlight_ext.kernels_triton import (  # noqa: E402
+    activation,
+    anchored,
+    blocks,
+    exposure,
+    gate,
+    haar,
+    layer_norm,
+    noise,
+    norm,
+    slabs,
+    step,
+    tiles,
+    tukey,
+)
 
 # the package's name for it is the operator
 counts = sys.modules["lowlight_ext.kernels_triton.poisson"]
 MODULES = (anchored, blocks, counts, exposure, haar, noise, step, tukey)
+MODULES += (activation, gate, layer_norm, norm, slabs, tiles)
 # operators that have a Triton kernel so far
 WRITTEN = [op for op in OPERATORS if "has no Triton kernel" not in (choice.why_not("triton", op, DEVICE) or "")]
 
@@ -41,17 +57,30 @@ WRITTEN = [op for op in OPERATORS if "has no Triton kernel" not in (choice.why_n
 LONG = ("poisson", "tukey_lambda", "raw_noise", "exposure_step") if testing.interpreted("triton") else ()
 
 
-def same_bits(op, shape, dtype, layout="contiguous", last=0):
-    """Every sample of the operator, or the last ones, is equal on C++ and Triton, NaN included."""
+def same_numbers(op, shape, dtype, layout="contiguous", last=0):
+    """Every sample of the operator, or the last ones, is equal on C++ and Triton, of a normalisation near."""
     samples = (list(testing.sample_inputs(op, shape, dtype, device, layout))[-last:] for device in ("cpu", DEVICE))
     for ours, theirs in zip(*samples, strict=True):
         with use_backend("cpp"):
             expected = ours()
         with use_backend("triton"):
             results = theirs()
+        allowed = testing.tolerance(ours, dtype)
         for result, wanted in zip(results, expected, strict=True):
             assert result.is_contiguous()
+            if op in NORMS:
+                torch.testing.assert_close(result.cpu(), wanted, rtol=allowed.rtol, atol=allowed.atol)
+                continue
             assert torch.equal(result.cpu(), wanted), f"{op} ({ours.name}) {dtype} {shape}"
+
+
+def small_programs(monkeypatch, wide, count=16):
+    """`count` pixels, channels or partial sums a program, with offsets of 64 bits where `wide`."""
+    sizes = dict.fromkeys(("BLOCK", "INTERPRETED_BLOCK", "SLAB", "KEPT", "ENTRIES", "INNER"), count)
+    for name, value in {**sizes, "NARROW": 0 if wide else blocks.NARROW}.items():
+        for module in MODULES:
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, value)
 
 
 @both
@@ -60,10 +89,10 @@ def same_bits(op, shape, dtype, layout="contiguous", last=0):
 def test_bits_of_cpp(op, dtype):
     if op in LONG:
         for shape in ((2, 1, 6, 10), (0, 3, 4, 6)):
-            same_bits(op, shape, dtype, last=0 if dtype.itemsize > 2 else 2)
+            same_numbers(op, shape, dtype, last=0 if dtype.itemsize > 2 else 2)
         return
     for shape in ((2, 3, 6, 10), (1, 1, 34, 62), (0, 3, 4, 6)):
-        same_bits(op, shape, dtype)
+        same_numbers(op, shape, dtype)
 
 
 @both
@@ -81,16 +110,13 @@ def test_a_hundred_thousand_normals_have_the_bits_of_cpp():
 @pytest.mark.parametrize("op", WRITTEN)
 def test_many_small_programs(monkeypatch, op, wide):
     """16 pixels a program: blocks that end within rows, planes and pictures; and offsets of 64 bits."""
-    for module in MODULES:
-        for name, value in {"BLOCK": 16, "INTERPRETED_BLOCK": 16, "NARROW": 0 if wide else blocks.NARROW}.items():
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, value)
+    small_programs(monkeypatch, wide)
     if op in LONG:
-        same_bits(op, (2, 1, 2, 10), torch.float32, last=2)
+        same_numbers(op, (2, 1, 2, 10), torch.float32, last=2)
         return
     # aligned rows and others, one that ends in the middle of a program, more planes than pixels
     for shape in ((1, 2, 4, 16), (2, 1, 6, 10), (3, 3, 2, 2)):
-        same_bits(op, shape, torch.float32)
+        same_numbers(op, shape, torch.float32)
 
 
 @both
@@ -201,18 +227,22 @@ def test_every_kernel_compiles_for_gpus(tmp_path):
     for fact in found:
         assert fact["cubin"] > 5000, fact
         assert fact["stack"] == fact["local"] == 0, fact
-        assert fact["reg"] <= 128, fact
-        assert not fact["ftz"], fact
+        # float64's exponential is libdevice's
+        library = fact["exponentials"] and fact["dtype"] == "float64"
+        assert not fact["ftz"] or library, fact
+        assert fact["reg"] <= (160 if library else 128), fact
         assert all(".rn." in name for name in fact["instructions"]), fact
         # those of Box-Muller's two pairs a counter, two counters a thread, unless told
         drawn = fact["function"] in ("noise_kernel", "step_kernel", "q_sample_kernel") and fact["draws"]
         fused, roots = ARITHMETIC.get(fact["kernel"], (72, 4) if drawn else (0, 0))
+        fused += 0 if library else activation.EXPONENTIAL_FMAS * fact["exponentials"]
         assert fact["instructions"].get("fma.rn.f32", 0) == fused, fact
         wide = 8 if (fact["kernel"], fact["dtype"]) == ("raw p+g", "float64") else 0
-        assert sum(fact["instructions"].get(name, 0) for name in ("sqrt.rn.f32", "sqrt.rn.ftz.f32")) == roots - wide, (
-            fact
-        )
-        assert not fact["instructions"].get("fma.rn.f64"), fact
+        found_roots = sum(fact["instructions"].get(name, 0) for name in ("sqrt.rn.f32", "sqrt.rn.ftz.f32"))
+        # one a pixel of those that a thread shares with others
+        per_pixel = fact["function"].endswith("layer_kernel")
+        assert found_roots == roots - wide or per_pixel, fact
+        assert not fact["instructions"].get("fma.rn.f64") or library, fact
         if fact["aligned"]:
             assert fact["vectors"], fact
 

@@ -1,6 +1,7 @@
 """Every operator in Triton, with the signatures of lowlight_ext.reference. Imports triton: reach it through `backends`.
 
-The float32 results are those of the C++ kernels to the bit. Under TRITON_INTERPRET=1 the same kernels take CPU tensors.
+The float32 results are those of the C++ kernels to the bit, the normalisations' within a few ulp. Under
+TRITON_INTERPRET=1 the same kernels take CPU tensors.
 """
 
 import torch
@@ -9,8 +10,16 @@ import triton
 from lowlight_ext.kernels_triton.anchored import anchored_q_sample, anchored_q_sample_backward
 from lowlight_ext.kernels_triton.blocks import INTERPRETED, settled
 from lowlight_ext.kernels_triton.exposure import exposure_step, exposure_step_backward, raw_noise
+from lowlight_ext.kernels_triton.gate import simple_gate, simple_gate_backward
 from lowlight_ext.kernels_triton.haar import haar_dwt2d, haar_idwt2d
+from lowlight_ext.kernels_triton.layer_norm import layer_norm2d, layer_norm2d_backward
 from lowlight_ext.kernels_triton.noise import normal, philox, uniform
+from lowlight_ext.kernels_triton.norm import (
+    group_norm_silu,
+    group_norm_silu_backward,
+    mish_instance_norm,
+    mish_instance_norm_backward,
+)
 from lowlight_ext.kernels_triton.poisson import poisson
 from lowlight_ext.kernels_triton.step import diffusion_step, diffusion_step_backward
 from lowlight_ext.kernels_triton.tukey import tukey_lambda
@@ -23,12 +32,20 @@ __all__ = [
     "diffusion_step_backward",
     "exposure_step",
     "exposure_step_backward",
+    "group_norm_silu",
+    "group_norm_silu_backward",
     "haar_dwt2d",
     "haar_idwt2d",
+    "layer_norm2d",
+    "layer_norm2d_backward",
+    "mish_instance_norm",
+    "mish_instance_norm_backward",
     "normal",
     "philox",
     "poisson",
     "raw_noise",
+    "simple_gate",
+    "simple_gate_backward",
     "tukey_lambda",
     "uniform",
 ]
