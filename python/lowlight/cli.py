@@ -14,6 +14,7 @@ COMMANDS = {
     "models": "models",
     "evaluate": "evaluate",
     "train": "train",
+    "ablate": "ablate",
     "export": "train",
     "info": "info",
 }

@@ -74,6 +74,7 @@ class Stage:
 class TrainConfig:
     """Everything a training depends on, beside the pictures.
 
+    data, split: the folder of pairs and which of them, where the command line does not say.
     network: fields of DiffLLConfig. weights: factors on the published terms noise, l1, ssim, bands, tv ("photo" and
     "frequency" stand for the second and third, the fourth and fifth). warmup: iterations over which the learning rate
     rises. clip_norm: of the gradient, null for none. recompute: the in-step sampling forgets its activations and
@@ -83,6 +84,7 @@ class TrainConfig:
 
     stages: list[Stage]
     data: str = ""
+    split: str | None = None
     system: str = "diffll"
     network: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)

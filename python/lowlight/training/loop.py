@@ -56,7 +56,7 @@ class Trainer:
         self.ema = {name: p.detach().clone() for name, p in self.system.named_parameters()}
         self.step, self.seconds = 0, 0.0
         self._validator = validator if config.validate_every else None
-        self._clock, self._area = TimeLeft(self.plan.stages), 0
+        self._clock = TimeLeft(self.plan.stages, self._area())
         if self._writes:
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -67,7 +67,7 @@ class Trainer:
     @property
     def seconds_left(self) -> float | None:
         """An estimate, None before the first iteration."""
-        return self._clock.seconds(self.step, self._area)
+        return self._clock.seconds(self.step)
 
     @property
     def _writes(self) -> bool:
@@ -82,7 +82,6 @@ class Trainer:
         share = stage.batch // self.processes.count
         skip = share * self.processes.rank
         batch = self.data.batch(first + skip, share, shrink=stage.shrink, crop=stage.crop)
-        self._area = batch.whole.shape[-2] * batch.whole.shape[-1] * stage.shrink**2
         terms = self.objective(batch, stage, first, skip)
         terms = {name: self.config.weights[name] * value for name, value in terms.items()}
         total = sum(terms.values())
@@ -189,6 +188,11 @@ class Trainer:
             log.close()
         return self.step >= self.iterations
 
+    def close(self) -> None:
+        """Leave the other processes; there is no more training after this."""
+        del self.objective
+        self.processes.close()
+
     def _pause(self, log: RunLog | None, stopping: bool, say: Callable[[str], None]) -> None:
         """What is due after an iteration: validation, checkpoint, plot."""
         if log and self._validator and self._due(self.config.validate_every) and not stopping:
@@ -203,6 +207,12 @@ class Trainer:
             self.save()
             if log and not log.plot() and self.step == self.iterations:
                 say("no plot of the losses without matplotlib: pip install 'lowlight-ext[train]'")
+
+    def _area(self) -> int:
+        """Pixels of a whole picture, where the stages' costs cannot be compared without."""
+        if len({stage.crop is None for stage in self.plan.stages}) == 1:
+            return 1
+        return self.data.batch(0, 1).low[0, 0].numel()
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.iterations

@@ -62,7 +62,10 @@ def read_checkpoint(path: Path, config: TrainConfig, pairs: int, allow_changes: 
     missing = {"step", "model", "ema", "optimizer", "config"} - state.keys()
     if missing:
         raise ValueError(f"{path} is no checkpoint of a training: it lacks {', '.join(sorted(missing))}")
-    changed = differences(from_dict(state["config"], str(path)), config, FREE)
+    old = from_dict(state["config"], str(path))
+    # the first checkpoints did not say on what they were trained
+    free = FREE if old.split else FREE | {"split"}
+    changed = differences(old, config, free)
     if state.get("pairs", pairs) != pairs:
         changed.append(f"pairs of pictures: {state['pairs']}, now {pairs}")
     if changed and not allow_changes:

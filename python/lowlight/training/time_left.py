@@ -15,9 +15,9 @@ class TimeLeft:
     A stage that has not begun is taken to cost as much more as it has more pixels and network calls an iteration.
     """
 
-    def __init__(self, stages: list[Stage]):
-        """stages: counted in iterations."""
-        self._stages = stages
+    def __init__(self, stages: list[Stage], area: int = 1):
+        """stages: counted in iterations. area: pixels of a whole picture, where some stages crop and some do not."""
+        self._stages, self._area = stages, area
         self._stage: int | None = None
         self._recent: deque[float] = deque(maxlen=_WINDOW)
         self._timed = 0
@@ -39,15 +39,15 @@ class TimeLeft:
         """Something between two iterations took so long."""
         self._beside += seconds
 
-    def seconds(self, step: int, area: int) -> float | None:
-        """For the iterations from `step` on, for pictures of `area` pixels; None before the first has been timed."""
+    def seconds(self, step: int) -> float | None:
+        """For the iterations from `step` on; None before the first has been timed."""
         if not self._recent:
             return None
-        unit = sum(self._recent) / len(self._recent) / _cost(self._stages[self._stage], area)
+        unit = sum(self._recent) / len(self._recent) / self._cost(self._stages[self._stage])
         left = 0.0
         for stage, begin in zip(self._stages, self._begins(), strict=True):
             remaining = begin + stage.iterations - max(step, begin)
-            left += max(0, remaining) * unit * _cost(stage, area)
+            left += max(0, remaining) * unit * self._cost(stage)
         return left * (1 + self._beside / self._work)
 
     def _begins(self) -> list[int]:
@@ -59,8 +59,7 @@ class TimeLeft:
     def _at(self, step: int) -> int:
         return max(i for i, begin in enumerate(self._begins()) if begin <= step)
 
-
-def _cost(stage: Stage, area: int) -> float:
-    """In pixels times network calls: one to predict noise, about one for the HFRMs, and the sampling's."""
-    pixels = stage.crop**2 if stage.crop else area / stage.shrink**2
-    return stage.batch * pixels * (2 + stage.sampling_steps)
+    def _cost(self, stage: Stage) -> float:
+        """In pixels times network calls: one to predict noise, about one for the HFRMs, and the sampling's."""
+        pixels = stage.crop**2 if stage.crop else self._area / stage.shrink**2
+        return stage.batch * pixels * (2 + stage.sampling_steps)
