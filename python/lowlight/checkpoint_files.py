@@ -37,7 +37,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
     if len(head) == 9 and head[8:] == b"{":
         state, metadata = _read_safetensors(path)
     else:
-        payload = _read_pickled(path, mmap=head.startswith(b"PK"))
+        payload = read_pickled(path, mmap=head.startswith(b"PK"))
         state, metadata = _tensors(path, payload), _metadata(payload)
     return state, metadata
 
@@ -62,7 +62,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return state, metadata
 
 
-def _read_pickled(path: Path, mmap: bool) -> dict[str, Any]:
+def read_pickled(path: Path, mmap: bool = False) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             # a word on the pickle's version; what cannot be read raises

@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "evaluate",
     "steps": "steps",
     "train": "train",
+    "ablate": "ablate",
     "export": "train",
     "info": "info",
 }

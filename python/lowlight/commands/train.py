@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
+    from ..data.pairs import Pair
     from ..training.loop import Trainer
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
@@ -25,40 +28,58 @@ def train(
         Path | None, typer.Option(help="Folder with low/ and high/, or the root of LOL-v1 (its our485 is taken).")
     ] = None,
     split: Annotated[str | None, typer.Option(help="our485, train (numbers below 690) or all of LOL-v1.")] = None,
+    val_data: Annotated[Path | None, typer.Option(help="Folder of the pairs to validate on (default: --data).")] = None,
+    val_split: Annotated[
+        str | None, typer.Option(help="Split to validate on: eval15, heldout ...; none: no validation.")
+    ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of checkpoint and log; resumes what is there.")
+        Path, typer.Option("--output", "-o", help="Folder of checkpoint and logs; resumes what is there.")
     ] = Path("run"),
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="Resume under a configuration other than the checkpoint's.")
+    ] = False,
 ) -> None:
-    """Train on pairs of pictures. Ctrl-C stops after the current iteration; the same command goes on from there."""
-    import torch
+    """Train on pairs of pictures. Ctrl-C stops after the current iteration; the same command goes on from there.
 
+    Several processes share every batch: torchrun --nproc_per_node 2 -m lowlight train ... (or accelerate launch).
+    """
     from ..data.batches import PairBatches
     from ..data.pairs import find_pairs
-    from ..enhance import parse_device
-    from ..training.config import load_config
+    from ..systems.diffll import log_quantiles
+    from ..training.config_files import load_config
     from ..training.loop import Trainer
+    from ..training.validation import Validator
 
     try:
         settings = load_config(config, overrides or [])
         root = data or (Path(settings.data) if settings.data else None)
         if root is None:
             raise ValueError("no data: give --data FOLDER or data=FOLDER")
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
-        if split is None and (root / "our485").is_dir():
-            split = "our485"
-        batches = PairBatches(find_pairs(root, split), settings.seed)
-        trainer = Trainer(settings, batches, output, parse_device(device))
-        trainer.resume()
+        processes = prepare(settings.threads, device)
+        split = split or settings.split or ("our485" if (root / "our485").is_dir() else None)
+        settings = replace(settings, data=str(root), split=split)
+        pairs, validator = find_pairs(root, split), None
+        if settings.validate_every and (val_data or val_split):
+            val_pairs = find_pairs(val_data or root, val_split)
+            validator = Validator(val_pairs, settings.validate_pairs)
+        batches = PairBatches(pairs, settings.seed, statistics=log_quantiles)
+        trainer = Trainer(settings, batches, output, validator=validator, processes=processes)
+        trainer.resume(allow_changes)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
-    if not _run(trainer):
-        typer.echo(
-            f"stopped after iteration {trainer.step} of {settings.iterations}; the same command goes on", err=True
-        )
+    if processes.rank == 0:
+        for line in _remarks(trainer, pairs, val_pairs if validator else []):
+            typer.echo(line, err=True)
+    finished = run(trainer)
+    trainer.close()
+    if not finished:
+        if processes.rank == 0:
+            done = f"stopped after iteration {trainer.step} of {trainer.iterations}"
+            typer.echo(f"{done}; the same command goes on", err=True)
         raise typer.Exit(130)
-    typer.echo(f"{output / 'last.pt'}: {settings.iterations} iterations")
+    if processes.rank == 0:
+        typer.echo(f"{output / 'last.pt'}: {trainer.iterations} iterations")
 
 
 def export(
@@ -79,32 +100,72 @@ def export(
     typer.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
-def _run(trainer: Trainer) -> bool:
-    """Train under a progress bar; the first Ctrl-C asks to stop, a second one stops at once."""
+def prepare(threads: int | None, device: str | None):
+    """Set the threads; this process among those that train."""
+    import torch
+
+    from ..enhance import parse_device
+    from ..training.processes import join_processes
+
+    if threads:
+        torch.set_num_threads(threads)
+    chosen = parse_device(device) or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return join_processes(chosen)
+
+
+def run(trainer: Trainer, title: str = "") -> bool:
+    """Train under a progress bar; the first Ctrl-C asks to stop, a second one stops at once. Whether it is finished.
+
+    What stops it for good is one sentence and exit code 1.
+    """
     asked = False
+    alone = trainer.processes.count == 1
 
     def ask(number: int, frame: object) -> None:
         nonlocal asked
         asked = True
-        signal.signal(signal.SIGINT, previous)
+        # of several processes each may get the signal twice, from the terminal and from the one that started them
+        if alone:
+            signal.signal(number, previous[number])
 
-    previous = signal.signal(signal.SIGINT, ask)
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
     )
-    console = Console(stderr=True)
+    shown = console.is_terminal and trainer.processes.rank == 0
     try:
-        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-            task = progress.add_task("training", total=trainer.config.iterations, completed=trainer.step)
+        with Progress(*columns, console=console, disable=not shown) as progress:
+            task = progress.add_task(title, total=trainer.iterations, completed=trainer.step, left="")
 
             def show(step: int, losses: dict[str, float]) -> None:
-                shown = sum(value for name, value in losses.items() if name not in ("grad_norm", "lr"))
-                progress.update(task, completed=step, description=f"loss {shown:.3f}")
+                left = timedelta(seconds=round(trainer.seconds_left or 0))
+                description = f"{title} loss {losses['loss']:.3f}".strip()
+                progress.update(task, completed=step, description=description, left=f"{left} left")
 
-            return trainer.run(show, lambda: asked)
+            return trainer.run(show, lambda: asked, lambda line: console.print(line, highlight=False))
+    except (OSError, FloatingPointError) as error:
+        typer.echo(f"training stopped: {error}", err=True)
+        raise typer.Exit(1) from None
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _remarks(trainer: Trainer, pairs: list[Pair], val_pairs: list[Pair]) -> list[str]:
+    """What a reader of the run should know before it starts."""
+    lines = []
+    if trainer.processes.count > 1:
+        lines.append(f"{trainer.processes.count} processes share every batch")
+    if trainer.step:
+        lines.append(f"going on after iteration {trainer.step} of {trainer.iterations}")
+    if trainer.config.validate_every and not val_pairs:
+        lines.append("no validation: --val-split or --val-data would name the pairs for it")
+    common = len({pair.low for pair in pairs} & {pair.low for pair in val_pairs})
+    if common:
+        lines.append(f"{common} pairs of the validation's split are trained on: its scores are partly memory")
+    return lines

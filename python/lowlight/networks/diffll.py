@@ -21,7 +21,8 @@ STATISTICS = 21  # 7 quantiles of 3 channels, see systems/diffll.py
 class DiffLLConfig:
     """What a DiffLL is made of; the defaults are the published one (22.08 M parameters).
 
-    levels is K. guide and statistics are this project's additions, off by default: `guide="gamma"` lets the networks
+    levels is K. hfrm=False is the paper's ablation without HFRM: the dark picture's high bands pass unchanged.
+    guide and statistics are this project's additions, off by default: `guide="gamma"` lets the networks
     see a picture brightened to a fixed geometric mean beside the dark one, `statistics` gives the U-Net quantiles of
     the whole dark picture through its time embedding. spacing "trailing" starts the sampler at the last step T - 1.
     margin: pixels reflected around a picture that is enhanced, and cropped after: the zero padding of the convolutions
@@ -34,6 +35,7 @@ class DiffLLConfig:
     attention_level: int = 2
     norm_groups: int = 32
     hfrm_width: int = 64
+    hfrm: bool = True
     levels: int = 2
     guide: str = "none"
     statistics: bool = False
@@ -50,10 +52,26 @@ class DiffLLConfig:
             raise ValueError(f"DiffLLConfig: guide must be 'none' or 'gamma', got {self.guide!r}")
         if self.spacing not in ("leading", "trailing"):
             raise ValueError(f"DiffLLConfig: spacing must be 'leading' or 'trailing', got {self.spacing!r}")
-        if self.ch % self.norm_groups:
+        if self.norm_groups < 1 or self.ch % self.norm_groups:
             raise ValueError(f"DiffLLConfig: ch must be a multiple of norm_groups {self.norm_groups}, got {self.ch}")
         if not 1 <= self.levels <= 3:
             raise ValueError(f"DiffLLConfig: levels must be 1, 2 or 3, got {self.levels}")
+        if self.ch < 4 or self.ch % 2:
+            raise ValueError(f"DiffLLConfig: ch must be even and at least 4, got {self.ch}")
+        positive = ("num_res_blocks", "hfrm_width", "timesteps")
+        wrong = [f"{name} {getattr(self, name)}" for name in positive if getattr(self, name) < 1]
+        if wrong or not self.ch_mult or min(self.ch_mult) < 1:
+            got = ", ".join(wrong) or self.ch_mult
+            raise ValueError(f"DiffLLConfig: ch_mult and {', '.join(positive)} must be positive, got {got}")
+        if not 1 <= self.steps <= self.timesteps:
+            raise ValueError(f"DiffLLConfig: steps must lie in 1 .. {self.timesteps}, got {self.steps}")
+        if self.margin < 0:
+            raise ValueError(f"DiffLLConfig: margin must not be negative, got {self.margin}")
+
+    @property
+    def multiple(self) -> int:
+        """Sides of pictures are padded to a multiple of this: 2^K for the wavelets, 2^3 for the U-Net."""
+        return 2 ** (self.levels + len(self.ch_mult) - 1)
 
     @property
     def condition_channels(self) -> int:

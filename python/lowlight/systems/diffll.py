@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from lowlight_ext import anchored_q_sample, haar_wavedec2d, haar_waverec2d, normal
 
@@ -61,15 +62,15 @@ class DiffLL(System):
     def __init__(self, config: DiffLLConfig | None = None):
         super().__init__()
         self.config = config or DiffLLConfig()
-        for i in range(self.config.levels):
+        for i in range(self.config.levels if self.config.hfrm else 0):
             self.add_module(f"high_enhance{i}", HFRM(self.config.hfrm_width))
         self.Unet = UNet(self.config)
         self.alpha_bar = alpha_bars(linear_betas(self.config.timesteps, self.config.beta_start, self.config.beta_end))
 
     @property
     def multiple(self) -> int:
-        """Pictures are padded to a multiple of this: 2^K for the wavelets, 2^3 for the U-Net."""
-        return 2 ** (self.config.levels + len(self.config.ch_mult) - 1)
+        """Pictures are padded to a multiple of this."""
+        return self.config.multiple
 
     def analyse(self, low: Tensor, statistics: Tensor | None = None) -> Bands:
         """Bands of dark pictures [B, 3, H, W], H and W multiples of `multiple`.
@@ -93,6 +94,8 @@ class DiffLL(System):
 
     def restore(self, details: list[Tensor]) -> list[Tensor]:
         """High bands of the dark picture -> of the bright one; coarsest first, each [3, B, 3, h, w]."""
+        if not self.config.hfrm:
+            return details
         restored = []
         for i, bands in zip(reversed(range(len(details))), details, strict=True):
             hfrm, flat = getattr(self, f"high_enhance{i}"), bands.flatten(0, 1).to(self.dtype)
@@ -113,12 +116,21 @@ class DiffLL(System):
         steps: int | None = None,
         noise: Callable[[int], Tensor] | None = None,
         sampler: str = "ddim",
+        recompute: bool = False,
     ) -> Tensor:
-        """From x_T to the bright picture's deepest low band; sampler: "ddim" (eta = 0) or "dpm++" (second order)."""
+        """From x_T to the bright picture's deepest low band; sampler: "ddim" (eta = 0) or "dpm++" (second order).
+
+        recompute: see training_losses.
+        """
+
+        def predict(x_t: Tensor, t: int) -> Tensor:
+            if recompute:
+                return checkpoint(self.predict, bands, x_t, t, use_reentrant=False)
+            return self.predict(bands, x_t, t)
+
         config = self.config
         times = sampling_times(config.timesteps, steps or config.steps, config.spacing)
-        rows = sampler_rows(sampler, self.alpha_bar, times)
-        return sample(lambda x, t: self.predict(bands, x, t), x_T, times, rows, noise=noise)
+        return sample(predict, x_T, times, sampler_rows(sampler, self.alpha_bar, times), noise=noise)
 
     def predict(self, bands: Bands, x_t: Tensor, t: int | Tensor) -> Tensor:
         """eps_theta(x_t, t) with the dark picture's low bands beside x_t."""
@@ -170,13 +182,16 @@ class DiffLL(System):
         x_T: Tensor | None = None,
         steps: int | None = None,
         statistics: Tensor | None = None,
+        recompute: bool = False,
     ) -> dict[str, Tensor]:
-        """The published terms noise, photo and frequency; their sum is the loss.
+        """The published terms noise, l1, ssim, bands and tv; their sum is the loss (the published weights are in them).
 
         low, high: [B, 3, H, W] in [0, 1], sizes multiples of `multiple`. t: int64 [B]; noise and x_T: of the deepest
-        low band. With x_T the whole sampling runs with gradients (`steps` network calls). Without it there is no photo
-        term, and the frequency term is that of the high bands alone (the ablation without the sampling pass).
+        low band. With x_T the whole sampling runs with gradients (`steps` network calls). Without it there are no l1
+        and ssim, and bands and tv are those of the high bands alone (the ablation without the sampling pass).
         statistics: `log_quantiles` of the whole dark pictures where low is a crop.
+        recompute: the sampling keeps x_t alone for the backward pass and runs each network call again: the same
+        gradients with the memory of one call, for a call's time more.
         """
         bands = self.analyse(low, statistics)
         target_low, *target_details = haar_wavedec2d(high, self.config.levels, normalise=True)
@@ -185,14 +200,16 @@ class DiffLL(System):
         band_error = sum(F.mse_loss(a, b) for a, b in zip(bands.high, target_details, strict=True))
         smoothness = sum(total_variation(d.flatten(0, 1)) for d in bands.high)
         if x_T is not None:
-            coefficients = [self.generate(bands, x_T, steps=steps), *bands.high]
+            coefficients = [self.generate(bands, x_T, steps=steps, recompute=recompute), *bands.high]
             picture = haar_waverec2d(coefficients, denormalise=True)
-            losses["photo"] = F.l1_loss(picture, high) + 1 - ssim(picture, high)
+            losses["l1"] = F.l1_loss(picture, high)
+            losses["ssim"] = 1 - ssim(picture, high)
             for level in range(1, self.config.levels):  # the low bands between the deepest and the picture
                 band = haar_waverec2d(coefficients[: 1 + self.config.levels - level])
                 band_error = band_error + F.mse_loss(band, haar_wavedec2d(high, level, normalise=True)[0])
                 smoothness = smoothness + total_variation(band)
-        losses["frequency"] = 0.1 * band_error + 0.01 * smoothness
+        losses["bands"] = 0.1 * band_error
+        losses["tv"] = 0.01 * smoothness
         return losses
 
 

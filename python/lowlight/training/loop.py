@@ -1,10 +1,9 @@
-"""The training loop. All randomness is a function of (seed, step), so an interrupted run resumes exactly."""
+"""The training loop. All randomness is a function of (seed, sample), so an interrupted run resumes exactly."""
 
 from __future__ import annotations
 
-import csv
+import copy
 import dataclasses
-import io
 import json
 import math
 import time
@@ -13,152 +12,210 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-import lowlight_ext
-
-from ..data.batches import Batch, PairBatches
+from ..data.batches import PairBatches
 from ..image_io import write_atomically
-from ..networks.diffll import DiffLLConfig
-from ..systems.diffll import DiffLL, log_quantiles, pad_to_multiple
-from .config import Stage, TrainConfig
-
-_NOISE, _TIMES, _START = 1 << 15, 1 << 14, 1 << 13  # streams of the generator, apart from a sampler's
+from ..systems.base import System
+from .config import TrainConfig
+from .logs import RunLog
+from .objective import Objective
+from .processes import Alone
+from .resume import code_version, read_checkpoint, remove_unfinished, write_checkpoint
+from .time_left import TimeLeft
+from .validation import Validator
 
 
 class Trainer:
-    """Trains a DiffLL; `folder` receives last.pt (resume), log.csv and config.json."""
+    """Trains a system; `folder` receives last.pt (to resume), config.json, the logs and samples/.
 
-    def __init__(self, config: TrainConfig, data: PairBatches, folder: Path, device: str = "cpu"):
-        self.config, self.data, self.folder, self.device = config, data, folder, torch.device(device)
-        network = DiffLLConfig(**config.network)
-        if config.bfloat16 and self.device.type == "cpu" and network.hfrm_width % 16:
-            # measured on torch 2.13: weight gradients of dilated bfloat16 convolutions are wrong, or NaN, at width 24
-            raise ValueError(
-                f"training in bfloat16 on a CPU needs hfrm_width in multiples of 16, got {network.hfrm_width}"
-            )
-        torch.manual_seed(config.seed)
-        self.system = DiffLL(network).to(self.device, memory_format=torch.channels_last)
-        self.optimizer = torch.optim.Adam(self.system.parameters(), lr=0.0, betas=(0.9, 0.99))
+    Of several processes each takes its share of every batch; the first one writes.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: PairBatches,
+        folder: Path,
+        device: str | torch.device = "cpu",
+        *,
+        validator: Validator | None = None,
+        processes: Alone | None = None,
+    ):
+        """Raises ValueError where the configuration does not go with the device, or the processes with the batches."""
+        self.config, self.data, self.folder = config, data, folder
+        self.processes = processes or Alone(torch.device(device))
+        self.plan = config.resolved(len(data))
+        for stage in self.plan.stages:
+            if stage.batch % self.processes.count:
+                raise ValueError(f"batch must be a multiple of the {self.processes.count} processes, got {stage.batch}")
+        objective = Objective(config, self.processes.device)
+        self.system = objective.system
+        self.objective = self.processes.wrap(objective)
+        betas = tuple(config.adam_betas)
+        self.optimizer = torch.optim.Adam(self.system.parameters(), lr=0.0, betas=betas)
         self.ema = {name: p.detach().clone() for name, p in self.system.named_parameters()}
-        self.step = 0
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "config.json", json.dumps(dataclasses.asdict(config), indent=1).encode())
+        self.step, self.seconds = 0, 0.0
+        self._validator = validator if config.validate_every else None
+        self._clock = TimeLeft(self.plan.stages, self._area())
+        if self._writes:
+            folder.mkdir(parents=True, exist_ok=True)
 
-    def learning_rate(self, stage: Stage, step: int) -> float:
-        """Half cosine over the stage, times a linear warm-up over the run's first iterations."""
-        progress = step / max(1, stage.iterations - 1)
-        cosine = 0.5 * (1 + math.cos(math.pi * progress))
-        rate = stage.learning_rate_end + (stage.learning_rate - stage.learning_rate_end) * cosine
-        return rate * min(1.0, (self.step + 1) / max(1, self.config.warmup))
+    @property
+    def iterations(self) -> int:
+        return self.plan.iterations
 
-    def losses(self, batch: Batch, stage: Stage, first: int) -> dict[str, Tensor]:
-        """The loss terms of one batch; noise and times are drawn from (seed, sample number)."""
-        system, count = self.system, batch.low.shape[0]
-        low = pad_to_multiple(batch.low, system.multiple).to(self.device)
-        high = pad_to_multiple(batch.high, system.multiple).to(self.device)
-        scale = 2**system.config.levels
-        shape = (count, 3, low.shape[-2] // scale, low.shape[-1] // scale)
-        seeds = torch.arange(first, first + count) + (self.config.seed << 40)
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate, None before the first iteration."""
+        return self._clock.seconds(self.step)
 
-        def normal(stream: int) -> Tensor:
-            return lowlight_ext.normal(shape, seeds, stream=stream, device=self.device)
-
-        half = lowlight_ext.uniform((count // 2 + 1,), int(seeds[0]), stream=_TIMES, device=self.device)
-        t = (half * system.config.timesteps).long()
-        t = torch.cat([t, system.config.timesteps - 1 - t])[:count]  # antithetic, as published
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
-            return system.training_losses(
-                low,
-                high,
-                t=t,
-                noise=normal(_NOISE),
-                x_T=normal(_START) if stage.sampling_steps else None,
-                steps=stage.sampling_steps or None,
-                statistics=log_quantiles(batch.whole.to(self.device)),
-            )
+    @property
+    def _writes(self) -> bool:
+        return self.processes.rank == 0
 
     def train_step(self) -> dict[str, float]:
-        """One iteration; returns the loss terms, the gradient's norm and the learning rate."""
-        stage, step, first = self.config.stage_at(self.step)
-        rate = self.learning_rate(stage, step)
+        """One iteration; returns the loss, its terms as they are summed, the gradient's norm and the learning rate."""
+        stage, step, first = self.plan.stage_at(self.step)
+        rate = stage.rate(step) * min(1.0, (self.step + 1) / max(1, self.config.warmup))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch = self.data.batch(first, stage.batch, shrink=stage.shrink, crop=stage.crop)
-        losses = self.losses(batch, stage, first)
-        total = sum(self.config.weights[name] * value for name, value in losses.items())
+        share = stage.batch // self.processes.count
+        skip = share * self.processes.rank
+        batch = self.data.batch(first + skip, share, shrink=stage.shrink, crop=stage.crop)
+        terms = self.objective(batch, stage, first, skip)
+        terms = {name: self.config.weights[name] * value for name, value in terms.items()}
+        total = sum(terms.values())
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.system.parameters(), self.config.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.system.parameters(), self.config.clip_norm or math.inf)
+        shown = {"loss": total, **terms}
+        means = self.processes.mean(torch.stack([value.detach().float() for value in shown.values()])).tolist()
         if not math.isfinite(norm):
-            raise FloatingPointError(f"step {self.step}: the gradient is not finite (losses {losses})")
+            raise FloatingPointError(f"iteration {self.step}: the gradient is not finite (losses {means})")
         self.optimizer.step()
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.ema.values()), list(self.system.parameters()), 1 - decay)
+        self._average()
         self.step += 1
-        return {name: value.item() for name, value in losses.items()} | {"grad_norm": norm.item(), "lr": rate}
+        return dict(zip(shown, means, strict=True)) | {"grad_norm": norm.item(), "lr": rate}
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.ema.values()), list(self.system.parameters()), 1 - decay)
+
+    def averaged(self) -> System:
+        """A copy of the system with the averaged weights, ready to enhance."""
+        self.optimizer.zero_grad(set_to_none=True)
+        system = copy.deepcopy(self.system).eval().requires_grad_(False)
+        for name, parameter in system.named_parameters():
+            parameter.copy_(self.ema[name])
+        return system
 
     def state(self) -> dict[str, Any]:
+        """What `resume` needs, beside the configuration."""
         return {
             "step": self.step,
+            "seconds": self.seconds,
+            "pairs": len(self.data),
+            "version": code_version(),
             "model": self.system.state_dict(),
             "ema": self.ema,
             "optimizer": self.optimizer.state_dict(),
-            "config": dataclasses.asdict(self.config),
         }
 
     def save(self) -> None:
-        buffer = io.BytesIO()
-        torch.save(self.state(), buffer)
-        write_atomically(self.folder / "last.pt", buffer.getvalue())
+        """Write last.pt, whole or not at all. Raises OSError where the disk does not take it."""
+        if self._writes:
+            write_checkpoint(self.folder / "last.pt", self.state(), self.config)
 
-    def resume(self) -> bool:
-        """Continue from last.pt where there is one."""
+    def resume(self, allow_changes: bool = False) -> bool:
+        """Continue from last.pt where there is one. Raises ValueError where another configuration wrote it."""
         path = self.folder / "last.pt"
+        if self._writes:
+            remove_unfinished(path)
         if not path.is_file():
             return False
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        self.system.load_state_dict(state["model"])
-        self.ema = {name: state["ema"][name].to(self.device) for name in self.ema}
+        state = read_checkpoint(path, self.config, len(self.data), allow_changes)
+        try:
+            self.system.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise ValueError(f"{path} holds another network: {' '.join(str(error).split())[:300]}") from None
+        with torch.no_grad():
+            for name, average in self.ema.items():
+                average.copy_(state["ema"][name])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        for group in self.optimizer.param_groups:
+            group["betas"] = tuple(self.config.adam_betas)
+        self.step, self.seconds = state["step"], state.get("seconds", 0.0)
         return True
 
     def run(
         self,
         progress: Callable[[int, dict[str, float]], None] | None = None,
         stop: Callable[[], bool] = lambda: False,
+        say: Callable[[str], None] = lambda line: None,
     ) -> bool:
         """Train to the last iteration, or until stop() says so; a checkpoint is written either way.
 
-        progress(step, losses) is called after every iteration. Returns whether the training is finished.
+        progress(step, losses) is called after every iteration, say(line) with what a reader should know.
+        Returns whether the training is finished.
         """
-        started, sums, count = time.monotonic(), {}, 0
-        while self.step < self.config.iterations:
+        log = None
+        if self._writes:
+            config = json.dumps(dataclasses.asdict(self.config), indent=1)
+            write_atomically(self.folder / "config.json", config.encode())
+            log = RunLog(self.folder, self.step, self.config.tensorboard)
+        sums: dict[str, float] = {}
+        stopping = False
+        while self.step < self.iterations and not stopping:
+            started = time.perf_counter()
             losses = self.train_step()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value
-            count += 1
+            worked = time.perf_counter()
+            self._clock.iteration(self.step - 1, worked - started)
+            sums = {name: sums.get(name, 0.0) + value for name, value in (losses | {"count": 1}).items()}
+            stopping = self.processes.any(stop())
+            self.seconds += worked - started
+            if self._due(self.config.log_every) or stopping:
+                if log:
+                    log.losses(self._row() | {name: value / sums["count"] for name, value in sums.items()})
+                sums = {}
+            self._pause(log, stopping, say)
+            beside = time.perf_counter() - worked
+            self._clock.beside(beside)
+            self.seconds += beside
             if progress is not None:
                 progress(self.step, losses)
-            finished, stopping = self.step == self.config.iterations, stop()
-            if self.step % self.config.log_every == 0 or finished or stopping:
-                means = {name: value / count for name, value in sums.items()}
-                self._log({"step": self.step, "seconds": time.monotonic() - started} | means)
-                sums, count = {}, 0
-            if self.step % self.config.checkpoint_every == 0 or finished or stopping:
-                self.save()
-            if stopping:
-                break
-        return self.step >= self.config.iterations
+        if log:
+            log.close()
+        return self.step >= self.iterations
 
-    def _log(self, row: dict[str, float]) -> None:
-        path = self.folder / "log.csv"
-        names = ["step", "seconds", "noise", "photo", "frequency", "grad_norm", "lr"]
-        fresh = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, names, restval="", extrasaction="ignore")
-            if fresh:
-                writer.writeheader()
-            writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
+    def close(self) -> None:
+        """Leave the other processes; there is no more training after this."""
+        del self.objective
+        self.processes.close()
+
+    def _pause(self, log: RunLog | None, stopping: bool, say: Callable[[str], None]) -> None:
+        """What is due after an iteration: validation, checkpoint, plot."""
+        if log and self._validator and self._due(self.config.validate_every) and not stopping:
+            sheet = self.folder / "samples" / f"{self.step:07d}.png"
+            scores = self._validator(self.averaged(), sheet)
+            log.scores(self._row() | scores)
+            say(
+                f"iteration {self.step}: PSNR {scores['psnr']:.2f} dB, GT-mean {scores['psnr_gt_mean']:.2f} dB, "
+                f"SSIM {scores['ssim']:.3f} on {len(self._validator)} pairs"
+            )
+        if self._due(self.config.checkpoint_every) or stopping:
+            self.save()
+            if log and not log.plot() and self.step == self.iterations:
+                say("no plot of the losses without matplotlib: pip install 'lowlight-ext[train]'")
+
+    def _area(self) -> int:
+        """Pixels of a whole picture, where the stages' costs cannot be compared without."""
+        if len({stage.crop is None for stage in self.plan.stages}) == 1:
+            return 1
+        return self.data.batch(0, 1).low[0, 0].numel()
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.iterations
+
+    def _row(self) -> dict[str, float]:
+        return {"step": self.step, "seconds": self.seconds}

@@ -1,0 +1,206 @@
+"""`lowlight ablate`: trains a list of configurations for one budget each and prints what they reach."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .train import prepare
+from .train import run as run_training
+
+if TYPE_CHECKING:
+    from ..data.batches import PairBatches
+    from ..data.pairs import Pair
+    from ..training.config import TrainConfig
+    from ..training.loop import Trainer
+    from ..training.processes import Alone
+
+# torch is imported inside the functions: `lowlight --help` must not wait for it
+
+# column: its title and the digits shown
+_COLUMNS = {
+    "config": ("configuration", None),
+    "iterations": ("iterations", 0),
+    "minutes": ("minutes", 1),
+    "parameters": ("parameters, M", 2),
+    "psnr": ("PSNR", 2),
+    "psnr_gt_mean": ("PSNR GT-mean", 2),
+    "ssim_rgb": ("SSIM", 3),
+    "seconds": ("seconds a picture", 3),
+}
+
+
+def ablate(
+    configs: Annotated[
+        list[str] | None, typer.Argument(help="YAML files or shipped names (default: the paper's ablations).")
+    ] = None,
+    *,
+    data: Annotated[Path, typer.Option(help="Folder of the pairs, as for train.")],
+    split: Annotated[str | None, typer.Option(help="Split to train on.")] = None,
+    score_data: Annotated[Path | None, typer.Option(help="Folder of the pairs to score (default: --data).")] = None,
+    score_split: Annotated[str | None, typer.Option(help="Split to score: eval15, heldout ...")] = None,
+    budget_minutes: Annotated[float | None, typer.Option(min=0.001, help="Minutes of training each.")] = None,
+    budget_iterations: Annotated[int | None, typer.Option(min=1, help="Or iterations each.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value for every configuration; repeat for several.")
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed of the scored noise; repeat for a mean.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="A folder a configuration, and the table.")] = Path(
+        "ablations"
+    ),
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
+) -> None:
+    """Train configurations one after another, each as long as the budget, and score them: table.md and table.csv.
+
+    A schedule shrinks to its budget. The same command goes on where it was stopped; finished ones are not run again.
+    """
+    from ..data.batches import PairBatches
+    from ..data.pairs import find_pairs
+    from ..systems.diffll import log_quantiles
+    from ..training.config_files import load_config, shipped_configs
+
+    try:
+        if (budget_minutes is None) == (budget_iterations is None):
+            raise ValueError("give either --budget-minutes or --budget-iterations")
+        names = configs or shipped_configs("ablations")
+        loaded = {Path(name).stem: load_config(name, set_ or []) for name in names}
+        if len(loaded) < len(names):
+            raise ValueError(f"two configurations share a name in {', '.join(names)}")
+        first = next(iter(loaded.values()))
+        processes = prepare(first.threads, device)
+        if processes.count > 1:
+            raise ValueError("ablate runs in one process")
+        pairs, scored = find_pairs(data, split), find_pairs(score_data or data, score_split)
+        batches = {
+            seed: PairBatches(pairs, seed, statistics=log_quantiles)
+            for seed in {config.seed for config in loaded.values()}
+        }
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+    common = len({pair.low for pair in pairs} & {pair.low for pair in scored})
+    if common:
+        typer.echo(f"{common} of the {len(scored)} scored pairs are trained on: scores are partly memory", err=True)
+    rows = []
+    for name, config in loaded.items():
+        request = {
+            "config": dataclasses.asdict(config),
+            "budget": {"minutes": budget_minutes, "iterations": budget_iterations},
+            "pairs": [len(pairs), len(scored)],
+            "seeds": seed or [0],
+        }
+        rows.append(_one(name, config, request, batches[config.seed], scored, output / name, processes))
+        try:
+            _write(rows, output)
+        except OSError as error:
+            typer.echo(f"not written: {error}", err=True)
+            raise typer.Exit(1) from None
+    _print(rows)
+
+
+def _one(
+    name: str,
+    config: TrainConfig,
+    request: dict[str, Any],
+    batches: PairBatches,
+    scored: list[Pair],
+    folder: Path,
+    processes: Alone,
+) -> dict[str, Any]:
+    """The row of one configuration: from its folder where it is finished, else trained and scored now."""
+    from ..evaluate import evaluate, model_method, write_text
+    from ..training.loop import Trainer
+
+    def make(config: TrainConfig, folder: Path) -> Trainer:
+        return Trainer(config, batches, folder, processes=processes)
+
+    try:
+        state = _state(folder / "ablation.json", request)
+        if "row" in state:
+            return state["row"]
+        plan = _plan(config, request["budget"], state, len(batches), make)
+        state = {"request": request, "plan": dataclasses.asdict(plan)}
+        write_text(folder / "ablation.json", json.dumps(state))
+        trainer = make(plan, folder)
+        trainer.resume()
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{name}: {error}") from None
+    if not run_training(trainer, name):
+        typer.echo(f"{name}: stopped after iteration {trainer.step}; the same command goes on", err=True)
+        raise typer.Exit(130)
+    system = trainer.averaged()
+    report = evaluate(scored, [model_method(name, system)], request["seeds"])
+    if not report.rows:
+        raise typer.BadParameter(f"{name}: no pair could be scored: {report.problems[0]}")
+    summary = report.summary()[0]
+    row = {
+        "config": name,
+        "iterations": trainer.iterations,
+        "minutes": trainer.seconds / 60,
+        "parameters": sum(p.numel() for p in system.parameters()) / 1e6,
+        **{score: summary[score]["mean"] for score in ("psnr", "psnr_gt_mean", "ssim_rgb")},
+        "seconds": summary["seconds"],
+    }
+    write_text(folder / "ablation.json", json.dumps(state | {"row": row}))
+    return row
+
+
+def _state(path: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier call left of the same request. Raises ValueError where it was another one."""
+    if not path.is_file():
+        return {}
+    state = json.loads(path.read_text())
+    # as JSON gives it back
+    if state.get("request") != json.loads(json.dumps(request)):
+        raise ValueError(f"{path.parent} holds another request (configuration, budget or pairs); take another --output")
+    return state
+
+
+def _plan(config: TrainConfig, budget: dict[str, Any], state: dict[str, Any], pairs: int, make: Any) -> TrainConfig:
+    """The configuration cut to the budget; one that was cut before stays as it is."""
+    from ..training.budget import within_iterations, within_minutes
+    from ..training.config_files import from_dict
+
+    if "plan" in state:
+        return from_dict(state["plan"])
+    counted = config.resolved(pairs)
+    if budget["iterations"]:
+        return within_iterations(counted, budget["iterations"])
+    return within_minutes(counted, budget["minutes"], make)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [str(row[key]) if digits is None else f"{row[key]:.{digits}f}" for key, (_, digits) in _COLUMNS.items()]
+
+
+def _write(rows: list[dict[str, Any]], folder: Path) -> None:
+    from ..evaluate import write_text
+
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(_COLUMNS), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(folder / "table.csv", buffer.getvalue())
+    titles = [title for title, _ in _COLUMNS.values()]
+    lines = [titles, ["---"] + ["---:"] * (len(titles) - 1), *map(_cells, rows)]
+    write_text(folder / "table.md", "".join(f"| {' | '.join(line)} |\n" for line in lines))
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    console = Console()
+    if not console.is_terminal:
+        # a pipe has no width; rich would take 80 columns and break the cells
+        console = Console(width=160)
+    table = Table()
+    for key, (title, _) in _COLUMNS.items():
+        table.add_column(title, justify="left" if key == "config" else "right")
+    for row in rows:
+        table.add_row(*_cells(row))
+    console.print(table)

@@ -1,0 +1,105 @@
+"""What a training leaves for its reader: log.csv, validation.csv, a plot of both, and TensorBoard's file on request."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..image_io import write_atomically
+from .config import TERMS
+
+LOSSES = ("step", "seconds", "loss", *TERMS, "grad_norm", "lr")
+SCORES = ("step", "seconds", "psnr", "psnr_gt_mean", "ssim")
+
+
+class RunLog:
+    """Appends to the logs of a folder, from `step` on: later rows, of a run that was killed, are dropped."""
+
+    def __init__(self, folder: Path, step: int = 0, tensorboard: bool = False):
+        """Raises ValueError where tensorboard is asked for and not installed."""
+        self.folder, self._writer = folder, _tensorboard(folder, step) if tensorboard else None
+        _drop_later(folder / "log.csv", LOSSES, step)
+        _drop_later(folder / "validation.csv", SCORES, step)
+
+    def losses(self, row: Mapping[str, float]) -> None:
+        """Means since the last row; a term that is not there leaves its column empty."""
+        self._append("log.csv", LOSSES, row, "train")
+
+    def scores(self, row: Mapping[str, float]) -> None:
+        self._append("validation.csv", SCORES, row, "validation")
+
+    def _append(self, name: str, columns: tuple[str, ...], row: Mapping[str, float], group: str) -> None:
+        path = self.folder / name
+        fresh = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore", lineterminator="\n")
+            if fresh:
+                writer.writeheader()
+            writer.writerow({key: f"{value:.7g}" for key, value in row.items()})
+        if self._writer is not None:
+            for key in set(columns) & row.keys() - {"step", "seconds"}:
+                self._writer.add_scalar(f"{group}/{key}", row[key], int(row["step"]))
+
+    def plot(self) -> bool:
+        """Draws losses.png from the logs; returns whether matplotlib is there to do so."""
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            return False
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+        rows = read_log(self.folder / "log.csv")
+        for name in ("loss", *TERMS):
+            points = [(row["step"], row[name]) for row in rows if row.get(name, 0) > 0]
+            if points:
+                above.plot(*zip(*points, strict=True), label=name, linewidth=1)
+        above.set_yscale("log")
+        above.set_ylabel("loss terms")
+        scores = read_log(self.folder / "validation.csv")
+        for name, label in (("psnr", "PSNR"), ("psnr_gt_mean", "PSNR GT-mean")):
+            below.plot([row["step"] for row in scores], [row[name] for row in scores], ".-", label=label)
+        below.set_ylabel("validation, dB")
+        below.set_xlabel("iteration")
+        for axes in (above, below):
+            axes.grid(alpha=0.3)
+            if axes.lines:
+                axes.legend(fontsize="small")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=120)
+        write_atomically(self.folder / "losses.png", buffer.getvalue())
+        return True
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """Rows of a log, without their empty cells; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [{key: float(value) for key, value in row.items() if key and value} for row in csv.DictReader(file)]
+
+
+def _drop_later(path: Path, columns: tuple[str, ...], step: int) -> None:
+    """Rewrites a log with these columns and the rows up to the step; a line that was cut off goes too."""
+    if not path.is_file():
+        return
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if (row.get("step") or "").isdecimal() and row.get("seconds")]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row for row in rows if int(row["step"]) <= step)
+    write_atomically(path, buffer.getvalue().encode())
+
+
+def _tensorboard(folder: Path, step: int):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ValueError("tensorboard=true needs TensorBoard: pip install 'lowlight-ext[train]'") from None
+    return SummaryWriter(str(folder), purge_step=step + 1)

@@ -1,0 +1,80 @@
+"""Checkpoints of an unfinished training: written whole or not at all, read without running code from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import io
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..checkpoint_files import read_pickled
+from ..image_io import write_atomically
+from .config import TrainConfig
+from .config_files import differences, from_dict
+
+# keys that change where and how often something is written or shown, and no weight
+FREE = frozenset({"data", "checkpoint_every", "log_every", "validate_every", "validate_pairs", "tensorboard"})
+
+
+def code_version() -> str:
+    """The package's version, and the commit where it runs from a checkout."""
+    try:
+        version = metadata.version("lowlight-ext")
+    except metadata.PackageNotFoundError:
+        version = "not installed"
+    root = Path(__file__).resolve().parents[3]
+    # an installed package may lie inside somebody else's repository
+    if not (root / ".git").exists() or not (root / "python" / "lowlight").is_dir():
+        return version
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return version
+    return f"{version} ({commit})"
+
+
+def write_checkpoint(path: Path, state: dict[str, Any], config: TrainConfig) -> None:
+    """Raises OSError that says what became of the previous checkpoint."""
+    buffer = io.BytesIO()
+    torch.save(state | {"config": dataclasses.asdict(config), "seed": config.seed}, buffer)
+    data = buffer.getbuffer()
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        reason = "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror or str(error)
+        kept = "the previous checkpoint is intact" if path.exists() else "there is no earlier checkpoint"
+        raise OSError(
+            error.errno, f"{path} ({data.nbytes / 1e6:.1f} MB, iteration {state['step']}) not written: {reason}; {kept}"
+        ) from error
+
+
+def read_checkpoint(path: Path, config: TrainConfig, pairs: int, allow_changes: bool = False) -> dict[str, Any]:
+    """The state in a checkpoint. Raises ValueError where it is damaged or its training was another one."""
+    state = read_pickled(path)
+    missing = {"step", "model", "ema", "optimizer", "config"} - state.keys()
+    if missing:
+        raise ValueError(f"{path} is no checkpoint of a training: it lacks {', '.join(sorted(missing))}")
+    old = from_dict(state["config"], str(path))
+    # the first checkpoints did not say on what they were trained
+    free = FREE if old.split else FREE | {"split"}
+    changed = differences(old, config, free)
+    if state.get("pairs", pairs) != pairs:
+        changed.append(f"pairs of pictures: {state['pairs']}, now {pairs}")
+    if changed and not allow_changes:
+        raise ValueError(
+            f"{path} comes from another training: {'; '.join(changed)}. "
+            "Take another output folder, or go on all the same with --allow-changes"
+        )
+    return state
+
+
+def remove_unfinished(path: Path) -> None:
+    """What a killed process left of a checkpoint it was writing."""
+    for part in path.parent.glob(f".{path.name}.*.part"):
+        part.unlink(missing_ok=True)

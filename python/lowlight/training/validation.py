@@ -1,0 +1,50 @@
+"""Scores of a training's averaged weights on a few pairs, with the pictures to look at."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..contact_sheet import ContactSheet
+from ..data.pairs import Pair
+from ..image_io import read_picture
+from ..metrics import gt_mean, psnr, ssim
+from ..systems.base import System
+
+
+class Validator:
+    """A few pairs, evenly spread over those given and held in memory; every call scores a system on them."""
+
+    def __init__(self, pairs: list[Pair], count: int):
+        """Raises ValueError where there is no pair or the sizes of one differ."""
+        if not pairs:
+            raise ValueError("Validator: no pairs of pictures were given")
+        count = min(count, len(pairs))
+        self._pictures = [_read(pairs[i * len(pairs) // count]) for i in range(count)]
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def __call__(self, system: System, sheet: Path, seed: int = 0) -> dict[str, float]:
+        """Mean psnr, psnr_gt_mean and ssim (RGB); writes dark, result and truth side by side to `sheet`."""
+        pictures = ContactSheet(width=600)
+        rows = []
+        for name, low, truth in self._pictures:
+            result = system.enhance_tensor(low[None].to(system.device), seed=seed).float().cpu()
+            target = truth[None]
+            rows.append((psnr(result, target), psnr(gt_mean(result, target), target), ssim(result, target)))
+            pictures.add(name, {"dark": low, "result": result[0], "truth": truth})
+        pictures.write(sheet)
+        means = (statistics.fmean(value.item() for value in column) for column in zip(*rows, strict=True))
+        return dict(zip(("psnr", "psnr_gt_mean", "ssim"), means, strict=True))
+
+
+def _read(pair: Pair) -> tuple[str, Tensor, Tensor]:
+    low, high = (torch.from_numpy(read_picture(path).rgb).movedim(-1, 0) for path in (pair.low, pair.high))
+    if low.shape != high.shape:
+        sizes = f"{tuple(low.shape)}, {tuple(high.shape)}"
+        raise ValueError(f"Validator: {pair.low} and {pair.high} differ in size: {sizes}")
+    return pair.name, low, high
