@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -24,3 +25,17 @@ def in_strips(function: Callable[[Tensor], Tensor], x: Tensor, rows: int, halo: 
         strip = function(x[..., top:bottom, :])
         out[..., start:stop, :] = strip[..., start - top : stop - top, :]
     return out
+
+
+def pad_to_multiple(x: Tensor, multiple: int, margin: int = 0, least: int = 0) -> Tensor:
+    """Pad by reflection: `margin` on every side, then right and bottom to a multiple; a tiny picture reflects often.
+
+    least: a multiple that the sides reach at least.
+    """
+    for dim in (-2, -1):
+        size = x.shape[dim]
+        total = max(math.ceil((size + 2 * margin) / multiple) * multiple, least)
+        period = max(1, 2 * size - 2)
+        positions = torch.arange(-margin, total - margin, device=x.device) % period
+        x = x.index_select(dim, torch.minimum(positions, period - positions).clamp(max=size - 1))
+    return x
