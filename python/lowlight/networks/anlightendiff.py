@@ -14,7 +14,10 @@ from torch import Tensor, nn
 
 from lowlight_ext import mish_instance_norm
 
+from ..tiling import in_strips
 from .blocks import sinusoidal_embedding
+
+_STRIP_BYTES = 64 << 20  # of a convolution's input
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,18 @@ class Block(nn.Module):
         return self.block(x)
 
 
+def _apply(convolution: nn.Module, parts: tuple[Tensor, ...]) -> Tensor:
+    """A convolution of the parts side by side, which are never joined whole: large pictures go in strips."""
+
+    def joined(*strips: Tensor) -> Tensor:
+        return convolution(torch.cat(strips, dim=1) if len(strips) > 1 else strips[0])
+
+    if torch.is_grad_enabled():
+        return joined(*parts)
+    row_bytes = sum(part.shape[0] * part.shape[1] for part in parts) * parts[0].shape[-1] * parts[0].element_size()
+    return in_strips(joined, parts, max(32, _STRIP_BYTES // max(1, row_bytes)), 1)
+
+
 class ResidualBlock(nn.Module):
     """Block, Mish, instance norm, + time, Block, Mish, instance norm, plus the input."""
 
@@ -73,12 +88,16 @@ class ResidualBlock(nn.Module):
         if in_channels != out_channels:
             self.res_conv = nn.Conv2d(in_channels, out_channels, 1)
 
-    def forward(self, x: Tensor, temb: Tensor | None) -> Tensor:
-        h = mish_instance_norm(self.block1(x))
+    def forward(self, *parts: Tensor, temb: Tensor | None = None) -> Tensor:
+        """parts: [B, C, H, W] each, side by side the input."""
+        h = mish_instance_norm(_apply(self.block1, parts))
         if temb is not None:
-            h = h + self.mlp(temb)[:, :, None, None]
-        h = mish_instance_norm(self.block2(h))
-        return h + (self.res_conv(x) if hasattr(self, "res_conv") else x)
+            h += self.mlp(temb)[:, :, None, None]
+        # in two lines, so that the first h is gone when the third is made
+        h = _apply(self.block2, (h,))
+        h = mish_instance_norm(h)
+        h += _apply(self.res_conv, parts) if hasattr(self, "res_conv") else parts[0]
+        return h
 
 
 class Downsample(nn.Module):
@@ -107,11 +126,14 @@ class FinalConv(nn.Sequential):
     """Block, Mish, conv1x1."""
 
     def forward(self, x: Tensor) -> Tensor:
+        return _apply(self._both, (x,))
+
+    def _both(self, x: Tensor) -> Tensor:
         return self[1](F.mish(self[0](x)))
 
 
 class UNet(nn.Module):
-    """[B, in, H, W] -> [B, 3, H, W] and the outputs of all levels; H and W multiples of `multiple`, at least twice it.
+    """[B, in, H, W] -> [B, 3, H, W]; H and W multiples of `multiple`, at least twice it.
 
     time: with a time embedding. features: every down level has another network's output of that level beside its own
     between its two residual blocks (both nets of one width).
@@ -144,26 +166,33 @@ class UNet(nn.Module):
         self.final_conv = FinalConv(Block(width, width), nn.Conv2d(width, 3, 1))
 
     def forward(
-        self, x: Tensor, t: Tensor | None = None, features: list[Tensor] | None = None
-    ) -> tuple[Tensor, list[Tensor]]:
-        """t: [B] times, for a net that has them. features: down outputs of another net, first the full size.
+        self,
+        x: Tensor,
+        t: Tensor | None = None,
+        features: list[Tensor] | None = None,
+        outputs: list[Tensor] | None = None,
+    ) -> Tensor:
+        """t: [B] times, for a net that has them. features: down outputs of another net, the full size first.
 
-        Returns the output, and those of all down levels (before downsampling) and all up levels (before upsampling).
+        outputs: a list to append those of the down levels (before downsampling) and up levels (before upsampling) to.
         """
         temb = None if t is None else self.mlp(sinusoidal_embedding(t, self.ch).to(self.mlp[0].weight.dtype))
-        outputs = []
+        skips = []
         for i, (first, second, *down) in enumerate(self.downs):
-            x = first(x, temb)
-            x = second(x if features is None else torch.cat([x, features[i]], dim=1), temb)
-            outputs.append(x)
+            x = first(x, temb=temb)
+            x = second(x, *([] if features is None else [features[i]]), temb=temb)
+            if i > 0:
+                skips.append(x)
+            if outputs is not None:
+                outputs.append(x)
             x = down[0](x) if down else x
-        x = self.mid_block2(self.mid_block1(x, temb), temb)
+        x = self.mid_block2(self.mid_block1(x, temb=temb), temb=temb)
         for first, second, up in self.ups:
-            skip = outputs[len(self.downs) - 1 - (len(outputs) - len(self.downs))]
-            x = second(first(torch.cat([x, skip], dim=1), temb), temb)
-            outputs.append(x)
+            x = second(first(x, skips.pop(), temb=temb), temb=temb)
+            if outputs is not None:
+                outputs.append(x)
             x = up(x)
-        return self.final_conv(x), outputs
+        return self.final_conv(x)
 
 
 def published_two_step() -> AnlightenDiffConfig:

@@ -64,24 +64,23 @@ class AnlightenDiff(System):
         The center is float32 (or low's dtype) and not clamped in the one-step model.
         """
         equalised = equalize(low)
+        outputs = [] if self.config.stronger_cond else None
+        center = self.encode(low, equalised, outputs)
         if self.config.two_step:
-            color, outputs = self.encode(low, equalised)
-            estimate = self.estimate_histogram(color, equalised)
-            center = (1 - estimate) * color + estimate
-        else:
-            center, outputs = self.encode(low, equalised)
-        return Condition(low, center, outputs[: len(self.config.widths)] if self.config.stronger_cond else None)
+            estimate = self.estimate_histogram(center, equalised)
+            center = (1 - estimate) * center + estimate
+        return Condition(low, center, outputs and outputs[: len(self.config.widths)])
 
-    def encode(self, low: Tensor, equalised: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The encoder's picture (one-step: the center; two-step: the color map m) and its levels' outputs."""
+    def encode(self, low: Tensor, equalised: Tensor, outputs: list[Tensor] | None = None) -> Tensor:
+        """The encoder's picture (one-step: the center; two-step: the color map m); outputs: as UNet takes it."""
         encoder = self.encoder["model"] if self.config.two_step else self.encoder
-        out, outputs = encoder(condition_features(low, equalised).to(self.dtype))
-        out = out.to(low.dtype)
-        return out.sigmoid() if self.config.two_step else out + equalised, outputs
+        features = condition_features(low, equalised).to(self.dtype)
+        out = encoder(features, outputs=outputs).to(low.dtype)
+        return out.sigmoid() if self.config.two_step else out + equalised
 
     def estimate_histogram(self, color: Tensor, equalised: Tensor) -> Tensor:
         """The two-step model's second network, z in [0, 1]."""
-        out, _ = self.histroEncoder["model"](torch.cat([equalised, color], dim=1).to(self.dtype))
+        out = self.histroEncoder["model"](torch.cat([equalised, color], dim=1).to(self.dtype))
         return (out.to(equalised.dtype) + equalised).clamp(0, 1)
 
     def predict(self, condition: Condition, x_t: Tensor, t: int | Tensor) -> Tensor:
@@ -89,7 +88,7 @@ class AnlightenDiff(System):
         if isinstance(t, int):
             t = torch.full((x_t.shape[0],), t, device=x_t.device)
         inputs = torch.cat([x_t, condition.low], dim=1).to(self.dtype)
-        return self.model["unet"](inputs, t, condition.features)[0].to(x_t.dtype)
+        return self.model["unet"](inputs, t, condition.features).to(x_t.dtype)
 
     def residual(self, low: Tensor, high: Tensor) -> Tensor:
         """x0 of a pair of pictures in [0, 1]: 2 r (high - low) - 1."""
