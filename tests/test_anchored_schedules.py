@@ -27,7 +27,12 @@ from lowlight.schedules import (
 
 BETAS = cosine_betas(100)
 AB = alpha_bars(BETAS)
-TIMES = {"all": sampling_times(100, 100), "8": sampling_times(100, 8, "trailing"), "3": sampling_times(100, 3), "1": [99]}
+TIMES = {
+    "all": sampling_times(100, 100),
+    "8": sampling_times(100, 8, "trailing"),
+    "3": sampling_times(100, 3),
+    "1": [99],
+}
 SHAPE = (2, 3, 4, 5)
 
 
@@ -44,7 +49,7 @@ def shifted_walk(plain, times, phi, clip, noise, rederive):
     """The ordinary sampler `plain` written out for y = x - phi; x0 is clipped as a picture, before it is shifted."""
     x, last, estimates = phi.clone(), None, []
     for i, t in enumerate(times):
-        p, q, a, b, c, d, e, s = plain[i].tolist()
+        _, _, a, b, c, d, e, s = plain[i].tolist()
         al, sg = AB[t].sqrt(), (1 - AB[t]).sqrt()
         eps = anchored_eps(x, t) - (1 - al) / sg * phi
         y = x - phi
