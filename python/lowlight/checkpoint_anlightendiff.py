@@ -49,7 +49,9 @@ def anlightendiff_weights(state: Mapping[str, Tensor]) -> Weights:
         raise CheckpointError(f"its second copy of the encoder differs from the first in {short_list(differing)}")
     weights = {n: tensor for n, tensor in folded.items() if n not in copies and not _is_unused_time(n)}
     ignored = [n for n in state if not n.startswith(_NETWORKS) and not _is_schedule(n, state[n], timesteps)]
-    return Weights(weights, {} if timesteps is None else {"timesteps": timesteps}, ignored)
+    # published sampling takes every step
+    fields = {} if timesteps is None else {"timesteps": timesteps, "steps": timesteps}
+    return Weights(weights, fields, ignored)
 
 
 def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
