@@ -8,11 +8,12 @@ import pytest
 import torch
 
 import lowlight_ext
-from lowlight.anchored_schedules import drds_rows
+from lowlight.anchored_schedules import SAMPLERS, drds_rows
 from lowlight.checkpoint_anlightendiff import anlightendiff_weights, detect_anlightendiff
 from lowlight.conditioning import condition_features, equalize
 from lowlight.networks import anlightendiff as networks
 from lowlight.networks.anlightendiff import AnlightenDiffConfig, published_two_step
+from lowlight.step_study import sampler_methods
 from lowlight.systems.anlightendiff import AnlightenDiff
 
 OPERATOR = "diffusion_step"
@@ -239,6 +240,15 @@ def test_defaults_are_the_configurations(small):
     explicit = small.enhance_tensor(low, steps=config.steps, sampler=config.sampler)
     assert torch.equal(small.enhance_tensor(low), explicit)
     assert not torch.equal(small.enhance_tensor(low, steps=5), explicit)
+
+
+def test_samplers_can_be_compared(small):
+    """`lowlight steps` takes a system's samplers by their names."""
+    methods = sampler_methods(small, small.samplers, [1, 2])
+    assert [m.name for m in methods] == [f"{sampler} {steps}" for steps in (1, 2) for sampler in SAMPLERS]
+    low = torch.rand(3, 16, 16) * 0.2
+    for method, sampler in zip(methods, SAMPLERS, strict=False):
+        assert torch.equal(method.run(low, 5), small.enhance_tensor(low[None], steps=1, seed=5, sampler=sampler)[0])
 
 
 def test_wrong_inputs(small):

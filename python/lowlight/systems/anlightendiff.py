@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lowlight_ext import anchored_q_sample
 
-from ..anchored_schedules import anchored_sampler_rows
+from ..anchored_schedules import SAMPLERS, anchored_sampler_rows
 from ..conditioning import FEATURES, condition_features, equalize
 from ..networks.anlightendiff import AnlightenDiffConfig, UNet
 from ..sampling import iterate
@@ -40,6 +40,7 @@ class AnlightenDiff(System):
     """
 
     name = "anlightendiff"
+    samplers = tuple(SAMPLERS)
 
     def __init__(self, config: AnlightenDiffConfig | None = None):
         super().__init__()

@@ -13,6 +13,7 @@ class System(nn.Module):
     """Networks and their sampler. Subclasses define `name` and `enhance_tensor`."""
 
     name = ""
+    samplers: tuple[str, ...] = ()  # names that enhance_tensor takes
     trained_on: str | None = None  # the split of the training pictures, where the checkpoint or its card says it
 
     def enhance_tensor(self, low: Tensor, *, steps: int | None = None, noise: Any = None, seed: int = 0) -> Tensor:

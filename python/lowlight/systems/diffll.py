@@ -18,7 +18,7 @@ from lowlight_ext import anchored_q_sample, haar_wavedec2d, haar_waverec2d, norm
 from ..losses import ssim, total_variation
 from ..networks.diffll import HFRM, DiffLLConfig, UNet
 from ..sampling import iterate, sample
-from ..schedules import alpha_bars, linear_betas, sampler_rows, sampling_times
+from ..schedules import SAMPLERS, alpha_bars, linear_betas, sampler_rows, sampling_times
 from ..tiling import in_strips, pad_to_multiple
 from .base import System, check_pictures, seeds_of
 
@@ -57,6 +57,7 @@ class DiffLL(System):
     """DiffLL of any width and K; state dict names are those of the published checkpoint."""
 
     name = "diffll"
+    samplers = tuple(SAMPLERS)
 
     def __init__(self, config: DiffLLConfig | None = None):
         super().__init__()
