@@ -122,6 +122,24 @@ def test_steps(small):
     assert not torch.equal(small.enhance_tensor(low, steps=3), small.enhance_tensor(low))
 
 
+@pytest.mark.parametrize("sampler", ["ddim", "dpm++"])
+def test_steps_to_watch(small, sampler):
+    low, calls, shown = torch.rand(2, 3, 21, 40) * 0.1, [], []
+    handle = small.Unet.register_forward_pre_hook(lambda *_: calls.append(len(shown)))
+    for picture in small.enhance_steps(low, steps=4, seed=3, sampler=sampler):
+        assert picture.shape == low.shape
+        assert not torch.is_inference(picture)
+        assert torch.is_grad_enabled()
+        shown.append(picture)
+    handle.remove()
+    # one network call a picture, when it is asked for
+    assert calls == [0, 1, 2, 3]
+    assert torch.equal(shown[-1], small.enhance_tensor(low, steps=4, seed=3, sampler=sampler))
+    assert not torch.equal(shown[0], shown[-1])
+    with pytest.raises(ValueError, match="low must be"):
+        small.enhance_steps(low[0])
+
+
 def test_wrong_inputs(small):
     with pytest.raises(ValueError, match=r"low must be \[B, 3, H, W\], got \(3, 8, 8\)"):
         small.enhance_tensor(torch.rand(3, 8, 8))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +14,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from .checkpoint_anlightendiff import anlightendiff_weights, detect_anlightendiff, looks_like_anlightendiff
 from .checkpoint_files import CheckpointError, read_checkpoint, short_list
 from .image_io import write_atomically
+from .networks.anlightendiff import AnlightenDiffConfig
 from .networks.diffll import DiffLLConfig
+from .systems.anlightendiff import AnlightenDiff
 from .systems.base import System
 from .systems.diffll import DiffLL
 
@@ -50,8 +54,9 @@ def load(
     """A system with its weights, ready to enhance (in evaluation mode).
 
     name_or_path: a shipped name (`shipped_models()`; "default" is the best of them), a .safetensors file written by
-    `save_weights`, or a checkpoint file of a published system (DiffLL), whose averaged weights are taken where it has
-    them. What a file without this project's metadata holds is told from the names and shapes of its tensors.
+    `save_weights`, or a checkpoint file of a published system (DiffLL; AnlightenDiff, one-step or two-step), whose
+    averaged weights are taken where it has them. What a file without this project's metadata holds is told from the
+    names and shapes of its tensors; those that are no part of the system are named in a warning.
     device: default the first GPU, or the CPU where there is none. dtype: of the weights, default float32.
     Raises FileNotFoundError, and CheckpointError for a file that is no usable checkpoint; no code in a file is run.
     """
@@ -116,25 +121,61 @@ def _find(name_or_path: str | Path) -> Path:
     raise FileNotFoundError(f"load: {str(name_or_path)!r} is neither a shipped model nor a file; {known}")
 
 
-def _build(path: Path, state: dict[str, Tensor], metadata: dict[str, Any]) -> System:
-    """The system that the metadata names, else the one that the tensors' names tell, with its weights."""
-    named = metadata.get("system")
-    is_diffll = {"high_enhance0", "Unet"} <= {name.split(".")[0] for name in state}
-    if named not in (None, DiffLL.name) or (named is None and not is_diffll):
+class _Kind(NamedTuple):
+    """How files of one system are read."""
+
+    title: str
+    system: type[System]
+    config: type
+    detect: Callable[[Mapping[str, Tensor]], dict[str, Any]]
+    # the system's weights among the tensors, fields of the configuration they tell, names of those that are ignored
+    prepare: Callable[[Mapping[str, Tensor]], tuple[Mapping[str, Tensor], dict[str, Any], list[str]]]
+
+
+_KINDS = {
+    kind.system.name: kind
+    for kind in (
+        _Kind("a DiffLL", DiffLL, DiffLLConfig, detect_diffll, lambda state: (state, {}, [])),
+        _Kind("an AnlightenDiff", AnlightenDiff, AnlightenDiffConfig, detect_anlightendiff, anlightendiff_weights),
+    )
+}
+
+
+def _kind_of(path: Path, state: Mapping[str, Tensor], named: str | None) -> _Kind:
+    """What the metadata names, else what the tensors' names tell."""
+    if named is None and {"high_enhance0", "Unet"} <= {name.split(".")[0] for name in state}:
+        named = DiffLL.name
+    elif named is None and looks_like_anlightendiff(state):
+        named = AnlightenDiff.name
+    if named not in _KINDS:
         what = f"a system {named!r}" if named else f"an unknown network ({short_list(state)})"
-        raise CheckpointError(f"{path} holds {what}; known systems: {DiffLL.name}")
+        raise CheckpointError(f"{path} holds {what}; known systems: {', '.join(_KINDS)}")
+    return _KINDS[named]
+
+
+def _build(path: Path, state: Mapping[str, Tensor], metadata: dict[str, Any]) -> System:
+    """The system that a file holds, with its weights."""
+    kind = _kind_of(path, state, metadata.get("system"))
     try:
-        fields = metadata["config"] if "config" in metadata else detect_diffll(state)
-        system = DiffLL(DiffLLConfig(**fields))
+        weights, told, ignored = kind.prepare(state)
+        fields = metadata["config"] if "config" in metadata else kind.detect(weights) | told
+        system = kind.system(kind.config(**fields))
     except KeyError as error:
-        raise CheckpointError(f"{path} looks like a DiffLL, but has no {error.args[0]}") from error
+        raise CheckpointError(f"{path} looks like {kind.title}, but has no {error.args[0]}") from error
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} looks like {kind.title}, but {error}") from error
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: its configuration does not make a DiffLL ({error})") from error
-    _fit(path, system, state)
+        raise CheckpointError(f"{path}: its configuration does not make {kind.title} ({error})") from error
+    _fit(path, system, weights)
+    if ignored:
+        warnings.warn(
+            f"{path}: {len(ignored)} tensors are no part of {kind.title} and were ignored: {short_list(ignored)}",
+            stacklevel=3,
+        )
     return system
 
 
-def _fit(path: Path, system: System, state: dict[str, Tensor]) -> None:
+def _fit(path: Path, system: System, state: Mapping[str, Tensor]) -> None:
     """Copy the weights into the system after checking every name, shape and value."""
     own = system.state_dict()
     wrong_shape = [

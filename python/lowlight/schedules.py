@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,17 @@ from torch import Tensor
 def linear_betas(timesteps: int, beta_start: float, beta_end: float) -> Tensor:
     """[T] float64, linear; Ho et al. 2020."""
     return torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64)
+
+
+def cosine_betas(timesteps: int, s: float = 0.008) -> Tensor:
+    """[T] float64 of the cosine schedule of Nichol and Dhariwal 2021 as AnlightenDiff samples it, at most 0.999.
+
+    T + 1 points between 0 and T + 1 instead of 0 and T: alpha_bar would reach 0 at the last, whose beta is clipped.
+    """
+    x = torch.linspace(0, timesteps + 1, timesteps + 1, dtype=torch.float64)
+    f = torch.cos((x / (timesteps + 1) + s) / (1 + s) * (math.pi / 2)) ** 2
+    f = f / f[0]
+    return (1 - f[1:] / f[:-1]).clamp(0, 0.999)
 
 
 def alpha_bars(betas: Tensor) -> Tensor:
@@ -47,6 +60,22 @@ def ddim_rows(alpha_bar: Tensor, times: list[int], eta: float = 0.0) -> Tensor:
     c2 = (1 - ab_next - c1**2).sqrt()
     zero = torch.zeros_like(al)
     return torch.stack([1 / al, -sg / al, ab_next.sqrt(), zero, zero, c2, zero, c1], dim=1)
+
+
+def ddpm_rows(alpha_bar: Tensor, times: list[int]) -> Tensor:
+    """[S, 8] rows of DDPM's posterior with its own variance ("fixed_small"; Ho et al. 2020, eq. 7), x0 clipped or not.
+
+    Steps as in ddim_rows; over fewer than T times that of the process that visits only them.
+    """
+    ab = alpha_bar.double()[times]
+    ab_next = torch.cat([ab[1:], ab.new_ones(1)])
+    beta = 1 - ab / ab_next
+    a = ab_next.sqrt() * beta / (1 - ab)
+    b = (ab / ab_next).sqrt() * (1 - ab_next) / (1 - ab)
+    # the published code clips the variance so that it has a logarithm; the last step has none
+    variance = torch.where(ab_next < 1, (beta * (1 - ab_next) / (1 - ab)).clamp(min=1e-20), 0)
+    zero = torch.zeros_like(ab)
+    return torch.stack([1 / ab.sqrt(), -(1 / ab - 1).sqrt(), a, b, zero, zero, zero, variance.sqrt()], dim=1)
 
 
 def dpm_solver_rows(alpha_bar: Tensor, times: list[int]) -> Tensor:

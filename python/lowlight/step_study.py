@@ -11,11 +11,10 @@ from torch import Tensor
 
 from .evaluate import Method, Report
 from .image_io import write_atomically
-from .schedules import SAMPLERS
 from .systems.base import System
 
 STEPS = (1, 2, 3, 4, 5, 10, 20)
-TITLES = {"ddim": "DDIM", "dpm++": "DPM-Solver++ (second order)"}
+TITLES = {"drds": "DRDS (published)", "ddim": "DDIM", "dpm++": "DPM-Solver++ (second order)"}
 
 
 def sampler_method(system: System, sampler: str, steps: int) -> Method:
@@ -35,8 +34,8 @@ def sampler_methods(system: System, samplers: Iterable[str], steps: Iterable[int
     """
     samplers, steps = list(dict.fromkeys(samplers)), sorted(set(steps))
     for sampler in samplers:
-        if sampler not in SAMPLERS:
-            raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
+        if sampler not in system.samplers:
+            raise ValueError(f"sampler must be one of {', '.join(system.samplers)}, got {sampler!r}")
     if not steps or steps[0] < 1 or steps[-1] > system.config.timesteps:
         raise ValueError(f"steps must lie in 1 .. {system.config.timesteps}, got {', '.join(map(str, steps))}")
     return [sampler_method(system, sampler, count) for count in steps for sampler in samplers]

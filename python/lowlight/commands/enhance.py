@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,9 +83,14 @@ def _load(model: str, device: str | None, dtype: str | None) -> System:
     from ..enhance import load_system
 
     try:
-        return load_system(model, device=device, dtype=dtype)
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("always")
+            system = load_system(model, device=device, dtype=dtype)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
+    for note in notes:
+        typer.echo(note.message, err=True)
+    return system
 
 
 def _run(todo: list[Job], system: System, steps: int | None, seed: int, outcome: Outcome) -> None:

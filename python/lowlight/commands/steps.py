@@ -22,7 +22,8 @@ def steps(
     ],
     steps: Annotated[str, typer.Option(metavar="S,S,...", help="Numbers of network calls.")] = "1,2,3,4,5,10,20",
     sampler: Annotated[
-        list[str] | None, typer.Option(help="ddim (eta 0) or dpm++ (second order); repeat (default: both).")
+        list[str] | None,
+        typer.Option(help="ddim (eta 0), dpm++ or AnlightenDiff's drds; repeat (default: all it has)."),
     ] = None,
     seed: Annotated[
         list[int] | None, typer.Option(help="Seed of the noise; repeat for mean and standard deviation (default: 0).")
@@ -50,7 +51,7 @@ def steps(
         check_outputs(csv, json, markdown, plot)
         model = DEFAULT_MODEL if model == "default" else model
         system = load(model, device=parse_device(device))
-        methods = step_study.sampler_methods(system, sampler or step_study.TITLES, counts)
+        methods = step_study.sampler_methods(system, sampler or system.samplers, counts)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     try:

@@ -6,7 +6,7 @@ Jiang et al., "Low-Light Image Enhancement with Wavelet-based Diffusion Models",
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -18,10 +18,10 @@ from lowlight_ext import anchored_q_sample, haar_wavedec2d, haar_waverec2d, norm
 
 from ..losses import ssim, total_variation
 from ..networks.diffll import HFRM, DiffLLConfig, UNet
-from ..sampling import sample
-from ..schedules import alpha_bars, linear_betas, sampler_rows, sampling_times
-from ..tiling import in_strips
-from .base import System
+from ..sampling import iterate, sample
+from ..schedules import SAMPLERS, alpha_bars, linear_betas, sampler_rows, sampling_times
+from ..tiling import in_strips, pad_to_multiple
+from .base import System, check_pictures, seeds_of
 
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _FLOOR = 1 / 255
@@ -58,6 +58,7 @@ class DiffLL(System):
     """DiffLL of any width and K; state dict names are those of the published checkpoint."""
 
     name = "diffll"
+    samplers = tuple(SAMPLERS)
 
     def __init__(self, config: DiffLLConfig | None = None):
         super().__init__()
@@ -155,22 +156,49 @@ class DiffLL(System):
         seed: an integer, the same noise for every picture, or one a picture [B].
         sampler: "ddim" (eta = 0) or "dpm++" (second-order DPM-Solver++). Raises ValueError on another shape or sampler.
         """
-        if low.dim() != 4 or low.shape[1] != 3 or min(low.shape[-2:]) < 1:
-            raise ValueError(f"DiffLL.enhance_tensor: low must be [B, 3, H, W], got {tuple(low.shape)}")
         with torch.inference_mode():
-            height, width = low.shape[-2:]
-            margin = self.config.margin
-            bands = self.analyse(pad_to_multiple(low, self.multiple, margin), log_quantiles(low))
-            stream = self.config.timesteps
-            if noise is None:
-                seeds = torch.as_tensor(seed, dtype=torch.int64).expand(low.shape[0]).contiguous()
-                x_T = normal(bands.low_shape, seeds, stream=stream, dtype=low.dtype, device=low.device)
-            else:
-                x_T = noise(stream, bands.low_shape)
+            bands, x_T = self._start(low, noise, seed)
             step_noise = noise and (lambda t: noise(t, bands.low_shape))
             low_band = self.generate(bands, x_T, steps=steps, noise=step_noise, sampler=sampler)
-            picture = haar_waverec2d([low_band, *bands.high], denormalise=True)
-        return picture[..., margin : margin + height, margin : margin + width].clone()
+            picture = self._decode(low_band, bands, low)
+        return picture.clone()
+
+    def enhance_steps(
+        self,
+        low: Tensor,
+        *,
+        steps: int | None = None,
+        noise: Callable[[int, tuple[int, ...]], Tensor] | None = None,
+        seed: int | Tensor = 0,
+        sampler: str = "ddim",
+    ) -> Iterator[Tensor]:
+        """The bright pictures as estimated after each network call, the last as enhance_tensor's; its arguments."""
+        times = sampling_times(self.config.timesteps, steps or self.config.steps, self.config.spacing)
+        rows = sampler_rows(sampler, self.alpha_bar, times)
+        with torch.no_grad():
+            bands, x_T = self._start(low, noise, seed)
+        return self._shown(bands, x_T, times, rows, low)
+
+    @torch.no_grad()
+    def _shown(self, bands: Bands, x_T: Tensor, times: list[int], rows: Tensor, low: Tensor) -> Iterator[Tensor]:
+        for _, x0 in iterate(lambda x, t: self.predict(bands, x, t), x_T, times, rows):
+            yield self._decode(x0, bands, low).clone()
+
+    def _start(self, low: Tensor, noise: Callable | None, seed: int | Tensor) -> tuple[Bands, Tensor]:
+        """The bands of dark pictures of any size, and x_T."""
+        check_pictures(self, low)
+        bands = self.analyse(pad_to_multiple(low, self.multiple, self.config.margin), log_quantiles(low))
+        stream = self.config.timesteps
+        if noise is not None:
+            return bands, noise(stream, bands.low_shape)
+        seeds = seeds_of(seed, low.shape[0])
+        return bands, normal(bands.low_shape, seeds, stream=stream, dtype=low.dtype, device=low.device)
+
+    def _decode(self, low_band: Tensor, bands: Bands, low: Tensor) -> Tensor:
+        """The bright pictures of the size of `low`."""
+        margin, (height, width) = self.config.margin, low.shape[-2:]
+        picture = haar_waverec2d([low_band, *bands.high], denormalise=True)
+        return picture[..., margin : margin + height, margin : margin + width]
 
     def training_losses(
         self,
@@ -211,14 +239,3 @@ class DiffLL(System):
         losses["bands"] = 0.1 * band_error
         losses["tv"] = 0.01 * smoothness
         return losses
-
-
-def pad_to_multiple(x: Tensor, multiple: int, margin: int = 0) -> Tensor:
-    """Pad by reflection: `margin` on every side, then right and bottom to a multiple; a tiny picture reflects often."""
-    for dim in (-2, -1):
-        size = x.shape[dim]
-        total = math.ceil((size + 2 * margin) / multiple) * multiple
-        period = max(1, 2 * size - 2)
-        positions = torch.arange(-margin, total - margin, device=x.device) % period
-        x = x.index_select(dim, torch.minimum(positions, period - positions).clamp(max=size - 1))
-    return x

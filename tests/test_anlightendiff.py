@@ -1,0 +1,296 @@
+"""AnlightenDiff against the published networks' outputs, and its behaviour at the edges."""
+
+import dataclasses
+from copy import deepcopy
+
+import golden
+import pytest
+import torch
+
+import lowlight_ext
+from lowlight.anchored_schedules import SAMPLERS, drds_rows
+from lowlight.checkpoint_anlightendiff import anlightendiff_weights, detect_anlightendiff
+from lowlight.conditioning import condition_features, equalize
+from lowlight.networks import anlightendiff as networks
+from lowlight.networks.anlightendiff import AnlightenDiffConfig, published_two_step
+from lowlight.step_study import sampler_methods
+from lowlight.systems.anlightendiff import AnlightenDiff
+
+OPERATOR = "diffusion_step"
+SMALL = AnlightenDiffConfig(widths=(8, 8, 12), timesteps=20, steps=3)
+VARIANTS = {
+    "one-step": SMALL,
+    "two-step": dataclasses.replace(SMALL, two_step=True, stronger_cond=False),
+    "both": dataclasses.replace(SMALL, two_step=True, sampler="dpm++", spacing="leading"),
+}
+
+
+def published_system(name, config):
+    """The system with the weights that the key list names, by way of the published names."""
+    shapes = golden.keys(name)
+    # the schedule's buffers are not filled, and the second copy of the encoder holds the encoder's weights
+    state = golden.weights({n: s for n, s in shapes.items() if not n.startswith("histroEncoder.encoder.") and len(s)})
+    state = {n: w for n, w in state.items() if not (n.startswith("model.") and n.count(".") == 1)}
+    weights, _, ignored = anlightendiff_weights(state)
+    assert not ignored
+    assert AnlightenDiffConfig(**detect_anlightendiff(weights)) == config
+    system = AnlightenDiff(config)
+    system.load_state_dict(weights)
+    # as lowlight.load places it on a CPU
+    return system.eval().to(memory_format=torch.channels_last)
+
+
+@pytest.fixture(scope="module")
+def one_step():
+    return published_system("anlightendiff", AnlightenDiffConfig())
+
+
+@pytest.fixture(scope="module")
+def two_step():
+    return published_system("anlightendiff_two_step", published_two_step())
+
+
+@pytest.fixture(scope="module", params=VARIANTS.values(), ids=VARIANTS)
+def small(request):
+    torch.manual_seed(0)
+    return AnlightenDiff(request.param).eval()
+
+
+def dark(tag="anlighten"):
+    return 0.3 * golden.uniform01(f"{tag}/image", (1, 3, 64, 96))
+
+
+# a network call sums its convolutions in another order than the published one's (channels_last): measured 1.1e-5;
+# the loop divides by sqrt(alpha_bar_99) = 1 / 2000, and clips: measured 1.3e-5
+NETWORK, LOOP = 3e-5, 1e-4
+
+
+def agree(result, name, relative=NETWORK, system="anlightendiff"):
+    expected = torch.from_numpy(golden.outputs(system)[name])
+    assert result.shape == expected.shape
+    assert (result - expected).abs().max() <= relative * expected.abs().max()
+
+
+def test_features_and_center(one_step):
+    agree(condition_features(dark()), "condition_features", relative=0)
+    outputs = []
+    with torch.no_grad():
+        agree(one_step.encode(dark(), equalize(dark()), outputs), "center")
+        agree(one_step.analyse(dark()).center, "center")
+    expected = golden.outputs("anlightendiff")
+    assert [list(x.shape[1:]) for x in outputs] == expected["feature_shapes"].tolist()
+    agree(torch.stack([x.double().mean() for x in outputs]), "feature_means")
+
+
+def test_denoiser(one_step):
+    with torch.no_grad():
+        condition = one_step.analyse(dark())
+        agree(one_step.predict(condition, golden.normal("anlighten/unet_input", (1, 3, 64, 96)), 42), "unet_output")
+
+
+def test_process(implementation):
+    """DRDA, the mean of the posterior and one step of DRDS, through every backend."""
+    backend, device = implementation
+    system = AnlightenDiff(dataclasses.replace(SMALL, timesteps=100))
+    x0, noise = (golden.normal(f"anlighten/{n}", (2, 3, 8, 8)).to(device) for n in ("x_start", "noise2"))
+    center, t = golden.uniform01("anlighten/center2", (2, 3, 8, 8)).to(device), torch.tensor([7, 99], device=device)
+    rows = drds_rows(system.alpha_bar, list(range(99, -1, -1))).flip(0).float()
+    mean = rows.clone()
+    # x0 is given in the place of eps
+    mean[:, 0], mean[:, 1], mean[:, 7] = 0, 1, 0
+    with lowlight_ext.use_backend(backend):
+        x_t = lowlight_ext.anchored_q_sample(x0, t, system.alpha_bar, center=center, noise=noise)
+        agree(x_t.cpu(), "q_sample", relative=1e-6)
+        result = lowlight_ext.diffusion_step(noise, x0, mean, t=t.cpu(), center=center)
+        agree(result.cpu(), "q_posterior_mean", relative=1e-6)
+        result, estimate = lowlight_ext.diffusion_step(
+            x0[:1], noise[1:], rows[42], center=center[:1], noise=noise[:1], clip=(-1, 1), return_x0=True
+        )
+        agree(result.cpu(), "p_sample", relative=1e-6)
+        agree(estimate.cpu(), "p_sample_x0", relative=1e-6)
+
+
+def step_noise(tag, asked):
+    def noise(stream, shape):
+        asked.append(stream)
+        return golden.normal(f"{tag}/step_noise/{stream}", shape)
+
+    return noise
+
+
+def test_enhanced(one_step):
+    asked = []
+    agree(one_step.enhance_tensor(dark(), noise=step_noise("anlighten", asked)), "enhanced", relative=LOOP)
+    # the start and the last step have no noise
+    assert asked == list(range(99, 0, -1))
+
+
+def test_two_step(two_step):
+    tag, name = "anlighten-two-step", "anlightendiff_two_step"
+    low = dark(tag)
+    with torch.no_grad():
+        color = two_step.encode(low, equalize(low))
+        agree(color, "color_map", system=name)
+        agree(two_step.estimate_histogram(color, equalize(low)), "histogram_estimate", system=name)
+        agree(two_step.analyse(low).center, "center", system=name)
+    agree(two_step.enhance_tensor(low, noise=step_noise(tag, [])), "enhanced", relative=LOOP, system=name)
+
+
+def test_training_pair(one_step):
+    low, high, t = dark(), golden.uniform01("anlighten/target", (1, 3, 64, 96)), torch.tensor([42])
+    noise = golden.normal("anlighten/train_noise", (1, 3, 64, 96))
+    with torch.no_grad():
+        prediction, target, condition = one_step.noise_pair(low, high, t=t, noise=noise)
+        pictures = one_step.dfpl_pictures(condition, high, t, prediction, target)
+    agree(prediction, "train_prediction")
+    agree(target, "train_target")
+    loss = torch.nn.functional.mse_loss(prediction, target).item()
+    assert loss == pytest.approx(golden.outputs("anlightendiff")["loss_l2"].item(), rel=1e-5)
+    for picture, name in zip(pictures, ("dfpl_image_pred", "dfpl_image_true"), strict=True):
+        agree(picture, name)
+
+
+def test_training_pair_takes_another_center():
+    system, t = AnlightenDiff(SMALL), torch.tensor([3, 17])
+    low, high, noise = torch.rand(2, 3, 16, 24) * 0.3, torch.rand(2, 3, 16, 24), torch.randn(2, 3, 16, 24)
+    prediction, target, condition = system.noise_pair(low, high, t=t, noise=noise, center=high)
+    assert condition.center is high
+    k = (1 - system.alpha_bar[t].sqrt()) / (1 - system.alpha_bar[t]).sqrt()
+    torch.testing.assert_close(target, noise + k.float().view(2, 1, 1, 1) * (2 * high - 1))
+    torch.nn.functional.mse_loss(prediction, target).backward()
+    assert all(p.grad is not None for p in system.model.parameters())
+
+
+@pytest.mark.parametrize("ratio", [1.0, 2.0])
+def test_residual(ratio):
+    system = AnlightenDiff(dataclasses.replace(SMALL, rescale_ratio=ratio))
+    low, high = torch.tensor([0.1, 0.2, 0.3, 0.5]), torch.tensor([0.1, 0.4, 0.9, 0.2])
+    x = system.residual(low, high)
+    torch.testing.assert_close(x, 2 * ratio * (high - low) - 1)
+    back = system.picture(low, x)
+    if ratio == 1:
+        # a pixel that gets darker is lost
+        torch.testing.assert_close(back, torch.tensor([0.1, 0.4, 0.9, 0.5]))
+    else:
+        assert (back[:3] - high[:3]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (33, 31), (64, 96)])
+def test_any_size(small, size):
+    bright = small.enhance_tensor(torch.rand(1, 3, *size) * 0.1, steps=1)
+    assert bright.shape == (1, 3, *size)
+    assert ((bright >= 0) & (bright <= 1)).all()
+
+
+def test_padding_is_right_and_bottom(small):
+    low = torch.rand(1, 3, 22, 29) * 0.3
+    padded = torch.nn.functional.pad(low, (0, 3, 0, 2), mode="reflect")
+    drawn = {}
+
+    def noise(stream, shape):
+        assert shape == (1, 3, 24, 32)
+        return drawn.setdefault(stream, torch.randn(shape))
+
+    assert torch.equal(small.enhance_tensor(low, noise=noise), small.enhance_tensor(padded, noise=noise)[..., :22, :29])
+
+
+def test_batch_and_seed():
+    torch.manual_seed(0)
+    system = AnlightenDiff(SMALL).eval()
+    low = torch.rand(3, 3, 24, 16) * 0.1
+    together = system.enhance_tensor(low, seed=torch.tensor([5, 6, 7]))
+    alone = system.enhance_tensor(low[1:2], seed=6)
+    # the rounding of another batch size, multiplied by 1 / sqrt(alpha_bar_T)
+    torch.testing.assert_close(together[1:2], alone, rtol=0, atol=1e-3)
+    assert (system.enhance_tensor(low[1:2], seed=8) - alone).abs().max() > 1e-2
+    torch.testing.assert_close(system.enhance_tensor(low, seed=6)[1:2], alone, rtol=0, atol=1e-3)
+    # the noise of the step from t is stream t
+    given = system.enhance_tensor(low[1:2], noise=lambda t, shape: lowlight_ext.normal(shape, 6, stream=t))
+    torch.testing.assert_close(given, alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("sampler", ["drds", "ddim", "dpm++"])
+def test_steps_to_watch(small, sampler):
+    low = torch.rand(2, 3, 21, 40) * 0.2
+    calls = []
+    handle = small.model["unet"].register_forward_pre_hook(lambda *_: calls.append(len(shown)))
+    shown = []
+    for picture in small.enhance_steps(low, steps=4, seed=3, sampler=sampler):
+        assert not torch.is_inference(picture)
+        assert torch.is_grad_enabled()
+        shown.append(picture)
+    handle.remove()
+    # one network call a picture, when it is asked for
+    assert calls == [0, 1, 2, 3]
+    assert all(p.shape == low.shape and not p.requires_grad for p in shown)
+    assert torch.equal(shown[-1], small.enhance_tensor(low, steps=4, seed=3, sampler=sampler))
+    assert not torch.equal(shown[0], shown[-1])
+
+
+def test_only_drds_draws_noise(small):
+    low = torch.rand(1, 3, 16, 16) * 0.2
+    for sampler, equal in (("drds", False), ("ddim", True), ("dpm++", True)):
+        results = [small.enhance_tensor(low, seed=seed, sampler=sampler) for seed in (0, 1)]
+        assert torch.equal(*results) is equal, sampler
+
+
+def test_defaults_are_the_configurations(small):
+    low = torch.rand(1, 3, 16, 16) * 0.2
+    config = small.config
+    explicit = small.enhance_tensor(low, steps=config.steps, sampler=config.sampler)
+    assert torch.equal(small.enhance_tensor(low), explicit)
+    assert not torch.equal(small.enhance_tensor(low, steps=5), explicit)
+
+
+def test_samplers_can_be_compared(small):
+    """`lowlight steps` takes a system's samplers by their names."""
+    methods = sampler_methods(small, small.samplers, [1, 2])
+    assert [m.name for m in methods] == [f"{sampler} {steps}" for steps in (1, 2) for sampler in SAMPLERS]
+    low = torch.rand(3, 16, 16) * 0.2
+    for method, sampler in zip(methods, SAMPLERS, strict=False):
+        assert torch.equal(method.run(low, 5), small.enhance_tensor(low[None], steps=1, seed=5, sampler=sampler)[0])
+
+
+def test_wrong_inputs(small):
+    for call in (small.enhance_tensor, small.enhance_steps):
+        with pytest.raises(ValueError, match=r"low must be \[B, 3, H, W\], got \(3, 8, 8\)"):
+            call(torch.rand(3, 8, 8))
+        with pytest.raises(ValueError, match=r"steps must lie in 1 \.\. 20, got 21"):
+            call(torch.rand(1, 3, 8, 8), steps=21)
+        with pytest.raises(ValueError, match=r"steps must lie in 1 \.\. 20, got 0"):
+            call(torch.rand(1, 3, 8, 8), steps=0)
+        with pytest.raises(ValueError, match="sampler must be one of drds"):
+            call(torch.rand(1, 3, 8, 8), sampler="euler")
+    for wrong in ({"widths": (8,)}, {"widths": (7, 8)}, {"spacing": "even"}, {"steps": 101}, {"rescale_ratio": 0.0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            AnlightenDiffConfig(**wrong)
+
+
+def called(system, low):
+    """The center and one call of the denoiser: the whole loop multiplies rounding errors by 1 / sqrt(alpha_bar_T)."""
+    with torch.no_grad():
+        condition = system.analyse(low)
+        x_t = lowlight_ext.normal(tuple(low.shape), 1)
+        return torch.cat([condition.center, system.predict(condition, x_t, 11)])
+
+
+def test_strips_are_exact(small, monkeypatch):
+    low = torch.rand(1, 3, 160, 24) * 0.2
+    whole = called(small, low)
+    monkeypatch.setattr(networks, "_STRIP_BYTES", 1)
+    torch.testing.assert_close(called(small, low), whole, rtol=0, atol=1e-5)
+    # negative control: strips that do not see their neighbours
+    in_strips = networks.in_strips
+    monkeypatch.setattr(networks, "in_strips", lambda f, x, rows, halo: in_strips(f, x, rows, 0))
+    assert (called(small, low) - whole).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.3), (torch.float64, 1e-5)])
+def test_weights_of_another_precision(dtype, tolerance):
+    torch.manual_seed(0)
+    system = AnlightenDiff(SMALL).eval()
+    low = torch.rand(1, 3, 32, 32) * 0.2
+    expected = called(system, low)
+    other = deepcopy(system).to(dtype)
+    assert other.enhance_tensor(low).dtype == called(other, low).dtype == torch.float32
+    torch.testing.assert_close(called(other, low), expected, rtol=0, atol=tolerance)
