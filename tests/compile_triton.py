@@ -32,7 +32,7 @@ DRAWN = {"DRAW": True, "OWN": 1, "ALIGNED": True, "noise_ptr": None}
 GIVEN = {"DRAW": False, "OWN": 0, "ALIGNED": True, "seeds_ptr": None}
 PLAIN = {"OWN": 1, "ALIGNED": True}
 # of a kernel that draws counts
-COUNTING = {**PLAIN, "PIXELS": poisson.BLOCK, "num_warps": poisson.counting()["num_warps"]}
+COUNTING = {**PLAIN, "PIXELS": poisson.BLOCK, "num_warps": 1}
 OPTIONAL = ("center_ptr", "previous_ptr", "t_ptr", "x0_ptr")
 CASES = {
     "dwt": (haar.haar_dwt2d_kernel, {"NORMALISE": True, "PACK": 16, "PAIRS": 1024}),
@@ -96,11 +96,11 @@ def facts(name, dtype, kernel, constants, arch, wide):
     vectors = VERSION >= (3, 3) and (constants.get("ALIGNED") or constants.get("PACK") == 16)
     found = {"kernel": name, "function": kernel.fn.__name__, "dtype": dtype, "arch": arch, "wide": wide}
     found |= {"draws": constants.get("DRAW", constants.get("NORMAL", False)), "aligned": vectors}
-    found |= {"cubin": len(compiled.asm["cubin"])}
+    found |= {"cubin": len(compiled.asm["cubin"]), "warps": options["num_warps"]}
     # a thread's, of four warps
     found["exponentials"] = EXPONENTIALS.get(name, 0) // 128
-    # a square root is never of a subnormal: before triton 3.6 it flushes them
-    found |= {"instructions": instructions, "ftz": ".ftz" in ptx.replace("sqrt.rn.ftz.f32", "sqrt.rn.f32")}
+    # a square root is never of a subnormal, a quotient never of or one: before triton 3.6 they flush them
+    found |= {"instructions": instructions, "ftz": ".ftz" in re.sub(r"\b(sqrt|div)\.rn\.ftz\.f32", "", ptx)}
     found["vectors"] = Counter(re.findall(r"\b((?:ld|st)\.global[\w.:]*v[24][\w.]*)", ptx))
     return found | resources(compiled.asm["cubin"])
 

@@ -16,10 +16,21 @@ import numpy as np
 import pytest
 import torch
 
-from lowlight_ext import anchored_q_sample, backends, diffusion_step, gpu_choice, normal, testing, uniform, use_backend
+from lowlight_ext import (
+    anchored_q_sample,
+    backends,
+    diffusion_step,
+    gpu_choice,
+    normal,
+    poisson,
+    testing,
+    uniform,
+    use_backend,
+)
 from lowlight_ext.backends import OPERATORS, select
 from lowlight_ext.checks import DTYPES
 from lowlight_ext.kernels_cpp import NORMS
+from lowlight_ext.reference.poisson import inversion
 
 choice = sys.modules["lowlight_ext.backends"]
 DEVICE = testing.DEVICES["triton"]
@@ -103,6 +114,39 @@ def test_a_hundred_thousand_normals_have_the_bits_of_cpp():
             expected = normal((1, 1, 25, 4001), seed, **place)
         with use_backend("triton"):
             assert torch.equal(normal((1, 1, 25, 4001), seed, device=DEVICE, **place).cpu(), expected)
+
+
+@both
+def test_a_hundred_thousand_counts_have_the_bits_of_cpp():
+    """Means from 0.01 to a million; a hundred lie in the tail, and some take five attempts."""
+    place = {"stream": 7, "origin": (2**31, 2**33 + 3), "plane": 2**32 - 1}
+    generator = torch.Generator().manual_seed(2)
+    means = 10 ** (torch.rand((1, 1, 25, 4001), generator=generator) * 8 - 2)
+    with use_backend("cpp"):
+        expected = poisson(means, -1, **place)
+    with use_backend("triton"):
+        assert torch.equal(poisson(means.to(DEVICE), -1, **place).cpu(), expected)
+
+
+@triton.jit
+def tails_kernel(mean_ptr, word_ptr, out_ptr, COUNT: tl.constexpr):
+    at = tl.arange(0, COUNT)
+    mean, word = tl.load(mean_ptr + at), tl.load(word_ptr + at).to(tl.uint32)
+    none = tl.zeros([COUNT], tl.float32) - 1.0
+    tl.store(out_ptr + at, counts.with_tails(none, mean, word, word < (1 << 22), COUNT))
+
+
+@pytest.mark.skipif(bool(backends("poisson")["triton"]), reason=str(backends("poisson")["triton"]))
+def test_neighbours_in_the_tail():
+    """Where all pixels lie in the tail, or some, and one word is drawn twice."""
+    means = torch.linspace(1e-6, 9.999, 256)
+    words = torch.arange(256) * 9973 % (1 << 22)
+    words[::5] = words[1]
+    words[3::7] += 1 << 22
+    out = torch.empty(256, device=DEVICE)
+    tails_kernel[(1,)](means.to(DEVICE), words.to(DEVICE), out, COUNT=256, num_warps=1)
+    expected = inversion(means, words).where(words < 1 << 22, -1)
+    assert torch.equal(out.cpu(), expected)
 
 
 @both
@@ -230,18 +274,20 @@ def test_every_kernel_compiles_for_gpus(tmp_path):
         # float64's exponential is libdevice's
         library = fact["exponentials"] and fact["dtype"] == "float64"
         assert not fact["ftz"] or library, fact
-        assert fact["reg"] <= (160 if library else 128), fact
+        # where a warp is a program triton 3.2 takes a few more
+        assert fact["reg"] <= (160 if library else 128 if fact["warps"] > 1 else 144), fact
         assert all(".rn." in name for name in fact["instructions"]), fact
         # those of Box-Muller's two pairs a counter, two counters a thread, unless told
         drawn = fact["function"] in ("noise_kernel", "step_kernel", "q_sample_kernel") and fact["draws"]
         fused, roots = ARITHMETIC.get(fact["kernel"], (72, 4) if drawn else (0, 0))
         fused += 0 if library else activation.EXPONENTIAL_FMAS * fact["exponentials"]
         assert fact["instructions"].get("fma.rn.f32", 0) == fused, fact
-        wide = 8 if (fact["kernel"], fact["dtype"]) == ("raw p+g", "float64") else 0
+        # p takes its roots in float64 there
+        roots -= 8 if (fact["kernel"], fact["dtype"]) == ("raw p+g", "float64") else 0
         found_roots = sum(fact["instructions"].get(name, 0) for name in ("sqrt.rn.f32", "sqrt.rn.ftz.f32"))
         # one a pixel of those that a thread shares with others
         per_pixel = fact["function"].endswith("layer_kernel")
-        assert found_roots == roots - wide or per_pixel, fact
+        assert found_roots == roots or per_pixel, fact
         assert not fact["instructions"].get("fma.rn.f64") or library, fact
         if fact["aligned"]:
             assert fact["vectors"], fact

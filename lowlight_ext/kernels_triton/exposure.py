@@ -77,12 +77,11 @@ def normals(counter, line, layer, stream, key0, key1):
 
 
 @inlined
-def row_normals(counter, line, channel, stream, place):
-    """Of the sensor's rows, one a pixel: pixel 0 of the row, in the plane of the sample's first channel.
+def row_normals(counter, line, channel, layer, stream, key0, key1):
+    """Of the sensor's rows, one a pixel: pixel 0 of the row, in the sample's first plane `layer`.
 
     A packed row holds R and G1 of one row of the sensor, B and G2 of the next.
     """
-    key0, key1, layer = place
     sensor_row = line * 2 + (channel >> 1).to(tl.uint32)
     w0, w1, _w2, _w3 = philox_rounds(counter * 0, sensor_row, layer, stream.to(tl.uint32), key0, key1)
     z, _ = normal_pair(w0, w1)
@@ -122,8 +121,8 @@ def raw_noise_kernel(
         z = normals(counter, line, layer, stream_word(stream, 0, SIGNAL_NORMAL), key0, key1)
         y = y + root_of(tl.where(variance < 1e-10, 1e-10, variance)) * z.to(y.dtype)
     if ROWS & PARTS:
-        whole = key_of(group - channel, seeds_ptr, key_low, key_high, plane, channels, OWN)
-        z = row_normals(counter, line, channel, stream_word(stream, 0, ROW_NORMAL), whole)
+        _, _, whole = key_of(group - channel, seeds_ptr, key_low, key_high, plane, channels, OWN)
+        z = row_normals(counter, line, channel, whole, stream_word(stream, 0, ROW_NORMAL), key0, key1)
         y = y + tl.load(column + 5).to(y.dtype) * z.to(y.dtype)
     if READ & PARTS:
         z = normals(counter, line, layer, stream_word(stream, 0, READ_NORMAL), key0, key1)

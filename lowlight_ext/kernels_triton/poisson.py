@@ -168,7 +168,8 @@ def rejection(mean, left, counter, line, layer, stream, key0, key1):
         second = pixel_words(counter, line, layer, stream_word(stream, attempt, SECOND), key0, key1)
         candidate, accepted = attempt_rejection(mean, root, first, second)
         count = tl.where(left, candidate, count)
-        left = left & ~accepted
+        # (triton 3.2 has no ~ of masks in its interpreter)
+        left = left & (accepted == 0)
         attempt += 1
     return count
 
