@@ -94,6 +94,8 @@ def export(
     try:
         system = load(checkpoint, device="cpu")
         metadata = {"system": system.name, "config": system.config}
+        if system.trained_on:
+            metadata["split"] = system.trained_on
         save_weights(output, system.state_dict(), metadata, parse_dtype(dtype))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
