@@ -15,6 +15,7 @@ import torch
 
 from lowlight import checkpoints
 from lowlight.checkpoints import CheckpointError, detect_diffll, load, read_checkpoint, save_weights, shipped_models
+from lowlight.commands.train import export
 from lowlight.networks.diffll import DiffLLConfig
 from lowlight.systems.diffll import DiffLL
 
@@ -101,6 +102,8 @@ def test_the_split_of_the_training(tmp_path, small):
     config = {"system": "diffll", "network": vars(SMALL), "split": "all"}
     torch.save({"model": small.state_dict(), "config": config}, tmp_path / "last.pt")
     assert load(tmp_path / "last.pt", device="cpu").trained_on == "all"
+    export(tmp_path / "last.pt", tmp_path / "exported.safetensors", "float16")
+    assert load(tmp_path / "exported.safetensors", device="cpu").trained_on == "all"
     del config["split"]
     torch.save({"model": small.state_dict(), "config": config}, tmp_path / "last.pt")
     assert load(tmp_path / "last.pt", device="cpu").trained_on is None
