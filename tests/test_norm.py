@@ -88,9 +88,9 @@ def calls(shape, groups):
 
 
 def spare_the_interpreter(implementation, shape, dtype, layout):
-    """Of triton interpreted every size, dtype and layout is tested, but one in eight of their products."""
+    """Of triton interpreted every size, dtype and layout is tested, but one in ten of their products."""
     turn = SHAPES.index(shape) + DTYPES.index(dtype) + 4 * testing.LAYOUTS.index(layout)
-    if testing.interpreted(implementation[0]) and turn % 8:
+    if testing.interpreted(implementation[0]) and turn % 10:
         pytest.skip("triton's interpreter takes the others' time a hundredfold: other dtypes and layouts of this size")
 
 
@@ -107,6 +107,9 @@ def test_torch_agrees(implementation, op, shape, groups, dtype, layout):
     weight = values(shape[1], seed=1).to(device, dtype)
     bias = values(shape[1], seed=2).to(device, dtype)
     for name, (ours, oracle, affine) in calls(shape, groups).items():
+        if testing.interpreted(backend) and name == "mish_instance_norm" and shape[1] > 300:
+            # as many programs
+            continue
         inputs = [x, weight, bias] if affine else [x]
         leaves = [v.detach().clone().requires_grad_() for v in inputs]
         wide = [v.detach().double().contiguous().requires_grad_() for v in inputs]
@@ -152,14 +155,16 @@ def test_gradients(implementation, op, layout):
         "simple_gate": simple_gate,
     }[op]
     inputs = (x, weight, bias) if op in ("group_norm_silu", "layer_norm2d") else (x,)
+    # in random directions, not one by one, where a call takes long
+    mode = {"fast_mode": testing.interpreted(backend)}
     with use_backend(backend):
-        assert gradcheck(call, inputs)
-        assert gradgradcheck(call, inputs)
+        assert gradcheck(call, inputs, **mode)
+        assert gradgradcheck(call, inputs, **mode)
         if len(inputs) == 3:
-            assert gradcheck(lambda x: call(x, None, None), (x,))
+            assert gradcheck(lambda x: call(x, None, None), (x,), **mode)
             # one gradient alone, and bias without weight
-            assert gradcheck(lambda b: call(x.detach(), None, b), (bias,))
-            assert gradcheck(lambda w: call(x.detach(), w, bias.detach()), (weight,))
+            assert gradcheck(lambda b: call(x.detach(), None, b), (bias,), **mode)
+            assert gradcheck(lambda w: call(x.detach(), w, bias.detach()), (weight,), **mode)
 
 
 @pytest.mark.parametrize("op", ["group_norm_silu", "layer_norm2d", "mish_instance_norm"])

@@ -187,7 +187,7 @@ class Picture:
     def pack(self) -> int:
         """The greatest power of two that divides the inner size, as far as it helps."""
         inner = self.channels if self.last else self.pixels
-        return min(inner & -inner, 16)
+        return min(inner & -inner, 16) or 1
 
     @property
     def constants(self) -> dict[str, int | bool]:
