@@ -152,11 +152,14 @@ def forced_or_skipped(backend, op):
         yield
 
 
-@pytest.mark.parametrize("layout", testing.LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
+# strides are Python's matter: the kernels get contiguous pictures
+@pytest.mark.parametrize(
+    ("dtype", "layout"),
+    [(dtype, "contiguous") for dtype in DTYPES] + [(torch.float32, layout) for layout in testing.LAYOUTS[1:]],
+)
 @pytest.mark.parametrize("op", OPERATORS)
 def test_the_bits_of_cpp(host, op, dtype, layout):
-    for shape in SHAPES:
+    for shape in SHAPES if layout == "contiguous" else SHAPES[:2]:
         for sample in testing.sample_inputs(op, shape, dtype, "cpu", layout):
             with forced_or_skipped("cpp", op):
                 expected = sample()
