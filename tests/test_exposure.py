@@ -53,9 +53,11 @@ def test_mean_and_variance(implementation, model):
     assert abs(y.var() - variance) < SIGMAS * spread**0.5 + 1e-6
 
 
-def test_quantisation_lifts_black():
-    black = raw_noise(flat(0.0), RawNoiseParameters(0.8, 150.0, "u"), 1, clip=False)
-    y = numbers(black, 150.0)
+def test_quantisation_lifts_black(implementation):
+    backend, device = implementation
+    with use_backend(backend):
+        black = flat(0.0, (1, 4, 100, 100)).to(device)
+        y = numbers(raw_noise(black, RawNoiseParameters(0.8, 150.0, "u"), 1, clip=False), 150.0)
     assert abs(y.mean() - 1 / 8) < SIGMAS * 0.2 / y.numel() ** 0.5
     assert y.min() == 0
 

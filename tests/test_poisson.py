@@ -119,6 +119,17 @@ def test_counts_are_those_of_the_paper(implementation):
         assert counts[b, c, i, j].item() == by_hoermann(means[b, c, i, j].item(), words), (at, means[b, c, i, j])
 
 
+def test_the_tail_is_decided_in_double_precision(implementation):
+    """A pixel whose word is 382, 1 - 9e-8 of the distribution: float32 goes wrong at each of these means."""
+    backend, device = implementation
+    means = torch.tensor([0.125, 0.5, 1.0, 3.0, 5.0, 7.0, 9.0])
+    assert word(5, 0, 0, 0, 312708, 0, 1) == 382
+    seeds = torch.full((7,), 5, device=device)
+    with use_backend(backend):
+        counts = poisson(means.reshape(7, 1, 1, 1).to(device), seeds, origin=(0, 312708))
+    assert counts.flatten().tolist() == stats.poisson(means.double()).ppf(1 - 382.5 / 2**32).tolist()
+
+
 def test_a_million_counts_are_the_reference_s():
     generator = torch.Generator().manual_seed(3)
     means = 10 ** (torch.rand(1, 1, 1000, 1000, generator=generator) * 8 - 2)

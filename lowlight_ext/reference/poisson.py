@@ -122,8 +122,8 @@ def inversion(mean: Tensor, words: Tensor) -> Tensor:
     level = (((~words & MASK) >> 8).float() + 0.5) * 2.0**-24
     count = first_not_below(level, exp_of_minus(mean), mean)
     tail = words < 1 << 22
-    wide = mean[tail].double()
-    return count.masked_scatter(tail, first_not_below(1 - (words[tail] + 0.5) * 2.0**-32, (-wide).exp(), wide).float())
+    wide, level = mean[tail].double(), 1 - (words[tail].double() + 0.5) * 2.0**-32
+    return count.masked_scatter(tail, first_not_below(level, (-wide).exp(), wide).float())
 
 
 def factorial_correction(z: Tensor) -> Tensor:
