@@ -93,7 +93,9 @@ def facts(name, dtype, kernel, constants, arch, wide):
     compiled = triton.compile(source(kernel, constants, dtype, wide), target=target, options=options)
     ptx = compiled.asm["ptx"]
     instructions = Counter(re.findall(r"\b((?:fma|mul|add|sub|sqrt|div|rcp)\.[\w.]*f(?:32|64))\b", ptx))
-    vectors = VERSION >= (3, 3) and (constants.get("ALIGNED") or constants.get("PACK") == 16)
+    # kernels that merge a few entries a group give a thread no two of them
+    packed = constants.get("PACK") == 16 and "ENTRIES" not in constants
+    vectors = VERSION >= (3, 3) and (constants.get("ALIGNED") or packed)
     found = {"kernel": name, "function": kernel.fn.__name__, "dtype": dtype, "arch": arch, "wide": wide}
     found |= {"draws": constants.get("DRAW", constants.get("NORMAL", False)), "aligned": vectors}
     found |= {"cubin": len(compiled.asm["cubin"]), "warps": options["num_warps"]}

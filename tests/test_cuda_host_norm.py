@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import test_norm
+import test_norm_layouts
 import torch
 
 from lowlight_ext import group_norm_silu, kernels_cuda, layer_norm2d, mish_instance_norm, simple_gate, testing
@@ -237,11 +238,11 @@ def test_far_from_zero(host, op, layout):
 @pytest.mark.parametrize("layout", testing.LAYOUTS[:2])
 @pytest.mark.parametrize("op", NORMS)
 def test_laws(host, op, layout):
-    """Those of test_norm.py: gradgradcheck through the operators, memory formats, NaN where it belongs."""
+    """Those of test_norm*.py: gradgradcheck through the operators, memory formats, NaN where it belongs."""
     device = ("cuda", "cpu")
     test_norm.test_gradients(device, op, layout)
-    test_norm.test_opcheck(device, op, layout)
-    test_norm.test_memory_format(device, op)
+    test_norm_layouts.test_opcheck(device, op, layout)
+    test_norm_layouts.test_memory_format(device, op)
     test_norm.test_nan(device, op)
 
 
