@@ -70,7 +70,8 @@ def save(rows: list[dict], facts: dict, quick: bool) -> Path:
     merged.sort(key=lambda row: tuple(str(row[k]) for k in KEY))
     _write(path, json.dumps(merged, indent=1) + "\n")
     with open(path.with_suffix(".csv.part"), "w", newline="") as file:
-        writer = csv.DictWriter(file, list(merged[0]))
+        # rows of an earlier version of the bench may lack some
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in merged for name in row)))
         writer.writeheader()
         writer.writerows(merged)
     os.replace(path.with_suffix(".csv.part"), path.with_suffix(".csv"))
