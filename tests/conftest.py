@@ -1,4 +1,4 @@
-"""Shared by all tests: poisoned memory, one line on which implementations ran, slow tests on request only."""
+"""Shared by all tests: poisoned memory, a line on what ran and one on what was skipped, slow tests on request only."""
 
 import os
 from collections import Counter
@@ -62,3 +62,8 @@ def pytest_terminal_summary(terminalreporter):
         elif missing := [op for op in OPERATORS if backends(op)[backend]]:
             words[-1] += f" (lacks {', '.join(missing)})"
     terminalreporter.write_line("implementations: " + ", ".join(words))
+    skipped = terminalreporter.stats.get("skipped", ())
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        words = [f"{count} ({reason})" for reason, count in reasons.most_common()]
+        terminalreporter.write_line(f"skipped {sum(reasons.values())}: " + ", ".join(words))
