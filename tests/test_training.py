@@ -2,18 +2,16 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from train_process import NETWORK, make_pairs
 
 from lowlight.data.batches import PairBatches
-from lowlight.data.pairs import find_pairs
-from lowlight.training.config_files import from_dict, load_config, shipped_configs
+from lowlight.training.config_files import from_dict
 from lowlight.training.loop import Trainer
 
 TINY = {
-    "network": {"ch": 8, "ch_mult": [1, 1, 1, 1], "norm_groups": 4, "hfrm_width": 8, "guide": "gamma", "steps": 2},
+    "network": NETWORK,
     "stages": [
         {"iterations": 3, "batch": 2, "crop": 32},
         {"iterations": 3, "batch": 2, "shrink": 2, "sampling_steps": 2, "learning_rate": 1e-3},
@@ -26,51 +24,12 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("pairs")
-    generator = np.random.default_rng(0)
-    for number in range(5):
-        bright = generator.integers(0, 256, (64, 72, 3), dtype=np.uint8)
-        for side, picture in (("high", bright), ("low", bright // 12)):
-            (root / side).mkdir(exist_ok=True)
-            Image.fromarray(picture).save(root / side / f"{number}.png")
-    return find_pairs(root)
+    return make_pairs(tmp_path_factory.mktemp("pairs"))
 
 
 def trainer(pairs, folder, **changes):
     config = from_dict(TINY | changes)
     return Trainer(config, PairBatches(pairs, config.seed), folder)
-
-
-def test_shipped_configs():
-    names = shipped_configs()
-    assert {"diffll_small", "diffll_paper", "diffll_published", "ablations/k1"} <= set(names)
-    for name in names:
-        assert load_config(name).resolved(485).iterations > 0
-
-
-def test_overrides():
-    config = load_config("diffll_small", ["seed=3", "stages.0.batch=7", "network.ch=16"])
-    assert (config.seed, config.stages[0].batch, config.network["ch"]) == (3, 7, 16)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"sed": 1}, "unknown key sed"),
-        ({"stages": [{"iterations": 1, "batch": 1, "corp": 3}]}, "stage 0: unknown key corp"),
-        ({"stages": [{"iterations": 0, "batch": 1}]}, "must be positive"),
-        ({"stages": []}, "at least one stage"),
-        ({"stages": [{"batch": 1}]}, "iterations"),
-    ],
-)
-def test_config_errors(changes, message):
-    with pytest.raises(ValueError, match=message):
-        from_dict(TINY | changes)
-
-
-def test_missing_config():
-    with pytest.raises(FileNotFoundError, match="diffll_small"):
-        load_config("no_such_config")
 
 
 def test_batches_are_a_function_of_seed_and_number(pairs):
@@ -88,13 +47,6 @@ def test_crop_and_flip_are_shared(pairs):
     batch = PairBatches(pairs, seed=0).batch(0, 8, crop=24)
     assert batch.low.shape == batch.high.shape == (8, 3, 24, 24)
     assert torch.equal((batch.low * 255).round(), ((batch.high * 255).round() / 12).floor())
-
-
-def test_stages(pairs, tmp_path):
-    config = from_dict(TINY)
-    assert [config.stage_at(step)[1:] for step in (0, 2, 3, 5)] == [(0, 0), (2, 4), (0, 6), (2, 10)]
-    with pytest.raises(IndexError):
-        config.stage_at(6)
 
 
 def test_resumes_to_the_same_weights(pairs, tmp_path):
@@ -160,3 +112,158 @@ def test_average_of_the_weights(pairs, tmp_path):
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * before + (1 - decay) * learner.system.get_parameter(name).detach()
         torch.testing.assert_close(learner.ema[name], expected)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+@pytest.mark.parametrize("hfrm", [True, False])
+def test_ablations_train_and_enhance(pairs, tmp_path, levels, hfrm):
+    """Every K, with and without HFRM, with and without the sampling pass; every weight there is gets a gradient."""
+    network = NETWORK | {"levels": levels, "hfrm": hfrm}
+    stages = [{"iterations": 1, "batch": 1, "crop": 64, "sampling_steps": steps} for steps in (1, 0)]
+    learner = trainer(pairs, tmp_path, network=network, stages=stages)
+    sampled, plain = learner.train_step(), learner.train_step()
+    assert set(sampled) - set(plain) == {"l1", "ssim"}
+    assert [name for name, p in learner.system.named_parameters() if p.grad is None] == []
+    assert learner.averaged().enhance_tensor(torch.rand(1, 3, 40, 24)).shape == (1, 3, 40, 24)
+
+
+def test_without_hfrm_high_bands_pass(pairs, tmp_path):
+    from lowlight_ext import haar_wavedec2d
+
+    system = trainer(pairs, tmp_path, network=NETWORK | {"hfrm": False, "guide": "none"}).system
+    assert not any(name.startswith("high_enhance") for name, _ in system.named_parameters())
+    low = torch.rand(1, 3, 32, 32)
+    for given, passed in zip(haar_wavedec2d(low, 2, normalise=True)[1:], system.analyse(low).high, strict=True):
+        assert torch.equal(given, passed)
+
+
+def test_recomputing_gives_the_same_gradients(pairs, tmp_path):
+    stages = [{"iterations": 1, "batch": 2, "crop": 32, "sampling_steps": 3}]
+    gradients, saved = [], []
+    for recompute in (False, True):
+        learner = trainer(pairs, tmp_path, stages=stages, recompute=recompute)
+        batch = learner.data.batch(0, 2, crop=32)
+        kept = 0
+
+        def keep(tensor):
+            nonlocal kept
+            kept += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            losses = learner.objective(batch, learner.plan.stages[0], 0)
+        saved.append(kept)
+        sum(losses.values()).backward()
+        gradients.append([p.grad for p in learner.system.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    # and it does forget: three of the four network calls keep next to nothing
+    assert saved[1] < 0.6 * saved[0]
+
+
+def test_weights_scale_their_terms(pairs, tmp_path):
+    plain, weighted = (
+        trainer(pairs, tmp_path, weights=weights).train_step() for weights in ({}, {"noise": 3.0, "frequency": 0.0})
+    )
+    assert weighted["noise"] == pytest.approx(3 * plain["noise"])
+    assert weighted["bands"] == weighted["tv"] == 0 < plain["tv"]
+    assert weighted["loss"] == pytest.approx(weighted["noise"])
+
+
+def test_resuming_with_another_configuration(pairs, tmp_path):
+    first = trainer(pairs, tmp_path)
+    first.train_step()
+    first.save()
+    # what says only where and how often to write may change
+    assert trainer(pairs, tmp_path, log_every=7, checkpoint_every=3).resume()
+    for changes, message in (
+        ({"ema": 0.5}, "ema: 0.999, now 0.5"),
+        ({"network": NETWORK | {"steps": 3}}, "network.steps: 2, now 3"),
+        ({"stages": TINY["stages"][:1]}, r"stages\.1\.batch: 2, now not there"),
+    ):
+        changed = trainer(pairs, tmp_path, **changes)
+        with pytest.raises(ValueError, match=f"{message}.*--allow-changes"):
+            changed.resume()
+        assert changed.step == 0
+        assert changed.resume(allow_changes=True)
+        assert changed.step == 1
+    with pytest.raises(ValueError, match="pairs of pictures: 5, now 4"):
+        trainer(pairs[:4], tmp_path).resume()
+    with pytest.raises(ValueError, match="holds another network"):
+        trainer(pairs, tmp_path, network=NETWORK | {"ch": 16}).resume(allow_changes=True)
+
+
+def test_checkpoints_say_where_they_come_from(pairs, tmp_path):
+    trained = trainer(pairs, tmp_path, seed=3)
+    trained.save()
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert (state["step"], state["seed"], state["pairs"]) == (0, 3, 5)
+    assert state["version"]
+    assert from_dict(state["config"]) == trained.config
+
+
+def test_checkpoint_of_the_first_format_resumes(pairs, tmp_path):
+    """Before the terms had weights of their own, and before versions, pairs and splits were written."""
+    first = trainer(pairs, tmp_path)
+    first.train_step()
+    old = {name: value for name, value in first.state().items() if name in ("step", "model", "ema", "optimizer")}
+    keys = ("data", "system", "network", "seed", "ema", "warmup", "clip_norm", "bfloat16", "threads")
+    config = {key: getattr(first.config, key) for key in keys}
+    stage = ("iterations", "batch", "crop", "shrink", "sampling_steps", "learning_rate", "learning_rate_end")
+    config["stages"] = [{key: getattr(s, key) for key in stage} for s in first.config.stages]
+    config |= {"weights": {"noise": 1.0, "photo": 1.0, "frequency": 1.0}, "checkpoint_every": 500, "log_every": 50}
+    torch.save(old | {"config": config}, tmp_path / "last.pt")
+    resumed = trainer(pairs, tmp_path, split="our485")
+    assert resumed.resume()
+    assert resumed.train_step()["loss"] == first.train_step()["loss"]
+
+
+def test_damaged_checkpoint(pairs, tmp_path):
+    (tmp_path / "last.pt").write_bytes(b"PK half of one")
+    with pytest.raises(ValueError, match="damaged or truncated"):
+        trainer(pairs, tmp_path).resume()
+    torch.save({"step": 1}, tmp_path / "last.pt")
+    with pytest.raises(ValueError, match="lacks config, ema, model, optimizer"):
+        trainer(pairs, tmp_path).resume()
+
+
+def test_full_disk(pairs, tmp_path, monkeypatch):
+    import errno
+
+    from lowlight import image_io
+
+    learner = trainer(pairs, tmp_path)
+    learner.save()
+    before = (tmp_path / "last.pt").read_bytes()
+
+    class Full:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return False
+
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(image_io, "open", lambda *_: Full(), raising=False)
+    learner.train_step()
+    with pytest.raises(OSError, match=r"last\.pt .*iteration 1\) not written: no space left.*checkpoint is intact"):
+        learner.save()
+    assert (tmp_path / "last.pt").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_what_a_killed_process_left_is_removed(pairs, tmp_path):
+    (tmp_path / ".last.pt.0badcafe.part").write_bytes(b"half")
+    assert not trainer(pairs, tmp_path).resume()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gradient_that_is_not_finite(pairs, tmp_path):
+    learner = trainer(pairs, tmp_path)
+    with torch.no_grad():
+        learner.system.Unet.conv_out.bias.fill_(torch.inf)
+    before = learner.system.Unet.conv_in.weight.clone()
+    with pytest.raises(FloatingPointError, match="iteration 0: the gradient is not finite"):
+        learner.train_step()
+    assert torch.equal(learner.system.Unet.conv_in.weight, before)

@@ -36,8 +36,12 @@ def start(*arguments, launcher=("-m", "lowlight")):
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def finish(process, code=0, timeout=300):
-    """Its output and errors, once it has ended with the code."""
-    output, errors = process.communicate(timeout=timeout)
+def finish(process, code=0, timeout=500):
+    """Its output and errors, once it has ended with the code; one that does not end is ended."""
+    try:
+        output, errors = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        output, errors = process.communicate(timeout=60)
     assert process.returncode == code, output + errors
     return output, errors
