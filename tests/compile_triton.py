@@ -99,8 +99,8 @@ def facts(name, dtype, kernel, constants, arch, wide):
     found |= {"cubin": len(compiled.asm["cubin"])}
     # a thread's, of four warps
     found["exponentials"] = EXPONENTIALS.get(name, 0) // 128
-    # a square root is never of a subnormal: before triton 3.6 it flushes them
-    found |= {"instructions": instructions, "ftz": ".ftz" in ptx.replace("sqrt.rn.ftz.f32", "sqrt.rn.f32")}
+    # before triton 3.6 these two flush subnormals: no square root is of one, and a quotient may be 0 instead
+    found |= {"instructions": instructions, "ftz": ".ftz" in re.sub(r"\b(sqrt|div)\.rn\.ftz\.f32", "", ptx)}
     found["vectors"] = Counter(re.findall(r"\b((?:ld|st)\.global[\w.:]*v[24][\w.]*)", ptx))
     return found | resources(compiled.asm["cubin"])
 
