@@ -101,7 +101,7 @@ def facts(name, dtype, kernel, constants, arch, wide):
     found |= {"cubin": len(compiled.asm["cubin"]), "warps": options["num_warps"]}
     # a thread's, of four warps
     found["exponentials"] = EXPONENTIALS.get(name, 0) // 128
-    # a square root is never of a subnormal, a quotient never of or one: before triton 3.6 they flush them
+    # before triton 3.6 these two flush subnormals: no square root is of one, and a quotient may be 0 instead
     found |= {"instructions": instructions, "ftz": ".ftz" in re.sub(r"\b(sqrt|div)\.rn\.ftz\.f32", "", ptx)}
     found["vectors"] = Counter(re.findall(r"\b((?:ld|st)\.global[\w.:]*v[24][\w.]*)", ptx))
     return found | resources(compiled.asm["cubin"])

@@ -10,7 +10,8 @@ SLAB = {"LAST": 0, "PACK": 16, "CB": 8, "PB": 128}
 COLUMNS = {"LAST": 0, "PACK": 16, "CB": 64, "PB": 16}
 BARE = {"weight_ptr": None, "bias_ptr": None}
 SILU, MISH = {"ACT": 1}, {"ACT": 2, **BARE}
-MERGE = {"LAST": 0, "PACK": 16, "ENTRIES": norm.ENTRIES}
+# no pictures
+MERGE = {"LAST": 0, "PACK": 2, "ENTRIES": norm.ENTRIES}
 NORM_CASES = {
     "gate": (gate.gate_kernel, {"PACK": 16, "ROWS": 1, "HALVES": 1024}),
     "gate backward": (gate.gate_backward_kernel, {"PACK": 16, "ROWS": 16, "HALVES": 64}),

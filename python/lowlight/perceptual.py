@@ -46,10 +46,10 @@ class Lpips:
         Raises LpipsUnavailable where something is missing, CheckpointError (a ValueError) for a file that is no AlexNet
         or not the one that the hash in its name promises, FileNotFoundError for `weights` that are not there.
         """
+        if weights is not None and not Path(weights).is_file():
+            raise FileNotFoundError(f"no file {weights}")
         heads = _heads_file()
         self.path = _find_trunk() if weights is None else Path(weights)
-        if not self.path.is_file():
-            raise FileNotFoundError(f"no file {self.path}")
         self.sha256 = _checked_hash(self.path)
         trunk, linear = read_checkpoint(self.path)[0], read_checkpoint(heads)[0]
         self.layers = []  # weight [O, I, k, k], bias [O], w [O] of the squared differences
