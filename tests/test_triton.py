@@ -274,7 +274,7 @@ def test_every_kernel_compiles_for_gpus(tmp_path):
         # float64's exponential is libdevice's
         library = fact["exponentials"] and fact["dtype"] == "float64"
         assert not fact["ftz"] or library, fact
-        # triton 3.2 is told nothing of alignment, and moves numbers one by one; a program of one warp holds more of them
+        # triton 3.2 is told nothing of alignment, and moves numbers one by one; a program of one warp holds more
         most = 192 if library or triton.__version__.startswith("3.2.") else 128 if fact["warps"] > 1 else 144
         assert fact["reg"] <= most, fact
         assert all(".rn." in name for name in fact["instructions"]), fact

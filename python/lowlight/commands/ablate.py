@@ -115,7 +115,8 @@ def _one(
     processes: Alone,
 ) -> dict[str, Any]:
     """The row of one configuration: from its folder where it is finished, else trained and scored now."""
-    from ..evaluate import evaluate, model_method, write_text
+    from ..evaluate import evaluate, model_method
+    from ..score_files import write_text
     from ..training.loop import Trainer
 
     def make(config: TrainConfig, folder: Path) -> Trainer:
@@ -181,7 +182,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def _write(rows: list[dict[str, Any]], folder: Path) -> None:
-    from ..evaluate import write_text
+    from ..score_files import write_text
 
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(_COLUMNS), lineterminator="\n")
