@@ -44,6 +44,6 @@ def test_shipped_weights_on_lol():
         pytest.skip("no weights are in this checkout")
     report = evaluate(find_pairs(lol()), [model_method("default", checkpoints.load("default", device="cpu"))])
     (entry,) = report.summary()
-    assert entry["psnr"]["mean"] > 18.5
-    assert entry["psnr_gt_mean"]["mean"] > 22
+    assert entry["psnr"]["mean"] > 20
+    assert entry["psnr_gt_mean"]["mean"] > 24
     assert entry["ssim_rgb"]["mean"] > 0.75
