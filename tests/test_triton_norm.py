@@ -8,6 +8,7 @@ import lowlight_ext
 from lowlight_ext import testing, use_backend
 from lowlight_ext.kernels_cpp import NORMS
 from lowlight_ext.kernels_triton import layer_norm, norm, tiles
+from lowlight_ext.kernels_triton.blocks import launch
 
 # sizes that a block does not divide, groups of several channels; more channels than a program has room for
 SHAPES = ((2, 6, 5, 8, 3), (1, 34, 1, 3, 1))
@@ -42,6 +43,21 @@ def test_many_small_programs(monkeypatch, op, layout, dtype, limit, wide):
         for mine, theirs in zip(results, expected, strict=True):
             scale = max(1.0, theirs.abs().max().item())
             torch.testing.assert_close(mine.cpu().double(), theirs, rtol=limit, atol=4 * limit * scale)
+
+
+@both
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_a_program_writes_its_own_slab_alone(monkeypatch, layout):
+    """One after the other, as interpreted, they would hide what they spoil: only the first of two runs."""
+    monkeypatch.setattr(norm, "launch", lambda kernel, programs, *rest, **named: launch(kernel, 1, *rest, **named))
+    # three channels: the tile has room for a fourth
+    x = testing.arranged(torch.arange(18.0).reshape(1, 6, 1, 3), layout).to(DEVICE)
+    out, stats = norm.group_norm_silu(x, 2, None, None, 1e-5, True)
+    needed = (True, False, False)
+    to_x, *_ = norm.group_norm_silu_backward(x, x, torch.ones_like(stats), None, None, 2, True, needed)
+    for written in (out, to_x):
+        assert written[:, :3].isfinite().all()
+        assert written[:, 3:].isnan().all()
 
 
 def test_large_pictures_are_divided():
