@@ -140,7 +140,8 @@ def test_training_pair(one_step):
     low, high, t = dark(), golden.uniform01("anlighten/target", (1, 3, 64, 96)), torch.tensor([42])
     noise = golden.normal("anlighten/train_noise", (1, 3, 64, 96))
     with torch.no_grad():
-        prediction, target, condition = one_step.noise_pair(low, high, t=t, noise=noise)
+        condition = one_step.analyse(low)
+        prediction, target = one_step.noise_pair(condition, high, t=t, noise=noise)
         pictures = one_step.dfpl_pictures(condition, high, t, prediction, target)
     agree(prediction, "train_prediction")
     agree(target, "train_target")
@@ -153,8 +154,8 @@ def test_training_pair(one_step):
 def test_training_pair_takes_another_center():
     system, t = AnlightenDiff(SMALL), torch.tensor([3, 17])
     low, high, noise = torch.rand(2, 3, 16, 24) * 0.3, torch.rand(2, 3, 16, 24), torch.randn(2, 3, 16, 24)
-    prediction, target, condition = system.noise_pair(low, high, t=t, noise=noise, center=high)
-    assert condition.center is high
+    condition = system.analyse(low)._replace(center=high)
+    prediction, target = system.noise_pair(condition, high, t=t, noise=noise)
     k = (1 - system.alpha_bar[t].sqrt()) / (1 - system.alpha_bar[t]).sqrt()
     torch.testing.assert_close(target, noise + k.float().view(2, 1, 1, 1) * (2 * high - 1))
     torch.nn.functional.mse_loss(prediction, target).backward()

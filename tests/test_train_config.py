@@ -3,7 +3,7 @@
 import pytest
 from train_process import NETWORK, write_config
 
-from lowlight.training.config import TERMS
+from lowlight.training.objectives import DiffLLObjective
 from lowlight.training.config_files import differences, from_dict, load_config, shipped_configs
 
 TINY = {
@@ -78,7 +78,7 @@ def test_stages():
 
 def test_weights_of_terms():
     weights = from_dict(TINY | {"weights": {"photo": 2, "ssim": 0.5}}).weights
-    assert weights == dict.fromkeys(TERMS, 1.0) | {"l1": 2.0, "ssim": 0.5}
+    assert weights == dict.fromkeys(DiffLLObjective.terms, 1.0) | {"l1": 2.0, "ssim": 0.5}
 
 
 def stage(**changes):
@@ -96,11 +96,11 @@ def network(**changes):
         ({"seed": "one"}, "seed must be of type int, got 'one'"),
         ({"ema": 1}, r"ema must lie in \[0, 1\), got 1"),
         ({"clip_norm": 0}, "clip_norm must be positive or null"),
-        ({"adam_betas": [0.9]}, "adam_betas must be two numbers"),
+        ({"betas": [0.9]}, "betas must be two numbers"),
         ({"checkpoint_every": 0}, "checkpoint_every must be positive, got 0"),
         ({"weights": {"colour": 1}}, "weights must have keys of noise, .*, got colour"),
         ({"weights": {"noise": "much"}}, "weights.noise must be a number"),
-        ({"system": "unet"}, "system must be diffll"),
+        ({"system": "unet"}, "system must be one of diffll, anlightendiff"),
         ({"stages": []}, "at least one stage"),
         ({"stages": [{"batch": 1}]}, "stage 0: a stage must have either iterations or epochs"),
         ({"stages": [{"iterations": 1}]}, "stage 0: batch is missing"),
@@ -113,7 +113,7 @@ def network(**changes):
         (stage(batch=True), "batch must be of type int, got True"),
         (stage(crop=40), "stages.0.crop must be a multiple of 32 .*, got 40"),
         (stage(sampling_steps=201), "sampling_steps must be at most the network's timesteps 200"),
-        (stage(schedule="linear"), "schedule must be cosine or step, got 'linear'"),
+        (stage(schedule="linear"), "schedule must be one of cosine, constant, step, plateau, got 'linear'"),
         (stage(schedule="step"), "every must be set for a step schedule"),
         (stage(learning_rate=0), "learning_rate must be positive"),
         (stage(learning_rate=".nan"), "learning_rate must be"),

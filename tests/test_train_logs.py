@@ -15,6 +15,7 @@ from lowlight.training.config import Stage
 from lowlight.training.config_files import from_dict
 from lowlight.training.logs import RunLog, read_log
 from lowlight.training.loop import Trainer
+from lowlight.training.objectives import DiffLLObjective
 from lowlight.training.time_left import TimeLeft
 from lowlight.training.validation import Validator
 
@@ -81,7 +82,7 @@ def test_validator_spreads_its_pairs(pairs, tmp_path):
 def test_rows_behind_the_checkpoint_are_dropped(tmp_path):
     """As a killed process leaves them: rows that will come again, and half a line."""
     (tmp_path / "log.csv").write_text("step,seconds,noise,photo\n1,0.5,1.0,2.0\n2,1.0,1.0,2.0\n3,1.5,1.0,2.0\n4,")
-    log = RunLog(tmp_path, step=2)
+    log = RunLog(tmp_path, DiffLLObjective.terms, step=2)
     log.losses({"step": 3, "seconds": 2.0, "loss": 0.25, "lr": 1e-4})
     rows = list(csv.DictReader((tmp_path / "log.csv").open()))
     found = [(row["step"], row["noise"], row["loss"]) for row in rows]
@@ -92,7 +93,7 @@ def test_tensorboard(tmp_path):
     pytest.importorskip("tensorboard", reason="needs the extra [train]")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    log = RunLog(tmp_path, tensorboard=True)
+    log = RunLog(tmp_path, DiffLLObjective.terms, tensorboard=True)
     log.losses({"step": 5, "seconds": 1.0, "loss": 0.5})
     log.scores({"step": 5, "seconds": 1.0, "psnr": 20.0})
     log.close()
@@ -108,10 +109,10 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch, module, extra):
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard.writer", raising=False)
     if extra is None:
-        assert RunLog(tmp_path).plot() is False
+        assert RunLog(tmp_path, DiffLLObjective.terms).plot() is False
     else:
         with pytest.raises(ValueError, match=rf"{extra}.*\[train\]"):
-            RunLog(tmp_path, tensorboard=True)
+            RunLog(tmp_path, DiffLLObjective.terms, tensorboard=True)
 
 
 def test_several_processes_need_accelerate(monkeypatch):
@@ -125,7 +126,7 @@ def test_several_processes_need_accelerate(monkeypatch):
 
 def test_time_left():
     stages = [Stage(batch=2, iterations=100, shrink=2), Stage(batch=2, iterations=50, sampling_steps=2)]
-    clock = TimeLeft(stages)
+    clock = TimeLeft(stages, DiffLLObjective.calls)
     assert clock.seconds(0) is None
     clock.iteration(0, 30.0)  # the first one pays for more, and is forgotten
     for step in range(1, 10):
@@ -141,7 +142,8 @@ def test_time_left():
     for step in range(140, 149):
         clock.iteration(step, 1.0)
     assert clock.seconds(149) < 5
-    cropped = TimeLeft([Stage(batch=1, iterations=2, crop=10), Stage(batch=1, iterations=1)], area=500)
+    mixed = [Stage(batch=1, iterations=2, crop=10), Stage(batch=1, iterations=1)]
+    cropped = TimeLeft(mixed, DiffLLObjective.calls, area=500)
     cropped.iteration(0, 1.0)
     assert cropped.seconds(1) == pytest.approx(1 + 5)
 

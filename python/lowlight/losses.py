@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # Gaussian of 11 entries, sigma 1.5, sum 1
 _WINDOW = torch.exp(-((torch.arange(11, dtype=torch.float64) - 5) ** 2) / (2 * 1.5**2))
 _WINDOW = (_WINDOW / _WINDOW.sum()).tolist()
+
+_SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of MS-SSIM, finest first
 
 
 def _window_mean(x: Tensor) -> Tensor:
@@ -37,15 +40,44 @@ def ssim(x: Tensor, y: Tensor, *, data_range: float = 1.0, reduction: str = "mea
         )
     if reduction not in ("mean", "none"):
         raise ValueError(f"ssim: reduction must be 'mean' or 'none', got {reduction!r}")
+    luminance, contrast = _luminance_and_contrast(x, y, data_range)
+    per_picture = (luminance * contrast).mean(dim=(1, 2, 3))
+    return per_picture if reduction == "none" else per_picture.mean()
+
+
+def ms_ssim(x: Tensor, y: Tensor, *, data_range: float = 1.0) -> Tensor:
+    """Multi-scale structural similarity (Wang et al. 2003), five scales with 2 x 2 means between; the batch's mean.
+
+    x, y: [B, C, H, W] float, H and W at least 176, which leaves 11 at the coarsest. Its negative factors, of pictures
+    that have nothing in common, count as zero. Gradients to both. Raises ValueError as ssim does.
+    """
+    least = 11 * 2 ** (len(_SCALES) - 1)
+    if x.shape != y.shape or x.dim() != 4 or min(x.shape[-2:]) < least:
+        raise ValueError(
+            f"ms_ssim: x and y must share a shape [B, C, H, W] of at least {least} x {least}, "
+            f"got {tuple(x.shape)} and {tuple(y.shape)}"
+        )
+    total = 1.0
+    for i, exponent in enumerate(_SCALES):
+        luminance, contrast = _luminance_and_contrast(x, y, data_range)
+        last = i + 1 == len(_SCALES)
+        factor = (luminance * contrast if last else contrast).mean(dim=(2, 3))
+        # a power below 1 has no gradient at zero
+        total = total * factor.clamp(min=1e-6) ** exponent
+        if not last:
+            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+    return total.mean()
+
+
+def _luminance_and_contrast(x: Tensor, y: Tensor, data_range: float) -> tuple[Tensor, Tensor]:
+    """The two factors of SSIM, its luminance and its contrast with structure, at every position of the window."""
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     with torch.autocast(x.device.type, enabled=False):  # differences of moments need float32
         x, y = (z if z.dtype == torch.float64 else z.float() for z in (x, y))
         mean_x, mean_y, xx, yy, xy = (_window_mean(z) for z in (x, y, x * x, y * y, x * y))
     variance_x, variance_y, covariance = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    score = luminance * (2 * covariance + c2) / (variance_x + variance_y + c2)
-    per_picture = score.mean(dim=(1, 2, 3))
-    return per_picture if reduction == "none" else per_picture.mean()
+    return luminance, (2 * covariance + c2) / (variance_x + variance_y + c2)
 
 
 def total_variation(x: Tensor) -> Tensor:

@@ -62,10 +62,9 @@ def ablate(
 
     A schedule shrinks to its budget. The same command goes on where it was stopped; finished ones are not run again.
     """
-    from ..data.batches import PairBatches
     from ..data.pairs import find_pairs
-    from ..systems.diffll import log_quantiles
     from ..training.config_files import load_config, shipped_configs
+    from ..training.loop import make_batches
 
     try:
         if (budget_minutes is None) == (budget_iterations is None):
@@ -79,10 +78,8 @@ def ablate(
         if processes.count > 1:
             raise ValueError("ablate runs in one process")
         pairs, scored = find_pairs(data, split), find_pairs(score_data or data, score_split)
-        batches = {
-            seed: PairBatches(pairs, seed, statistics=log_quantiles)
-            for seed in {config.seed for config in loaded.values()}
-        }
+        # pictures are decoded once for all that draw alike
+        batches = {_draws(config): make_batches(config, pairs) for config in loaded.values()}
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     common = len({pair.low for pair in pairs} & {pair.low for pair in scored})
@@ -96,13 +93,17 @@ def ablate(
             "pairs": [len(pairs), len(scored)],
             "seeds": seed or [0],
         }
-        rows.append(_one(name, config, request, batches[config.seed], scored, output / name, processes))
+        rows.append(_one(name, config, request, batches[_draws(config)], scored, output / name, processes))
         try:
             _write(rows, output)
         except OSError as error:
             typer.echo(f"not written: {error}", err=True)
             raise typer.Exit(1) from None
     _print(rows)
+
+
+def _draws(config: TrainConfig) -> tuple[str, int, bool]:
+    return config.system, config.seed, config.turn
 
 
 def _one(

@@ -44,11 +44,9 @@ def train(
 
     Several processes share every batch: torchrun --nproc_per_node 2 -m lowlight train ... (or accelerate launch).
     """
-    from ..data.batches import PairBatches
     from ..data.pairs import find_pairs
-    from ..systems.diffll import log_quantiles
     from ..training.config_files import load_config
-    from ..training.loop import Trainer
+    from ..training.loop import Trainer, make_batches
     from ..training.validation import Validator
 
     try:
@@ -63,7 +61,7 @@ def train(
         if settings.validate_every and (val_data or val_split):
             val_pairs = find_pairs(val_data or root, val_split)
             validator = Validator(val_pairs, settings.validate_pairs)
-        batches = PairBatches(pairs, settings.seed, statistics=log_quantiles)
+        batches = make_batches(settings, pairs)
         trainer = Trainer(settings, batches, output, validator=validator, processes=processes)
         trainer.resume(allow_changes)
     except (OSError, ValueError) as error:

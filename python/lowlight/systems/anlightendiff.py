@@ -7,10 +7,11 @@ TIP 2024. "One-step" (FS) and "two-step" (TS) say how the center is made, not ho
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lowlight_ext import anchored_q_sample
 
@@ -31,6 +32,13 @@ class Condition(NamedTuple):
     low: Tensor  # [B, 3, H, W] in [0, 1]
     center: Tensor  # [B, 3, H, W], about in [0, 1]; phi = 2 center - 1
     features: list[Tensor] | None  # the encoder's down outputs, where the denoiser sees them
+    color: Tensor | None = None  # [B, 3, H, W] in [0, 1], the two-step encoder's color map
+    histogram: Tensor | None = None  # the same, what the two-step model's second network makes of it
+
+    def detached(self) -> Condition:
+        """The same without a way back for gradients."""
+        features = self.features and [feature.detach() for feature in self.features]
+        return Condition(self.low, self.center.detach(), features)
 
 
 class AnlightenDiff(System):
@@ -66,11 +74,12 @@ class AnlightenDiff(System):
         """
         equalised = equalize(low)
         outputs = [] if self.config.stronger_cond else None
-        center = self.encode(low, equalised, outputs)
-        if self.config.two_step:
-            estimate = self.estimate_histogram(center, equalised)
-            center = (1 - estimate) * center + estimate
-        return Condition(low, center, outputs and outputs[: len(self.config.widths)])
+        encoded = self.encode(low, equalised, outputs)
+        features = outputs and outputs[: len(self.config.widths)]
+        if not self.config.two_step:
+            return Condition(low, encoded, features)
+        estimate = self.estimate_histogram(encoded, equalised)
+        return Condition(low, (1 - estimate) * encoded + estimate, features, encoded, estimate)
 
     def encode(self, low: Tensor, equalised: Tensor, outputs: list[Tensor] | None = None) -> Tensor:
         """The encoder's picture (one-step: the center; two-step: the color map m); outputs: as UNet takes it."""
@@ -146,41 +155,62 @@ class AnlightenDiff(System):
     ) -> tuple[Tensor, Iterator[Tensor]]:
         """The padded dark pictures, and the estimates of x0 as they come."""
         check_pictures(self, low)
+        padded = pad_to_multiple(low, self.multiple, least=2 * self.multiple)
+        walk = self.walk(
+            self.analyse(padded), steps=steps, sampler=sampler, noise=noise, seed=seeds_of(seed, low.shape[0])
+        )
+        return padded, walk
+
+    def walk(
+        self,
+        condition: Condition,
+        *,
+        steps: int | None = None,
+        sampler: str | None = None,
+        noise: Noise | None = None,
+        seed: int | Tensor = 0,
+        recompute: bool = False,
+    ) -> Iterator[Tensor]:
+        """The estimates of x0 after each network call, with gradients where they are on; arguments: enhance_tensor's.
+
+        recompute: each network call forgets its activations and runs again in the backward pass.
+        """
+
+        def predict(x_t: Tensor, t: int) -> Tensor:
+            if recompute:
+                return checkpoint(self.predict, condition, x_t, t, use_reentrant=False)
+            return self.predict(condition, x_t, t)
+
         config = self.config
         times = sampling_times(config.timesteps, config.steps if steps is None else steps, config.spacing)
         rows = anchored_sampler_rows(sampler or config.sampler, self.alpha_bar, times)
-        padded = pad_to_multiple(low, self.multiple, least=2 * self.multiple)
-        condition = self.analyse(padded)
-        walk = iterate(
-            lambda x, t: self.predict(condition, x, t),
-            2 * condition.center - 1,  # as published: the anchor, without noise
-            times,
-            rows,
-            center=condition.center,
-            clip=(-1, 1),
-            noise=noise and (lambda t: noise(t, tuple(padded.shape))),
-            seed=seeds_of(seed, low.shape[0]),
+        start = 2 * condition.center - 1  # as published: the anchor, without noise
+        steps_noise = noise and (lambda t: noise(t, tuple(start.shape)))
+        walked = iterate(
+            predict, start, times, rows, center=condition.center, clip=(-1, 1), noise=steps_noise, seed=seed
         )
-        return padded, (x0 for _, x0 in walk)
+        return (x0 for _, x0 in walked)
+
+    def generate(self, condition: Condition, **arguments: Any) -> Tensor:
+        """The bright pictures [B, 3, H, W] at the end of `walk`, which takes the same arguments."""
+        x0 = condition.center
+        for estimate in self.walk(condition, **arguments):
+            x0 = estimate
+        return self.picture(condition.low, x0)
 
     def _cropped(self, padded: Tensor, x0: Tensor, low: Tensor) -> Tensor:
         height, width = low.shape[-2:]
         return self.picture(padded, x0)[..., :height, :width].contiguous()
 
-    def noise_pair(
-        self, low: Tensor, high: Tensor, *, t: Tensor, noise: Tensor, center: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Condition]:
-        """Predicted and true anchored noise eps* of x_t (DRDA), and the condition.
+    def noise_pair(self, condition: Condition, high: Tensor, *, t: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Predicted and true anchored noise eps* of x_t (DRDA).
 
-        low, high: [B, 3, H, W] in [0, 1], sizes as `analyse` takes them. t: int64 [B]. noise: eps, like high.
-        center: replaces the encoder's where given (the published training takes the bright picture every other time).
+        high: [B, 3, H, W] in [0, 1], like the condition's dark pictures. t: int64 [B]. noise: eps, like high. In the
+        published training the condition's center is the bright picture every other time.
         """
-        condition = self.analyse(low)
-        if center is not None:
-            condition = condition._replace(center=center)
-        x0 = self.residual(low, high)
+        x0 = self.residual(condition.low, high)
         x_t, target = anchored_q_sample(x0, t, self.alpha_bar, center=condition.center, noise=noise, return_noise=True)
-        return self.predict(condition, x_t, t), target, condition
+        return self.predict(condition, x_t, t), target
 
     def dfpl_pictures(self, condition: Condition, high: Tensor, t: Tensor, *noises: Tensor) -> tuple[Tensor, ...]:
         """For each anchored noise the picture [B, 3, H, W] in [0, 1] that the perceptual loss (DFPL) compares.

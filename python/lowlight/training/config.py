@@ -6,16 +6,12 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..networks.diffll import DiffLLConfig
+from .objectives import OBJECTIVES, Objective
+from .objectives.base import require
 
-# the published terms of the loss; "photo" and "frequency" are the paper's names for two of them together
-TERMS = ("noise", "l1", "ssim", "bands", "tv")
-GROUPS = {"photo": ("l1", "ssim"), "frequency": ("bands", "tv")}
-
-
-def _require(condition: bool, name: str, expectation: str, value: Any) -> None:
-    if not condition:
-        raise ValueError(f"{name} must {expectation}, got {value}")
+# torch.optim's Adam and AdamW; Lion of Chen et al. 2023 from the lion-pytorch package
+_BETAS = {"adam": (0.9, 0.99), "adamw": (0.9, 0.99), "lion": (0.9, 0.99)}
+_SCHEDULES = ("cosine", "constant", "step", "plateau")
 
 
 @dataclass
@@ -23,9 +19,12 @@ class Stage:
     """A stretch of a training with one kind of batch, either `iterations` or `epochs` (passes over the pairs) long.
 
     shrink: pictures shrunk by this integer. crop: side of the crop, null for whole pictures. sampling_steps: network
-    calls of the in-step sampling, 0 for none.
-    schedule "cosine": from learning_rate to learning_rate_end along a half cosine. "step": learning_rate times
-    `factor` after every `every` iterations, or epochs where the stage counts those.
+    calls of the in-step sampling, 0 for none. losses: of a system with several parts, what each part that the stage
+    trains is to minimise, {part: [loss, ...]}.
+    schedule "cosine": from learning_rate to learning_rate_end along a half cosine. "constant": learning_rate. "step":
+    learning_rate times `factor` after every `every` iterations, or epochs where the stage counts those. "plateau":
+    times `factor` whenever the mean loss of `every` iterations (or epochs) was not below the best so far by a ten
+    thousandth of it for more than `patience` times in a row.
     """
 
     batch: int
@@ -34,26 +33,30 @@ class Stage:
     crop: int | None = None
     shrink: int = 1
     sampling_steps: int = 0
+    losses: dict[str, list[str]] = field(default_factory=dict)
     learning_rate: float = 1e-4
     schedule: str = "cosine"
     learning_rate_end: float = 1e-4
     every: int | None = None
     factor: float = 0.8
+    patience: int = 10
 
     def __post_init__(self):
-        _require(
+        require(
             (self.iterations is None) != (self.epochs is None), "a stage", "have either iterations or epochs", self
         )
         for name in ("batch", "iterations", "epochs", "crop", "shrink", "every"):
             value = getattr(self, name)
-            _require(value is None or value >= 1, name, "be positive", value)
-        _require(self.sampling_steps >= 0, "sampling_steps", "not be negative", self.sampling_steps)
-        _require(self.schedule in ("cosine", "step"), "schedule", "be cosine or step", repr(self.schedule))
-        _require(self.schedule == "cosine" or self.every is not None, "every", "be set for a step schedule", None)
+            require(value is None or value >= 1, name, "be positive", value)
+        require(self.sampling_steps >= 0, "sampling_steps", "not be negative", self.sampling_steps)
+        require(self.patience >= 0, "patience", "not be negative", self.patience)
+        require(self.schedule in _SCHEDULES, "schedule", f"be one of {', '.join(_SCHEDULES)}", repr(self.schedule))
+        looks = self.schedule in ("step", "plateau")
+        require(not looks or self.every is not None, "every", f"be set for a {self.schedule} schedule", None)
         for name in ("learning_rate", "factor"):
             value = getattr(self, name)
-            _require(math.isfinite(value) and value > 0, name, "be positive", value)
-        _require(self.learning_rate_end >= 0, "learning_rate_end", "not be negative", self.learning_rate_end)
+            require(math.isfinite(value) and value > 0, name, "be positive", value)
+        require(self.learning_rate_end >= 0, "learning_rate_end", "not be negative", self.learning_rate_end)
 
     def resolved(self, pairs: int) -> Stage:
         """The stage counted in iterations, for a data set of so many pairs."""
@@ -63,7 +66,9 @@ class Stage:
         return replace(self, iterations=math.ceil(self.epochs * pairs / self.batch), epochs=None, every=every)
 
     def rate(self, step: int) -> float:
-        """The learning rate of the stage's iteration `step`; the stage must be counted in iterations."""
+        """The learning rate of the stage's iteration `step`, counted in iterations; that of a plateau before it falls."""
+        if self.schedule in ("constant", "plateau"):
+            return self.learning_rate
         if self.schedule == "step":
             return self.learning_rate * self.factor ** (step // self.every)
         cosine = 0.5 * (1 + math.cos(math.pi * step / max(1, self.iterations - 1)))
@@ -75,11 +80,14 @@ class TrainConfig:
     """Everything a training depends on, beside the pictures.
 
     data, split: the folder of pairs and which of them, where the command line does not say.
-    network: fields of DiffLLConfig. weights: factors on the published terms noise, l1, ssim, bands, tv ("photo" and
-    "frequency" stand for the second and third, the fourth and fifth). warmup: iterations over which the learning rate
-    rises. clip_norm: of the gradient, null for none. recompute: the in-step sampling forgets its activations and
-    computes them again, for less memory. validate_every: iterations, 0 for never; validate_pairs: how many of the
-    split, evenly spread. tensorboard: write a log for it beside log.csv.
+    system: "diffll" or "anlightendiff". network: fields of its DiffLLConfig or AnlightenDiffConfig. objective: its
+    further settings (AnchoredOptions). weights: factors on the terms of its loss; DiffLL's are noise, l1, ssim, bands
+    and tv, with "photo" for l1 and ssim, "frequency" for bands and tv; AnlightenDiff's are PART_LOSS.
+    turn: quarter turns of what is cut out, beside flips. optimizer: adam, adamw or lion (the extra [train]); betas:
+    null for (0.9, 0.99). warmup: iterations over which the learning rate rises. clip_norm: of the gradient, null for
+    none. recompute: the in-step sampling forgets its activations and computes them again, for less memory.
+    validate_every: iterations, 0 for never; validate_pairs: how many of the split, evenly spread. tensorboard: write a
+    log for it beside log.csv.
     """
 
     stages: list[Stage]
@@ -87,10 +95,14 @@ class TrainConfig:
     split: str | None = None
     system: str = "diffll"
     network: dict[str, Any] = field(default_factory=dict)
+    objective: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
     seed: int = 0
+    turn: bool = False
     ema: float = 0.999
-    adam_betas: list[float] = field(default_factory=lambda: [0.9, 0.99])
+    optimizer: str = "adam"
+    betas: list[float] | None = None
+    weight_decay: float = 0.0
     warmup: int = 100
     clip_norm: float | None = 1.0
     bfloat16: bool = False
@@ -103,26 +115,26 @@ class TrainConfig:
     tensorboard: bool = False
 
     def __post_init__(self):
-        self.weights = _term_weights(self.weights)
-        _require(bool(self.stages), "stages", "list at least one stage", self.stages)
-        _require(self.system == "diffll", "system", "be diffll", repr(self.system))
+        require(self.system in OBJECTIVES, "system", f"be one of {', '.join(OBJECTIVES)}", repr(self.system))
+        self.weights = _term_weights(self.weights, self.kind)
+        require(bool(self.stages), "stages", "list at least one stage", self.stages)
         for name in ("checkpoint_every", "log_every", "validate_pairs", "threads"):
             value = getattr(self, name)
-            _require(value is None or value >= 1, name, "be positive", value)
-        for name in ("warmup", "validate_every"):
-            _require(getattr(self, name) >= 0, name, "not be negative", getattr(self, name))
-        _require(0 <= self.ema < 1, "ema", "lie in [0, 1)", self.ema)
-        betas = self.adam_betas
-        _require(len(betas) == 2 and all(0 <= b < 1 for b in betas), "adam_betas", "be two numbers in [0, 1)", betas)
-        _require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "be positive or null", self.clip_norm)
-        network = DiffLLConfig(**self.network)
-        for i, stage in enumerate(self.stages):
-            name = f"stages.{i}.crop"
-            fits = stage.crop is None or stage.crop % network.multiple == 0
-            wanted = f"be a multiple of {network.multiple} (2^K for the wavelets, 8 for the U-Net)"
-            _require(fits, name, wanted, stage.crop)
-            steps, most = stage.sampling_steps, network.timesteps
-            _require(steps <= most, f"stages.{i}.sampling_steps", f"be at most the network's timesteps {most}", steps)
+            require(value is None or value >= 1, name, "be positive", value)
+        for name in ("warmup", "validate_every", "weight_decay"):
+            require(getattr(self, name) >= 0, name, "not be negative", getattr(self, name))
+        require(0 <= self.ema < 1, "ema", "lie in [0, 1)", self.ema)
+        require(self.optimizer in _BETAS, "optimizer", f"be one of {', '.join(_BETAS)}", repr(self.optimizer))
+        self.betas = list(self.betas or _BETAS[self.optimizer])
+        betas = self.betas
+        require(len(betas) == 2 and all(0 <= b < 1 for b in betas), "betas", "be two numbers in [0, 1)", betas)
+        require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "be positive or null", self.clip_norm)
+        self.kind.check(self)
+
+    @property
+    def kind(self) -> type[Objective]:
+        """What the system brings to its training."""
+        return OBJECTIVES[self.system]
 
     def resolved(self, pairs: int) -> TrainConfig:
         """The configuration with all stages counted in iterations, for a data set of so many pairs."""
@@ -144,14 +156,14 @@ class TrainConfig:
         raise IndexError("step lies behind the last stage")
 
 
-def _term_weights(weights: dict[str, float]) -> dict[str, float]:
-    """A weight for each of TERMS."""
-    unknown = sorted(set(weights) - set(TERMS) - set(GROUPS))
-    _require(not unknown, "weights", f"have keys of {', '.join((*TERMS, *GROUPS))}", ", ".join(unknown))
-    full = dict.fromkeys(TERMS, 1.0)
-    for group, terms in GROUPS.items():
+def _term_weights(weights: dict[str, float], kind: type[Objective]) -> dict[str, float]:
+    """A weight for each of the terms."""
+    unknown = sorted(set(weights) - set(kind.terms) - set(kind.groups))
+    require(not unknown, "weights", f"have keys of {', '.join((*kind.terms, *kind.groups))}", ", ".join(unknown))
+    full = dict.fromkeys(kind.terms, 1.0)
+    for group, terms in kind.groups.items():
         full |= dict.fromkeys(terms, weights.get(group, 1.0))
-    full |= {name: value for name, value in weights.items() if name in TERMS}
+    full |= {name: value for name, value in weights.items() if name in kind.terms}
     for name, value in full.items():
-        _require(isinstance(value, int | float) and math.isfinite(value), f"weights.{name}", "be a number", value)
+        require(isinstance(value, int | float) and math.isfinite(value), f"weights.{name}", "be a number", value)
     return {name: float(value) for name, value in full.items()}

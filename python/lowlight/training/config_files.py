@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from ..networks.diffll import DiffLLConfig
 from .config import Stage, TrainConfig
+from .objectives import OBJECTIVES
 
 CONFIGS = Path(__file__).parent / "configs"
 _MISSING = object()
@@ -47,8 +47,11 @@ def from_dict(values: Mapping[str, Any], where: str = "configuration") -> TrainC
     if not isinstance(stages, list) or not stages:
         raise ValueError(f"{where}: stages must list at least one stage")
     parsed = [s if isinstance(s, Stage) else _build(Stage, s, f"{where}: stage {i}") for i, s in enumerate(stages)]
-    # built once for its checks: the configuration keeps what was given
-    _build(DiffLLConfig, values.get("network", {}), f"{where}: network")
+    kind = OBJECTIVES.get(values.get("system", TrainConfig.system))
+    if kind is not None:
+        # built once for their checks: the configuration keeps what was given
+        _build(kind.network, values.get("network", {}), f"{where}: network")
+        _build(kind.options, values.get("objective", {}), f"{where}: objective")
     return _build(TrainConfig, values | {"stages": parsed}, where)
 
 
@@ -133,9 +136,10 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _flat(config: TrainConfig) -> dict[str, Any]:
-    """Dotted key -> value, with the network's defaults."""
+    """Dotted key -> value, with the network's and the objective's defaults."""
     values = dataclasses.asdict(config)
-    values["network"] = dataclasses.asdict(DiffLLConfig(**config.network))
+    values["network"] = dataclasses.asdict(config.kind.network(**config.network))
+    values["objective"] = dataclasses.asdict(config.kind.options(**config.objective))
 
     def walk(value: Any, prefix: str) -> dict[str, Any]:
         if isinstance(value, dict):

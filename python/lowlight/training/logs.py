@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..image_io import write_atomically
-from .config import TERMS
 
-LOSSES = ("step", "seconds", "loss", *TERMS, "grad_norm", "lr")
 SCORES = ("step", "seconds", "psnr", "psnr_gt_mean", "ssim")
 
 
 class RunLog:
     """Appends to the logs of a folder, from `step` on: later rows, of a run that was killed, are dropped."""
 
-    def __init__(self, folder: Path, step: int = 0, tensorboard: bool = False):
-        """Raises ValueError where tensorboard is asked for and not installed."""
+    def __init__(self, folder: Path, terms: Sequence[str], step: int = 0, tensorboard: bool = False):
+        """terms: of the loss, a column each. Raises ValueError where tensorboard is asked for and not installed."""
         self.folder, self._writer = folder, _tensorboard(folder, step) if tensorboard else None
-        _drop_later(folder / "log.csv", LOSSES, step)
+        self._terms = tuple(terms)
+        self._columns = ("step", "seconds", "loss", *terms, "grad_norm", "lr")
+        _drop_later(folder / "log.csv", self._columns, step)
         _drop_later(folder / "validation.csv", SCORES, step)
 
     def losses(self, row: Mapping[str, float]) -> None:
         """Means since the last row; a term that is not there leaves its column empty."""
-        self._append("log.csv", LOSSES, row, "train")
+        self._append("log.csv", self._columns, row, "train")
 
     def scores(self, row: Mapping[str, float]) -> None:
         self._append("validation.csv", SCORES, row, "validation")
@@ -51,7 +51,7 @@ class RunLog:
         figure = Figure(figsize=(8, 5), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         rows = read_log(self.folder / "log.csv")
-        for name in ("loss", *TERMS):
+        for name in ("loss", *self._terms):
             points = [(row["step"], row[name]) for row in rows if row.get(name, 0) > 0]
             if points:
                 above.plot(*zip(*points, strict=True), label=name, linewidth=1)

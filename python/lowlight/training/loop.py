@@ -14,15 +14,22 @@ from typing import Any
 import torch
 
 from ..data.batches import PairBatches
+from ..data.pairs import Pair
 from ..image_io import write_atomically
 from ..systems.base import System
-from .config import TrainConfig
+from .config import Stage, TrainConfig
 from .logs import RunLog
-from .objective import Objective
+from .optimizers import make_optimizer
+from .plateau import Plateau
 from .processes import Alone
 from .resume import code_version, read_checkpoint, remove_unfinished, write_checkpoint
 from .time_left import TimeLeft
 from .validation import Validator
+
+
+def make_batches(config: TrainConfig, pairs: list[Pair]) -> PairBatches:
+    """The batches that a training of this configuration draws from the pairs."""
+    return PairBatches(pairs, config.seed, turn=config.turn, statistics=config.kind.statistics)
 
 
 class Trainer:
@@ -48,15 +55,16 @@ class Trainer:
         for stage in self.plan.stages:
             if stage.batch % self.processes.count:
                 raise ValueError(f"batch must be a multiple of the {self.processes.count} processes, got {stage.batch}")
-        objective = Objective(config, self.processes.device)
-        self.system = objective.system
-        self.objective = self.processes.wrap(objective)
-        betas = tuple(config.adam_betas)
-        self.optimizer = torch.optim.Adam(self.system.parameters(), lr=0.0, betas=betas)
+        self._own = config.kind(config, self.processes.device)
+        self.system = self._own.system
+        self.objective = self.processes.wrap(self._own, partial=self._own.partial)
+        self.optimizer = make_optimizer(config, self.system.parameters())
+        self._stage: Stage | None = None
+        self._plateau = Plateau()
         self.ema = {name: p.detach().clone() for name, p in self.system.named_parameters()}
         self.step, self.seconds = 0, 0.0
         self._validator = validator if config.validate_every else None
-        self._clock = TimeLeft(self.plan.stages, self._area())
+        self._clock = TimeLeft(self.plan.stages, config.kind.calls, self._area())
         if self._writes:
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -76,7 +84,9 @@ class Trainer:
     def train_step(self) -> dict[str, float]:
         """One iteration; returns the loss, its terms as they are summed, the gradient's norm and the learning rate."""
         stage, step, first = self.plan.stage_at(self.step)
-        rate = stage.rate(step) * min(1.0, (self.step + 1) / max(1, self.config.warmup))
+        if stage is not self._stage:
+            self._enter(stage)
+        rate = stage.rate(step) * self._plateau.scale * min(1.0, (self.step + 1) / max(1, self.config.warmup))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         share = stage.batch // self.processes.count
@@ -94,8 +104,14 @@ class Trainer:
             raise FloatingPointError(f"iteration {self.step}: the gradient is not finite (losses {means})")
         self.optimizer.step()
         self._average()
+        self._plateau.seen(means[0], stage)
         self.step += 1
         return dict(zip(shown, means, strict=True)) | {"grad_norm": norm.item(), "lr": rate}
+
+    def _enter(self, stage: Stage) -> None:
+        self._stage = stage
+        self._plateau.enter(next(i for i, other in enumerate(self.plan.stages) if other is stage))
+        self._own.prepare(stage)
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -108,7 +124,7 @@ class Trainer:
         system = copy.deepcopy(self.system).eval().requires_grad_(False)
         for name, parameter in system.named_parameters():
             parameter.copy_(self.ema[name])
-        return system
+        return self._own.plain(system)
 
     def state(self) -> dict[str, Any]:
         """What `resume` needs, beside the configuration."""
@@ -120,6 +136,7 @@ class Trainer:
             "model": self.system.state_dict(),
             "ema": self.ema,
             "optimizer": self.optimizer.state_dict(),
+            "plateau": self._plateau.state(),
         }
 
     def save(self) -> None:
@@ -144,7 +161,8 @@ class Trainer:
                 average.copy_(state["ema"][name])
         self.optimizer.load_state_dict(state["optimizer"])
         for group in self.optimizer.param_groups:
-            group["betas"] = tuple(self.config.adam_betas)
+            group["betas"], group["weight_decay"] = tuple(self.config.betas), self.config.weight_decay
+        self._stage, self._plateau = None, Plateau(**state.get("plateau", {}))
         self.step, self.seconds = state["step"], state.get("seconds", 0.0)
         return True
 
@@ -163,7 +181,7 @@ class Trainer:
         if self._writes:
             config = json.dumps(dataclasses.asdict(self.config), indent=1)
             write_atomically(self.folder / "config.json", config.encode())
-            log = RunLog(self.folder, self.step, self.config.tensorboard)
+            log = RunLog(self.folder, self.config.kind.active_terms(self.config), self.step, self.config.tensorboard)
         sums: dict[str, float] = {}
         stopping = False
         while self.step < self.iterations and not stopping:
@@ -190,7 +208,7 @@ class Trainer:
 
     def close(self) -> None:
         """Leave the other processes; there is no more training after this."""
-        del self.objective
+        del self.objective, self._own
         self.processes.close()
 
     def _pause(self, log: RunLog | None, stopping: bool, say: Callable[[str], None]) -> None:

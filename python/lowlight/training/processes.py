@@ -19,8 +19,11 @@ class Alone:
     def __init__(self, device: torch.device):
         self.device = device
 
-    def wrap(self, module: nn.Module) -> nn.Module:
-        """The module whose backward pass leaves the mean gradient over all processes."""
+    def wrap(self, module: nn.Module, partial: bool = False) -> nn.Module:
+        """The module whose backward pass leaves the mean gradient over all processes.
+
+        partial: it does not give every parameter a gradient every time.
+        """
         return module
 
     def mean(self, values: Tensor) -> Tensor:
@@ -40,17 +43,21 @@ class Several(Alone):
 
     def __init__(self, device: torch.device):
         try:
-            from accelerate import Accelerator
+            from accelerate import Accelerator, DistributedDataParallelKwargs
         except ImportError:
             raise ValueError(
                 "training in several processes needs accelerate: pip install 'lowlight-ext[train]'"
             ) from None
         # "no": the objective sets its own precision, so that one process and several do the same
-        self._accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
+        self._settings = DistributedDataParallelKwargs()
+        self._accelerator = Accelerator(
+            cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=[self._settings]
+        )
         super().__init__(self._accelerator.device)
         self.rank, self.count = self._accelerator.process_index, self._accelerator.num_processes
 
-    def wrap(self, module: nn.Module) -> nn.Module:
+    def wrap(self, module: nn.Module, partial: bool = False) -> nn.Module:
+        self._settings.find_unused_parameters = partial
         return self._accelerator.prepare_model(module)
 
     def mean(self, values: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from .config import Stage
 
@@ -15,9 +16,12 @@ class TimeLeft:
     A stage that has not begun is taken to cost as much more as it has more pixels and network calls an iteration.
     """
 
-    def __init__(self, stages: list[Stage], area: int = 1):
-        """stages: counted in iterations. area: pixels of a whole picture, where some stages crop and some do not."""
-        self._stages, self._area = stages, area
+    def __init__(self, stages: list[Stage], calls: Callable[[Stage], int], area: int = 1):
+        """stages: counted in iterations. calls: network calls of a stage's iteration.
+
+        area: pixels of a whole picture, where some stages crop and some do not.
+        """
+        self._stages, self._calls, self._area = stages, calls, area
         self._stage: int | None = None
         self._recent: deque[float] = deque(maxlen=_WINDOW)
         self._timed = 0
@@ -60,6 +64,6 @@ class TimeLeft:
         return max(i for i, begin in enumerate(self._begins()) if begin <= step)
 
     def _cost(self, stage: Stage) -> float:
-        """In pixels times network calls: one to predict noise, about one for the HFRMs, and the sampling's."""
+        """In pixels times network calls."""
         pixels = stage.crop**2 if stage.crop else self._area / stage.shrink**2
-        return stage.batch * pixels * (2 + stage.sampling_steps)
+        return stage.batch * pixels * self._calls(stage)

@@ -1,0 +1,7 @@
+"""What a training minimises, by the system's name."""
+
+from .anlightendiff import AnchoredObjective
+from .base import Objective
+from .diffll import DiffLLObjective
+
+OBJECTIVES: dict[str, type[Objective]] = {"diffll": DiffLLObjective, "anlightendiff": AnchoredObjective}

@@ -1,0 +1,93 @@
+"""What a system brings to the training loop: its networks, what a step minimises, and which settings make sense."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+import lowlight_ext
+
+from ...data.batches import Batch
+
+if TYPE_CHECKING:
+    from ...systems.base import System
+    from ..config import Stage, TrainConfig
+
+NOISE, TIMES, START, CENTER = 1 << 15, 1 << 14, 1 << 13, 1 << 12  # generator's streams, apart from a sampler's
+
+
+class Objective(nn.Module):
+    """A system with its losses as `forward`, which is what processes that share a batch synchronise.
+
+    All draws are functions of (seed, number of the sample).
+    """
+
+    network: ClassVar[type]  # the dataclass of the configuration's `network`
+    options: ClassVar[type]  # the dataclass of the configuration's `objective`
+    terms: ClassVar[tuple[str, ...]]  # names of the terms that `forward` may return
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {}  # names for several terms together
+    statistics: ClassVar[Callable[[Tensor], Tensor] | None] = None  # of whole dark pictures, where crops need them
+
+    system: System
+
+    def __init__(self, config: TrainConfig):
+        super().__init__()
+        torch.manual_seed(config.seed)
+        self.config = config
+
+    @classmethod
+    def check(cls, config: TrainConfig) -> None:
+        """Raises ValueError where a stage does not go with the network."""
+
+    @classmethod
+    def active_terms(cls, config: TrainConfig) -> tuple[str, ...]:
+        """Those of `terms` that the configuration leads to: the columns of its log."""
+        return cls.terms
+
+    @staticmethod
+    def calls(stage: Stage) -> int:
+        """About how many network calls an iteration of the stage costs."""
+        raise NotImplementedError
+
+    def prepare(self, stage: Stage) -> None:
+        """Before the first iteration of a stage, and before the first after resuming: what it trains needs gradients.
+
+        Here: everything.
+        """
+
+    @property
+    def partial(self) -> bool:
+        """Whether some stage leaves some parameter without a gradient."""
+        return False
+
+    def forward(self, batch: Batch, stage: Stage, first: int, skip: int = 0) -> dict[str, Tensor]:
+        """Terms of the loss, each a mean over the batch.
+
+        batch: the samples from `skip` on of the stage's whole batch, which begins with sample `first`.
+        """
+        raise NotImplementedError
+
+    def plain(self, system: System) -> System:
+        """The system as it enhances; the argument, a copy of the trained one, may be changed."""
+        return system
+
+    def seeds(self, count: int, sample: int) -> Tensor:
+        """[count] seeds of the samples from `sample` on."""
+        return torch.arange(sample, sample + count) + (self.config.seed << 40)
+
+    def normal(self, shape: tuple[int, ...], sample: int, stream: int = NOISE) -> Tensor:
+        """Noise [B, ...] of the samples from `sample` on."""
+        return lowlight_ext.normal(shape, self.seeds(shape[0], sample), stream=stream, device=self.system.device)
+
+    def uniform(self, count: int, first: int, stream: int = TIMES) -> Tensor:
+        """[count] numbers in (0, 1) of the whole batch that begins with sample `first`."""
+        seed = first + (self.config.seed << 40)
+        return lowlight_ext.uniform((count,), seed, stream=stream, device=self.system.device)
+
+
+def require(condition: bool, name: str, expectation: str, value: Any) -> None:
+    if not condition:
+        raise ValueError(f"{name} must {expectation}, got {value}")
