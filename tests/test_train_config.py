@@ -3,8 +3,8 @@
 import pytest
 from train_process import NETWORK, write_config
 
-from lowlight.training.objectives import DiffLLObjective
 from lowlight.training.config_files import differences, from_dict, load_config, shipped_configs
+from lowlight.training.objectives import DiffLLObjective
 
 TINY = {
     "network": NETWORK,

@@ -44,9 +44,21 @@ def alone(config, pairs, folder):
     return trainer
 
 
-def test_two_processes_train_as_one(pairs, tmp_path, one_thread):
+# parts of the system are trained one after the other: of the rest the processes must expect no gradient
+ANCHORED = {
+    "system": "anlightendiff",
+    "network": {"widths": [4, 6, 8]},
+    "stages": [
+        {"iterations": 2, "batch": 2, "crop": 32, "losses": {"center": ["l1"]}},
+        {"iterations": 2, "batch": 4, "crop": 32, "losses": {"diffusion": ["l2"]}},
+    ],
+}
+
+
+@pytest.mark.parametrize("settings", [{"network": NETWORK, "stages": STAGES, "recompute": True}, ANCHORED])
+def test_two_processes_train_as_one(pairs, tmp_path, one_thread, settings):
     pytest.importorskip("accelerate", reason="needs the extra [train]")
-    config = write_config(tmp_path / "tiny.yaml", network=NETWORK, stages=STAGES, warmup=1, log_every=1, recompute=True)
+    config = write_config(tmp_path / "tiny.yaml", **settings, warmup=1, log_every=1)
     data = pairs[0].low.parent.parent
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "lowlight")
     both = start("train", config, "--data", data, "-o", tmp_path / "two", "--device", "cpu", launcher=launcher)
@@ -54,7 +66,7 @@ def test_two_processes_train_as_one(pairs, tmp_path, one_thread):
     _, errors = finish(both)
     assert "2 processes share every batch" in errors
     rows, expected = (read_log(tmp_path / name / "log.csv") for name in ("two", "one"))
-    assert len(rows) == len(expected) == 5
+    assert len(rows) == len(expected) == sum(stage["iterations"] for stage in settings["stages"])
     for row, want in zip(rows, expected, strict=True):
         assert row.keys() == want.keys()
         for name in row.keys() - {"seconds"}:
@@ -67,15 +79,22 @@ def test_two_processes_train_as_one(pairs, tmp_path, one_thread):
         assert apart.mean() < 1e-6
 
 
-def test_a_killed_training_resumes_to_the_same_bits(pairs, tmp_path, one_thread):
+def test_a_killed_training_resumes_to_the_same_bits(pairs, tmp_path):
     stages = [{"iterations": 40, "batch": 2, "crop": 32, "sampling_steps": 1}]
     config = write_config(
         tmp_path / "tiny.yaml", network=NETWORK, stages=stages, log_every=1, checkpoint_every=3, threads=1
     )
-    data, folder = pairs[0].low.parent.parent, tmp_path / "killed"
-    arguments = ("train", config, "--data", data, "-o", folder, "--device", "cpu")
+
+    def begin(folder):
+        return start("train", config, "--data", pairs[0].low.parent.parent, "-o", folder, "--device", "cpu")
+
+    def weights(folder):
+        state = torch.load(folder / "last.pt", weights_only=True)
+        return {f"{kind}.{name}": tensor for kind in ("model", "ema") for name, tensor in state[kind].items()}
+
     victim, last = random.Random().randrange(4, 30), 0
-    running = start(*arguments)
+    folder, straight = tmp_path / "killed", tmp_path / "straight"
+    running = begin(folder)
     deadline = time.monotonic() + 500
     while last < victim and time.monotonic() < deadline and running.poll() is None:
         time.sleep(0.005)
@@ -84,15 +103,23 @@ def test_a_killed_training_resumes_to_the_same_bits(pairs, tmp_path, one_thread)
     os.kill(running.pid, signal.SIGKILL)
     finish(running, -signal.SIGKILL)
     assert (folder / "last.pt").exists()
-    _, errors = finish(start(*arguments))
+    _, errors = finish(begin(folder))
     assert "going on after iteration" in errors, f"killed after iteration {last}"
-    straight = alone(config, pairs, tmp_path / "straight")
-    state = torch.load(folder / "last.pt", weights_only=True)
-    for name, tensor in straight.system.state_dict().items():
-        assert torch.equal(state["model"][name], tensor), f"{name}, killed after iteration {last}"
-    for name, tensor in straight.ema.items():
-        assert torch.equal(state["ema"][name], tensor), name
     assert [row["step"] for row in read_log(folder / "log.csv")] == list(range(1, 41))
+    finish(begin(straight))
+    apart = differing(weights(folder), weights(straight))
+    if apart:
+        # libraries of matrix products may choose by the address of memory, which no seed rules
+        finish(begin(tmp_path / "again"))
+        if differing(weights(tmp_path / "again"), weights(straight)):
+            pytest.skip("on this machine two processes do not train to the same bits, resumed or not")
+    assert apart == {}, f"killed after iteration {last}"
+
+
+def differing(weights, others):
+    """Name -> largest difference, of those that are not equal bit for bit."""
+    unequal = (name for name, tensor in weights.items() if not torch.equal(tensor, others[name]))
+    return {name: (weights[name] - others[name]).abs().max().item() for name in unequal}
 
 
 def test_batches_that_processes_cannot_share(pairs, tmp_path):

@@ -42,9 +42,7 @@ class Stage:
     patience: int = 10
 
     def __post_init__(self):
-        require(
-            (self.iterations is None) != (self.epochs is None), "a stage", "have either iterations or epochs", self
-        )
+        require((self.iterations is None) != (self.epochs is None), "a stage", "have either iterations or epochs", self)
         for name in ("batch", "iterations", "epochs", "crop", "shrink", "every"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, "be positive", value)
@@ -66,7 +64,7 @@ class Stage:
         return replace(self, iterations=math.ceil(self.epochs * pairs / self.batch), epochs=None, every=every)
 
     def rate(self, step: int) -> float:
-        """The learning rate of the stage's iteration `step`, counted in iterations; that of a plateau before it falls."""
+        """The learning rate of the stage's iteration `step`, counted in iterations; a plateau's before it falls."""
         if self.schedule in ("constant", "plateau"):
             return self.learning_rate
         if self.schedule == "step":

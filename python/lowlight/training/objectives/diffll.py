@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ class DiffLLObjective(Objective):
     network, options = DiffLLConfig, DiffLLOptions
     terms = ("noise", "l1", "ssim", "bands", "tv")
     # the paper's names for two of them together
-    groups = {"photo": ("l1", "ssim"), "frequency": ("bands", "tv")}
+    groups: ClassVar = {"photo": ("l1", "ssim"), "frequency": ("bands", "tv")}
     statistics = staticmethod(log_quantiles)
 
     def __init__(self, config: TrainConfig, device: torch.device):
@@ -51,7 +51,7 @@ class DiffLLObjective(Objective):
             require(fits, f"stages.{i}.crop", wanted, stage.crop)
             steps, most = stage.sampling_steps, network.timesteps
             require(steps <= most, f"stages.{i}.sampling_steps", f"be at most the network's timesteps {most}", steps)
-            require(not stage.losses, f"stages.{i}.losses", "not be set for diffll, whose terms are fixed", stage.losses)
+            require(not stage.losses, f"stages.{i}.losses", "not be set for diffll", stage.losses)
 
     @staticmethod
     def calls(stage: Stage) -> int:
