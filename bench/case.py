@@ -43,6 +43,8 @@ class Case:
     others: dict[str, tuple[Callable, Callable]] = field(default_factory=dict)
     # what to reach, as (contender, factor): our median at most `factor` times the contender's
     goal: tuple[str, float] | None = None
+    # makes the contender torch.compile where that is not just `plain` compiled
+    compiled: Callable[[], Callable] | None = None
 
 
 def forced(backend: str, function: Callable) -> Callable:

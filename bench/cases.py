@@ -9,6 +9,8 @@ from cases_raw import raw
 from torch import Tensor
 
 import lowlight_ext as e
+from lowlight.anchored_schedules import drds_rows
+from lowlight.schedules import ddim_rows
 
 TIMESTEPS = 200
 TIME = 100
@@ -35,13 +37,8 @@ def _haar(on: Setting) -> list[Case]:
 
 def rows(device: torch.device) -> tuple[Tensor, Tensor]:
     """float32 rows of the anchored posterior (DRDS) and of DDIM, at one time."""
-    ab, ab_next = ALPHA_BAR[TIME], ALPHA_BAR[TIME - 1]
-    al, sg, al_next, sg_next = ab.sqrt(), (1 - ab).sqrt(), ab_next.sqrt(), (1 - ab_next).sqrt()
-    beta = 1 - ab / ab_next
-    a, b = al_next * beta / sg**2, al / al_next * sg_next**2 / sg**2
-    posterior = [1 / al, -sg / al, a, b, 1 - a - b, 0, 0, sg_next / sg * beta.sqrt()]
-    ddim = [1 / al, -sg / al, al_next, 0, 0, sg_next, 0, 0]
-    return torch.tensor(posterior, device=device), torch.tensor(ddim, device=device)
+    times = [TIME, TIME - 1]
+    return tuple(make(ALPHA_BAR, times)[0].to(device, torch.float32) for make in (drds_rows, ddim_rows))
 
 
 def _steps(on: Setting) -> list[Case]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import rivals_norm
 import torch
 from case import Case, Setting
+from rivals import compiled
 from torch import Tensor
 
 import lowlight_ext as e
@@ -60,6 +61,8 @@ def norms(on: Setting) -> list[Case]:
                 Case(name + suffix, name, "test_norm.py", 1 + out, forward, x, ours, plain, others,
                      ("PyTorch", 1 / 1.5)),
                 Case(f"{name}{suffix}, with gradient", name, "test_norm.py", 3 + 2 * out, forward + back, x_and_grad,
-                     with_gradient(ours), with_gradient(plain), both, ("PyTorch", 1 / 1.5)),
+                     with_gradient(ours), with_gradient(plain), both, ("PyTorch", 1 / 1.5),
+                     # gradients are taken outside of what is compiled, as a training does
+                     lambda plain=plain: with_gradient(compiled(plain))),
             ]  # fmt: skip
     return made

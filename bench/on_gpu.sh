@@ -74,7 +74,7 @@ if step build "${no_gpu:-$no_nvcc}" \
         "$python" -m pytest -q -p no:cacheprovider "${watched[@]}" -k 'cuda and not graph'
     step racecheck "${no_gpu:-$no_sanitizer}" "${watch[@]}" --tool racecheck \
         "$python" -m pytest -q -p no:cacheprovider "${watched[@]}" -k cuda
-    step bench "$no_gpu" "$python" bench/run.py --device cuda
+    step bench "$no_gpu" "$python" bench/run.py --device cuda --compile
 fi
 
 echo

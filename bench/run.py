@@ -35,7 +35,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--shape", type=int, nargs=4, metavar=("B", "C", "H", "W"), help="instead of the usual two")
     parser.add_argument("--memory", default="kept", choices=("kept", "fresh"),
                         help="kept: freed memory is used again without new pages; fresh: malloc as it is")  # fmt: skip
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=False,
+                        help="torch.compile of the PyTorch formulas too, up to half a minute a case")  # fmt: skip
     return parser.parse_args()
 
 
@@ -69,7 +70,7 @@ def contenders(case: Case, device: torch.device, compile_too: bool) -> Iterator[
     if case.plain:
         candidates.append(("PyTorch", case.plain, None))
         if compile_too:
-            candidates.append(("torch.compile", compiled(case.plain), None))
+            candidates.append(("torch.compile", case.compiled() if case.compiled else compiled(case.plain), None))
     candidates += [(name, call, prepare) for name, (call, prepare) in case.others.items()]
     for name, call, prepare in candidates:
         contender = Contender(call, [prepare(*inputs) for inputs in sets] if prepare else sets, device)
@@ -92,7 +93,7 @@ def timed(case: Case, on: Setting, roof: dict[str, float], options) -> list[dict
     shape, dtype = "x".join(map(str, on.shape)), str(on.dtype).removeprefix("torch.")
     print(f"\n{case.name}  {shape} {dtype}")
     # not under inference mode: what is made there has no gradients
-    named = dict(contenders(case, on.device, not options.no_compile))
+    named = dict(contenders(case, on.device, options.compile))
     with torch.inference_mode():
         results = dict(zip(named, race(list(named.values()), 0.4 if options.quick else 2.0), strict=True))
     print(f"{HEADER}\n{'floor':<18}{floor:>10.3f}{'':>18}{roof['copy_gb_s']:>8.1f}{1:>9.2f}")

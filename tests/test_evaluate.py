@@ -275,8 +275,8 @@ def test_lpips_is_in_every_output(data, tmp_path, monkeypatch):
     class Fake:
         path, sha256 = Path("alexnet.pth"), "0123456789abcdef"
 
-        def __init__(self, weights, device):
-            assert str(weights) == "some.pth"
+        def __init__(self, net, weights, device):
+            assert (net, str(weights)) == ("alex", "some.pth")
 
         def features(self, picture):
             return picture.mean(dim=(1, 2, 3))

@@ -21,6 +21,8 @@ LAYERS = (
         "schedules",
         "losses",
         "perceptual",
+        "perceptual_files",
+        "perceptual_trunks",
         "metrics",
         "tiling",
     ),

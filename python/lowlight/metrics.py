@@ -91,7 +91,8 @@ def score(result: Tensor, truth: Tensor, lpips: Lpips | None = None) -> dict[str
         scores[f"ssim_rgb{variant}"] = ssim(picture, truth)
         scores[f"ssim_grey{variant}"] = ssim(picture, truth, channels="grey")
         if lpips:
-            scores[f"lpips{variant}"] = lpips.distance(lpips.features(eight_bit(picture)), reference)
+            distance = lpips.distance(lpips.features(eight_bit(picture)), reference)
+            scores[f"lpips{variant}"] = distance.double().cpu()
     return scores
 
 

@@ -1,133 +1,91 @@
-"""LPIPS (Zhang et al., CVPR 2018): the distance of two pictures in AlexNet's features, 0 for equal ones.
+"""LPIPS (Zhang et al., CVPR 2018): the distance of two pictures in a network's features, 0 for equal ones.
 
 Version 0.1 of the lpips package, whose linear layers are read where it is installed (extra [lpips]). The package ships
-no trunk: torchvision's AlexNet must be on the disk, for nothing is downloaded here.
+no trunk: torchvision's AlexNet, VGG16 or SqueezeNet must be on the disk, for nothing is downloaded here.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .checkpoint_files import CheckpointError, read_checkpoint, short_list
+from .perceptual_files import LpipsUnavailable, checked_hash, find_heads, find_trunk, read_tensors
+from .perceptual_trunks import TRUNKS
 
-TRUNK = "alexnet-owt-7be5be79.pth"  # the name torchvision downloads it under
+__all__ = ["RECIPE", "Lpips", "LpipsUnavailable"]
 
 RECIPE = "LPIPS: AlexNet, version 0.1, 8-bit RGB in [-1, 1], lower is better."
 
-# of torchvision's AlexNet: (number in `features`, channels in and out, kernel, stride, padding, max-pooled before)
-_CONVOLUTIONS = (
-    (0, 3, 64, 11, 4, 2, False),
-    (3, 64, 192, 5, 1, 2, True),
-    (6, 192, 384, 3, 1, 1, True),
-    (8, 384, 256, 3, 1, 1, False),
-    (10, 256, 256, 3, 1, 1, False),
-)
-_SMALLEST = 31  # pixels a side that leave one position after the second pooling
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of a picture in [-1, 1]
 
 
-class LpipsUnavailable(RuntimeError):
-    """A file or package that LPIPS needs is missing; the message is one sentence with what to do."""
-
-
 class Lpips:
-    """LPIPS with AlexNet, ready to compare pictures."""
+    """LPIPS, ready to compare pictures: a score, and a loss with gradients to both.
 
-    def __init__(self, weights: str | Path | None = None, device: str | torch.device = "cpu"):
-        """weights: a state dict of torchvision's AlexNet; None looks for torchvision's own in torch's hub folder.
+    No nn.Module: its weights are fixed, and belong neither to a model's parameters nor into its checkpoints.
+    """
 
-        Raises LpipsUnavailable where something is missing, CheckpointError (a ValueError) for a file that is no AlexNet
-        or not the one that the hash in its name promises, FileNotFoundError for `weights` that are not there.
+    def __init__(
+        self, net: str = "alex", weights: str | Path | None = None, device: str | torch.device = "cpu"
+    ):  # fmt: skip
+        """net: "alex" (scores), "vgg" (the usual loss) or "squeeze".
+
+        weights: a state dict of torchvision's network; None looks for torchvision's own in torch's hub folder.
+
+        Raises ValueError for another net, LpipsUnavailable where something is missing, CheckpointError (a ValueError)
+        for a file that is no such network or not the one that the hash in its name promises, FileNotFoundError for
+        `weights` that are not there.
         """
+        if net not in TRUNKS:
+            raise ValueError(f"LPIPS: net must be one of {', '.join(TRUNKS)}, got {net!r}")
         if weights is not None and not Path(weights).is_file():
             raise FileNotFoundError(f"no file {weights}")
-        heads = _heads_file()
-        self.path = _find_trunk() if weights is None else Path(weights)
-        self.sha256 = _checked_hash(self.path)
-        trunk, linear = read_checkpoint(self.path)[0], read_checkpoint(heads)[0]
-        self.layers = []  # weight [O, I, k, k], bias [O], w [O] of the squared differences
-        for i, (number, inputs, outputs, kernel, *_) in enumerate(_CONVOLUTIONS):
-            name = f"features.{number}"
-            weight = _tensor(self.path, trunk, f"{name}.weight", (outputs, inputs, kernel, kernel))
-            bias = _tensor(self.path, trunk, f"{name}.bias", (outputs,))
-            w = _tensor(heads, linear, f"lin{i}.model.1.weight", (1, outputs, 1, 1)).flatten()
-            self.layers.append(tuple(x.to(device) for x in (weight, bias, w)))
-        self.device = torch.device(device)
+        self.net, self.trunk, self.device = net, TRUNKS[net], torch.device(device)
+        heads = find_heads(net)
+        self.path = find_trunk(self.trunk) if weights is None else Path(weights)
+        self.sha256 = checked_hash(self.path)
+        tensors = read_tensors(self.path, self.trunk.shapes, f"{self.trunk.title} of torchvision")
+        shapes = {f"lin{i}.model.1.weight": (1, count, 1, 1) for i, count in enumerate(self.trunk.channels)}
+        linear = read_tensors(heads, shapes, "set of linear layers of LPIPS")
+        self._weights = {name: tensor.to(self.device) for name, tensor in tensors.items()}
+        self._linear = [tensor.to(self.device) for tensor in linear.values()]  # [1, C, 1, 1] of the squared differences
 
     def __call__(self, result: Tensor, truth: Tensor) -> Tensor:
-        """Both [B, 3, H, W] in [0, 1], H and W at least 31, not rounded here -> [B] float64 on the CPU."""
+        """Both [B, 3, H, W] in [0, 1], neither rounded nor clamped here -> [B] float32 on the network's device.
+
+        H and W at least 31 (AlexNet), 16 (VGG16), 17 (SqueezeNet). Gradients to both. Computed in float32, under
+        autocast too. Raises ValueError on shapes that differ or do not fit.
+        """
+        if result.shape != truth.shape:
+            raise ValueError(f"LPIPS: pictures must share a shape, got {tuple(result.shape)} and {tuple(truth.shape)}")
         return self.distance(self.features(result), self.features(truth))
 
     def features(self, picture: Tensor) -> list[Tensor]:
-        """[B, 3, H, W] in [0, 1] -> five maps [B, C, h, w] whose vectors over C have length 1."""
-        if picture.dim() != 4 or picture.shape[1] != 3 or min(picture.shape[-2:]) < _SMALLEST:
-            raise ValueError(f"LPIPS: pictures must be [B, 3, H, W] of at least 31 x 31, got {tuple(picture.shape)}")
-        x = picture.to(self.device, torch.float32) * 2 - 1
-        shift, scale = (x.new_tensor(value).view(1, 3, 1, 1) for value in (_SHIFT, _SCALE))
-        x, maps = (x - shift) / scale, []
-        for (*_, stride, padding, pooled), (weight, bias, _) in zip(_CONVOLUTIONS, self.layers, strict=True):
-            if pooled:
-                x = F.max_pool2d(x, 3, 2)
-            x = F.conv2d(x, weight, bias, stride, padding).relu()
-            maps.append(x / (x.square().sum(dim=1, keepdim=True).sqrt() + 1e-10))
-        return maps
+        """[B, 3, H, W] in [0, 1] -> the trunk's maps [B, C, h, w] float32, whose vectors over C have length 1 or 0."""
+        least = self.trunk.smallest
+        if picture.dim() != 4 or picture.shape[1] != 3 or min(picture.shape[-2:]) < least:
+            raise ValueError(
+                f"LPIPS: pictures must be [B, 3, H, W] of at least {least} x {least}, got {tuple(picture.shape)}"
+            )
+        with torch.autocast(self.device.type, enabled=False):
+            x = picture.to(self.device, torch.float32) * 2 - 1
+            shift, scale = (x.new_tensor(value).view(1, 3, 1, 1) for value in (_SHIFT, _SCALE))
+            return [_unit(x) for x in self.trunk.maps((x - shift) / scale, self._weights)]
 
     def distance(self, ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
-        """[B] float64: the weighted squared differences of two `features`, mean over positions, sum over maps."""
+        """[B] float32: the weighted squared differences of two `features`, mean over positions, sum over maps."""
         total = 0
-        for a, b, (_, _, w) in zip(ours, theirs, self.layers, strict=True):
-            total = total + ((a - b).square() * w.view(1, -1, 1, 1)).sum(dim=1).mean(dim=(1, 2))
-        return total.double().cpu()
+        with torch.autocast(self.device.type, enabled=False):
+            for a, b, w in zip(ours, theirs, self._linear, strict=True):
+                total = total + ((a - b).square() * w).sum(dim=1).mean(dim=(1, 2))
+        return total
 
 
-def _heads_file() -> Path:
-    """The linear layers in the lpips package; it is located, not imported (it would import torchvision)."""
-    spec = find_spec("lpips")
-    if spec is None or not spec.submodule_search_locations:
-        raise LpipsUnavailable("the lpips package is not installed: pip install 'lowlight-ext[lpips]'")
-    path = Path(spec.submodule_search_locations[0]) / "weights" / "v0.1" / "alex.pth"
-    if not path.is_file():
-        raise LpipsUnavailable(f"the lpips package has no {path}: pip install --force-reinstall lpips")
-    return path
+def _unit(x: Tensor) -> Tensor:
+    """Vectors over the channels, by their length, whose gradient is 0 where no feature is alive.
 
-
-def _find_trunk() -> Path:
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / TRUNK
-    if not path.is_file():
-        raise LpipsUnavailable(
-            f"no AlexNet weights on this disk: put torchvision's {TRUNK} into {folder}, or give --lpips-weights FILE"
-        )
-    return path
-
-
-def _checked_hash(path: Path) -> str:
-    """SHA-256 of the file in hexadecimal; where its name ends in eight digits of one, as torchvision's do, they fit."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    found, promised = digest.hexdigest(), re.search(r"-([0-9a-f]{8,64})\.pth$", path.name)
-    if promised and not found.startswith(promised[1]):
-        raise CheckpointError(
-            f"{path} is damaged or another file: its name promises a SHA-256 from {promised[1]}, it has {found[:8]}"
-        )
-    return found
-
-
-def _tensor(path: Path, state: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
-    if name not in state:
-        raise CheckpointError(f"{path} is no AlexNet of torchvision: no {name}; it holds {short_list(state)}")
-    if tuple(state[name].shape) != shape:
-        raise CheckpointError(f"{path} is no AlexNet of torchvision: {name} has shape {tuple(state[name].shape)}")
-    tensor = state[name].float()
-    if not tensor.isfinite().all():
-        raise CheckpointError(f"{path}: {name} is not finite")
-    return tensor
+    That of a root of a sum is NaN there: ReLU would stop it, torch's anomaly detection would not.
+    """
+    return x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10)

@@ -55,7 +55,7 @@ def load_lpips(wanted: bool, weights: Path | None, device: str | None) -> tuple[
             raise typer.BadParameter("--lpips-weights and --no-lpips contradict each other")
         return None, None
     try:
-        return Lpips(weights, device or "cpu"), None
+        return Lpips("alex", weights, device or "cpu"), None
     except (LpipsUnavailable, ValueError, OSError) as error:
         if weights is not None:
             raise typer.BadParameter(str(error)) from None
