@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import warnings
 from importlib.util import find_spec
 
 import pytest
 import torch
+from perceptual_state import random_state
 
 from lowlight import metrics, perceptual_files
 from lowlight.checkpoint_files import CheckpointError
@@ -20,15 +20,6 @@ if find_spec("lpips") is None:
 
 
 SMALLEST = {"alex": 31, "vgg": 16, "squeeze": 17}
-
-
-def random_state(net: str) -> dict[str, torch.Tensor]:
-    """Random weights under torchvision's names, of its spread: features are neither dead nor huge."""
-    generator, tensors = torch.Generator().manual_seed(1), {}
-    for name, shape in TRUNKS[net].shapes.items():
-        scale = 0.1 if len(shape) == 1 else (2 / math.prod(shape[1:])) ** 0.5
-        tensors[name] = torch.randn(shape, generator=generator) * scale
-    return tensors | {"classifier.6.bias": torch.zeros(1000)}
 
 
 def package_network(net: str, state: dict[str, torch.Tensor]) -> torch.nn.Module:

@@ -1,11 +1,13 @@
 """Training AnlightenDiff: which parts each stage trains, what they minimise, resumption, files that load."""
 
 import dataclasses
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from perceptual_state import random_state
 from scipy import signal
 from train_process import make_pairs
 
@@ -15,6 +17,7 @@ from lowlight.losses import ms_ssim, ssim
 from lowlight.training.config import Stage
 from lowlight.training.config_files import from_dict, load_config
 from lowlight.training.loop import Trainer, make_batches
+from lowlight.training.objectives import anlightendiff
 from lowlight.training.plateau import Plateau
 
 NETWORK = {"widths": [4, 6, 8], "steps": 2, "sampler": "ddim"}
@@ -97,6 +100,40 @@ def test_center_of_the_anchored_noise(pairs, tmp_path, true_center):
         eps = own.normal(tuple(phi.shape), 4) + (1 - ab.sqrt()) / (1 - ab).sqrt() * phi
         x_t = ab.sqrt() * (2 * (batch.high - batch.low) - 1) + (1 - ab).sqrt() * eps
         torch.testing.assert_close(term, F.mse_loss(system.predict(made, x_t, t), eps), rtol=1e-4, atol=0)
+
+
+def test_dfpl(pairs, tmp_path, monkeypatch):
+    """DFPL compares the pictures of the predicted and the true noise, and its gradient reaches the denoiser."""
+    monkeypatch.setattr(anlightendiff, "_perceptual", lambda *_: lambda x, y: (x - y).abs().mean(dim=(1, 2, 3)))
+    objective = {"true_center": 1.0, "weight_norm": False}
+    one = trainer(pairs, tmp_path, [stage({"diffusion": ["dfpl"]})], objective=objective)
+    system, own = one.system, one._own
+    batch = one.data.batch(4, 2, crop=32)
+    with torch.no_grad():
+        term = one.objective(batch, one.plan.stages[0], 4)["diffusion_dfpl"]
+        made = system.analyse(batch.low)._replace(center=batch.high)
+        t = (own.uniform(2, 4) * 100).long()
+        predicted, target = system.noise_pair(made, batch.high, t=t, noise=own.normal(tuple(batch.high.shape), 4))
+        ours, theirs = system.dfpl_pictures(made, batch.high, t, predicted, target)
+    torch.testing.assert_close(term, F.l1_loss(ours, theirs))
+    one.train_step()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in system.model.parameters())
+
+
+@pytest.mark.skipif(find_spec("lpips") is None, reason="lpips is in the extra [lpips]")
+@pytest.mark.parametrize("net", ["alex", "squeeze", "vgg"])
+def test_perceptual_losses(pairs, tmp_path, net):
+    torch.save(random_state(net), tmp_path / "trunk.pth")
+    objective = {"perceptual": net, "perceptual_weights": str(tmp_path / "trunk.pth")}
+    losses = {"center": ["lpips"], "diffusion": ["dfpl", "l2"]}
+    learner = trainer(pairs, tmp_path / "run", [stage(losses)], objective=objective)
+    row = learner.train_step()
+    assert row["center_lpips"] > 0
+    assert row["diffusion_dfpl"] > 0
+    assert not any("lpips" in name for name in learner.system.state_dict())
+    missing = objective | {"perceptual_weights": str(tmp_path / "none.pth")}
+    with pytest.raises(ValueError, match=r"objective.perceptual: no file"):
+        trainer(pairs, tmp_path / "run", [stage(losses)], objective=missing)
 
 
 def test_half_of_the_batches_have_the_true_center(pairs, tmp_path):
