@@ -75,6 +75,7 @@ if step build "${no_gpu:-$no_nvcc}" \
     step racecheck "${no_gpu:-$no_sanitizer}" "${watch[@]}" --tool racecheck \
         "$python" -m pytest -q -p no:cacheprovider "${watched[@]}" -k cuda
     step bench "$no_gpu" "$python" bench/run.py --device cuda --compile
+    step systems "$no_gpu" "$python" bench/systems.py --device cuda --dtype float32 bfloat16
 fi
 
 echo

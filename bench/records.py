@@ -58,16 +58,19 @@ def _write(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def save(rows: list[dict], facts: dict, quick: bool) -> Path:
-    """Write results/NAME.json and NAME.csv, NAME after the processor that computed; returns the JSON's path."""
-    name = re.sub(r"[^a-z0-9]+", "-", (facts["gpu"] or facts["cpu"]).lower()).strip("-") + ("-quick" if quick else "")
-    path = RESULTS / f"{name}.json"
+def save(rows: list[dict], facts: dict, suffix: str = "", key: tuple[str, ...] = KEY) -> Path:
+    """Write results/NAME.json and NAME.csv, NAME after the processor that computed; returns the JSON's path.
+
+    A row replaces the one that is equal to it in all of `key`.
+    """
+    name = re.sub(r"[^a-z0-9]+", "-", (facts["gpu"] or facts["cpu"]).lower()).strip("-")
+    path = RESULTS / f"{name}{suffix}.json"
     RESULTS.mkdir(exist_ok=True)
     kept = json.loads(path.read_text()) if path.exists() else []
     fresh = [{**row, **facts} for row in rows]
-    keys = {tuple(row[k] for k in KEY) for row in fresh}
-    merged = [row for row in kept if tuple(row.get(k) for k in KEY) not in keys] + fresh
-    merged.sort(key=lambda row: tuple(str(row[k]) for k in KEY))
+    keys = {tuple(row[k] for k in key) for row in fresh}
+    merged = [row for row in kept if tuple(row.get(k) for k in key) not in keys] + fresh
+    merged.sort(key=lambda row: tuple(str(row[k]) for k in key))
     _write(path, json.dumps(merged, indent=1) + "\n")
     with open(path.with_suffix(".csv.part"), "w", newline="") as file:
         # rows of an earlier version of the bench may lack some

@@ -150,7 +150,7 @@ def main() -> int:
             for case in chosen:
                 rows += timed(case, on, roof, options)
     if rows:
-        path = save(rows, facts, options.quick)
+        path = save(rows, facts, "-quick" if options.quick else "")
         print(f"\nwritten to {path.relative_to(ROOT)} and .csv")
         print(picture(path))
     return 1 if None in results.values() else 0

@@ -1,0 +1,89 @@
+"""Time whole pictures: `python bench/systems.py [--device cuda]`, each system beside itself on plain PyTorch.
+
+The published sizes have random weights here, for the time does not ask for trained ones.
+"""
+
+import argparse
+import os
+
+import torch
+from records import machine, save
+from timing import Contender, keep_memory, race
+
+import lowlight
+import lowlight_ext
+from lowlight.checkpoints import shipped_models
+from lowlight.networks.anlightendiff import AnlightenDiffConfig
+from lowlight.systems.anlightendiff import AnlightenDiff
+from lowlight.systems.base import System
+from lowlight.systems.diffll import DiffLL
+
+KEY = ("system", "size", "dtype", "steps", "threads")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--size", type=int, nargs=2, default=(600, 400), metavar=("W", "H"))
+    parser.add_argument("--only", default="", help="systems whose name contains this")
+    parser.add_argument("--steps", type=int, nargs="+", help="network calls (default: the system's own)")
+    parser.add_argument("--dtype", nargs="+", default=["float32"], choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--seconds", type=float, default=10.0, help="for the runs of one row")
+    return parser.parse_args()
+
+
+def systems(device: torch.device, dtype: torch.dtype):
+    """Name -> function that makes the system, one at a time, for the published ones are large."""
+    for model in shipped_models():
+        yield model.name, lambda name=model.name: lowlight.load(name, device=device, dtype=dtype)
+    for name, make in (
+        ("DiffLL, published size", DiffLL),
+        ("AnlightenDiff, published size", lambda: AnlightenDiff(AnlightenDiffConfig())),
+    ):
+        yield name, lambda make=make: published(make(), device, dtype)
+
+
+def published(system: System, device: torch.device, dtype: torch.dtype) -> System:
+    system = system.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    return system.to(memory_format=torch.channels_last) if device.type == "cpu" else system
+
+
+def contender(system: System, low: torch.Tensor, steps: int, backend: str) -> Contender:
+    def run(picture: torch.Tensor) -> torch.Tensor:
+        with lowlight_ext.use_backend(backend):
+            return system.enhance_tensor(picture, steps=steps)
+
+    return Contender(run, [(low,)], low.device)
+
+
+def main() -> None:
+    options = arguments()
+    keep_memory()
+    torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    width, height = options.size
+    rows = []
+    print(f"{'system':<32}{'dtype':<10}{'S':>4}{'ours ms':>10}{'p20':>9}{'p80':>9}{'plain PyTorch ms':>18}{'gain':>7}")
+    for kind in options.dtype:
+        dtype = getattr(torch, kind)
+        low = torch.rand(1, 3, height, width, device=device, dtype=dtype) * 0.1
+        for name, make in systems(device, dtype):
+            if options.only not in name:
+                continue
+            system = make()
+            for steps in options.steps or [system.config.steps]:
+                pair = [contender(system, low, steps, backend) for backend in ("auto", "reference")]
+                ours, plain = race(pair, options.seconds)
+                gain = plain.median_ms / ours.median_ms
+                print(f"{name:<32}{kind:<10}{steps:>4}{ours.median_ms:>10.1f}{ours.p20_ms:>9.1f}{ours.p80_ms:>9.1f}"
+                      f"{plain.median_ms:>18.1f}{gain:>6.2f}x", flush=True)  # fmt: skip
+                rows.append({"system": name, "size": f"{width}x{height}", "dtype": kind, "steps": steps,
+                             "median_ms": round(ours.median_ms, 2), "p20_ms": round(ours.p20_ms, 2),
+                             "p80_ms": round(ours.p80_ms, 2), "runs": ours.runs,
+                             "pytorch_ms": round(plain.median_ms, 2)})  # fmt: skip
+    print(save(rows, machine(device, options.threads), "-systems", KEY))
+
+
+if __name__ == "__main__":
+    main()
