@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image, TiffTags
-from raw_pictures import BAYER, raw_picture, real_raw, scene
+from raw_pictures import BAYER, TO_CAMERA, raw_picture, real_raw, scene
 
 from lowlight.image_io import PictureError
 from lowlight.raw import dng
@@ -16,6 +16,7 @@ from lowlight.raw.dng import write_dng
 from lowlight.raw.exif import Shot, read_exif
 from lowlight.raw.files import denormalise, normalise, read_raw
 
+exifread = pytest.importorskip("exifread", reason="no exifread: pip install 'lowlight-ext[raw]'")
 rawpy = pytest.importorskip("rawpy", reason="no rawpy: pip install 'lowlight-ext[raw]'")
 
 
@@ -35,6 +36,18 @@ def test_a_dng_is_read_as_it_was_written(tmp_path, order, size):
     np.testing.assert_allclose(picture.white_balance, written.white_balance, rtol=1e-6)
     np.testing.assert_allclose(picture.camera_to_xyz, written.camera_to_xyz, rtol=1e-5, atol=1e-6)
     assert os.listdir(tmp_path) == ["p.dng"]
+
+
+def test_the_tags_are_those_of_the_standard(tmp_path):
+    """Seen by a reader that knows nothing of mosaics: both greens are 1, black goes by place, neutral is 1 / gains."""
+    write_dng(tmp_path / "p.dng", raw_picture(BAYER[3], black=np.array([800, 801, 802, 803], np.float32)))
+    with open(tmp_path / "p.dng", "rb") as file:
+        tags = {name.removeprefix("Image "): tag.values for name, tag in exifread.process_file(file).items()}
+    assert tags["CFAPattern"] == [2, 1, 1, 0]
+    assert tags["Tag 0xC612"][:2] == [1, 4]
+    assert tags["BlackLevel"] == [802, 803, 801, 800]
+    np.testing.assert_allclose([float(v) for v in tags["Tag 0xC628"]], [1 / 2.1, 1, 1 / 1.5], rtol=1e-6)
+    np.testing.assert_allclose([float(v) for v in tags["Tag 0xC621"]], TO_CAMERA.ravel(), atol=1e-7)
 
 
 def test_black_levels_go_with_colours_not_places(tmp_path):

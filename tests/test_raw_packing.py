@@ -68,7 +68,10 @@ def test_channels_hold_one_colour_and_come_back(order, size):
     kept = np.isin(mosaic, pack(mosaic, pattern))
     assert kept.sum() == packed.size
     assert np.array_equal(back[kept], mosaic[kept])
+    # the others repeat the nearest cell
     assert np.isin(back, mosaic[kept]).all()
+    for own, repeated in zip(np.divmod(mosaic, size[1]), np.divmod(back, size[1]), strict=True):
+        assert np.abs(own - repeated).max() <= len(pattern)
 
 
 def test_without_a_shape_the_packed_pixels_come_back():

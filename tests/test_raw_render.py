@@ -1,5 +1,7 @@
 """Rendering to sRGB: LibRaw's own linear demosaicing and half-size pictures are the oracle."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from raw_pictures import BAYER, TO_CAMERA, raw_picture, real_raw, scene
@@ -7,7 +9,7 @@ from raw_pictures import BAYER, TO_CAMERA, raw_picture, real_raw, scene
 from lowlight.image_io import PictureError
 from lowlight.raw.colour import SRGB_TO_XYZ, camera_to_srgb, camera_to_xyz_of, daylight_gains
 from lowlight.raw.dng import write_dng
-from lowlight.raw.files import denormalise, normalise, open_raw, read_raw
+from lowlight.raw.files import _camera_to_xyz, denormalise, normalise, open_raw, read_raw
 from lowlight.raw.render import interpolate, postprocess, render
 
 rawpy = pytest.importorskip("rawpy", reason="no rawpy: pip install 'lowlight-ext[raw]'")
@@ -101,6 +103,14 @@ def test_colours_of_a_known_light():
     np.testing.assert_allclose(camera_to_srgb(camera_to_xyz).sum(axis=1), 1)
     again = camera_to_xyz_of(camera_to_srgb(camera_to_xyz), daylight_gains(camera_to_xyz))
     np.testing.assert_allclose(again / again[1, 1], camera_to_xyz / camera_to_xyz[1, 1])
+
+
+def test_matrix_of_a_known_camera():
+    """LibRaw's matrix of a PowerShot S40 goes from XYZ to camera; the daylight gains that it makes of it."""
+    matrix = [[0.8606, -0.2573, -0.0949], [-0.8237, 1.5489, 0.2974], [-0.2649, 0.3076, 0.91], [0, 0, 0]]
+    raw = SimpleNamespace(rgb_xyz_matrix=np.array(matrix), color_matrix=np.zeros((3, 4)))
+    daylight = np.array([2.186535596847534, 0.9175860285758972, 0.955423891544342])
+    np.testing.assert_allclose(daylight_gains(_camera_to_xyz(raw)), daylight / daylight[1], rtol=1e-6)
 
 
 def test_real_camera_as_libraw():
