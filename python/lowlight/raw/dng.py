@@ -22,8 +22,8 @@ _D65 = 21
 def write_dng(path: str | os.PathLike, picture: RawPicture) -> None:
     """Writes the mosaic with its levels, white balance, colour matrix and exposure; complete, or not at all.
 
-    `read_raw` gives the same picture again: mosaic, pattern, levels and ISO exactly, balance and matrix to six digits,
-    what is None as None (except the make and model, which a DNG must have, and a balance, which readers assume).
+    `read_raw` gives the same picture again: mosaic, pattern, levels and whole-numbered ISO exactly, white balance,
+    matrix and exposure time to six digits, what is None as None.
     Bayer in any order and X-Trans. Raises PictureError for a mosaic that is not uint16 [H, W] or levels that are not
     0 <= black < white <= 65535, ValueError for another pattern, OSError if the disk refuses.
     """
