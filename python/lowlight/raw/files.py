@@ -94,9 +94,13 @@ def open_raw(path: str | os.PathLike) -> Iterator[Any]:
 
 def normalise(picture: RawPicture) -> np.ndarray:
     """Packed [4 or 9, h, w] float32: (mosaic - black) / (white - black), clipped to [0, 1]."""
+    return normalise_packed(pack(picture.mosaic, picture.pattern), picture)
+
+
+def normalise_packed(numbers: np.ndarray, picture: RawPicture) -> np.ndarray:
+    """`normalise` of what is packed already, whole or a part, [4 or 9, h, w]; of the picture only its levels count."""
     black, span = _levels(picture)
-    packed = pack(picture.mosaic, picture.pattern).astype(np.float32)
-    return np.clip((packed - black) / span, 0, 1)
+    return np.clip((numbers.astype(np.float32) - black) / span, 0, 1)
 
 
 def denormalise(packed: np.ndarray, picture: RawPicture) -> np.ndarray:
