@@ -96,7 +96,7 @@ def test_decoded_once_and_again_when_changed(source, tmp_path):
     assert read.calls == 3
     # what was mapped before is still what it was
     np.testing.assert_array_equal(old.packed, before)
-    assert [path for path in (tmp_path / "cache").iterdir()] == [cache.entry(source)]
+    assert list((tmp_path / "cache").iterdir()) == [cache.entry(source)]
 
 
 def test_files_of_one_name_in_two_folders(tmp_path):

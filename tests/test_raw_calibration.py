@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from raw_pictures import raw_picture
 from scipy import stats
 from typer.testing import CliRunner
 
@@ -12,6 +13,7 @@ from lowlight.cli import app
 from lowlight.raw.calibration import Measurement, fit_camera, measure
 from lowlight.raw.calibration_frames import SIDE, Frame, find_frames, read_frame, sort_frames
 from lowlight.raw.cameras import load_camera
+from lowlight.raw.dng import write_dng
 from lowlight.raw.photon_transfer import CalibrationError, photon_transfer
 from lowlight.raw.read_noise import fit_tukey_lambda, read_noise, tukey_quantile
 
@@ -192,6 +194,33 @@ def test_the_command(folder, tmp_path):
     assert again.exit_code == 2
     assert "--overwrite" in again.output
     assert list(out.parent.iterdir()) == [out]
+
+
+def test_the_command_on_raw_files(tmp_path):
+    """ISO, exposure, white and the camera's name come from the files."""
+    pytest.importorskip("rawpy")
+    pytest.importorskip("exifread")
+    dark, flats = camera_frames(0.8, 2.5, 0.1, 0.7, bias=3, size=(160, 192))
+    (tmp_path / "in" / "bias").mkdir(parents=True)
+    (tmp_path / "in" / "flat").mkdir()
+    for exposure, kind, group in ((0.001, "bias", dark), (0.02, "flat", flats[0]), (0.4, "flat", flats[2])):
+        for n, frame in enumerate(group):
+            picture = raw_picture([[0, 1], [3, 2]], frame.astype(np.uint16), iso=800.0, exposure=exposure,
+                                  black=np.full(4, BLACK, np.float32))  # fmt: skip
+            # the name must not say it
+            write_dng(tmp_path / "in" / kind / f"{len(group)}-{exposure:.0e}-{n}.dng", picture)
+    out = tmp_path / "lantern.json"
+    result = RUN.invoke(app, ["calibrate", str(tmp_path / "in"), "-o", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "One ISO only" in result.output
+    camera = load_camera(out)
+    assert (camera.name, camera.models) == ("Lantern L1", ("Lantern L1",))
+    assert pytest.approx(0.8, rel=0.03) == camera.K(800)
+    (tmp_path / "in" / "flat" / "cut.dng").write_bytes(b"II*\0")
+    result = RUN.invoke(app, ["calibrate", str(tmp_path / "in"), "-o", str(out), "--overwrite"])
+    assert result.exit_code == 1
+    assert "cut.dng" in result.output
+    assert load_camera(out) == camera
 
 
 def test_the_command_says_what_is_missing(folder, tmp_path):

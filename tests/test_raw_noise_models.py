@@ -61,7 +61,8 @@ def test_gain_from_iso():
     ("model", "name"),
     [("ILCE-7SM2", "SonyA7S2"), ("Canon EOS 5D Mark IV", "CanonEOS5D4"), ("NIKON D850", "NikonD850"),
      ("Canon EOS 70D", "CanonEOS70D"), ("CANON EOS Kiss  X7i", "CanonEOS700D"), ("Canon EOS 700D", "CanonEOS700D"),
-     ("Canon EOS 6D", None), ("ILCE-7SM3", None), ("Canon EOS 70D Mark II", None), ("COOLPIXD850", None), (None, None), ("", None)],
+     ("Canon EOS 6D", None), ("ILCE-7SM3", None), ("Canon EOS 70D Mark II", None), ("COOLPIXD850", None),
+     (None, None), ("", None)],
 )  # fmt: skip
 def test_camera_by_exif(model, name):
     found = camera_by_exif(model)
