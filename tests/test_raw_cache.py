@@ -106,6 +106,7 @@ def test_files_of_one_name_in_two_folders(tmp_path):
         (tmp_path / folder / "photo.raw").write_bytes(b"x")
     one, two = (cache[tmp_path / folder / "photo.raw"].packed for folder in ("1", "2"))
     np.testing.assert_array_equal(two, one // 2)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def test_fill(source, tmp_path):
