@@ -26,7 +26,7 @@ LAYERS = (
         "metrics",
         "tiling",
     ),
-    ("conditioning", "anchored_schedules"),
+    ("conditioning", "anchored_schedules", "raw"),
     ("data", "networks", "sampling", "baselines"),
     ("systems",),
     ("checkpoint_anlightendiff",),

@@ -13,6 +13,7 @@ COMMANDS = {
     "sample": "sample",
     "models": "models",
     "check": "check",
+    "calibrate": "calibrate",
     "evaluate": "evaluate",
     "steps": "steps",
     "train": "train",

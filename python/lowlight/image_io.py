@@ -99,7 +99,7 @@ def decode(image: Image.Image, path: str | os.PathLike | None = None) -> Picture
     rawmode = image_codecs.rawmode(image)
     exif, orientation = (None, 1) if path is None else _exif(image, notes)
     samples, bits = _samples(image, path, rawmode)
-    samples = _transpose(samples, orientation)
+    samples = turn_upright(samples, orientation)
     channels = samples.shape[2]
     has_alpha, grey = channels in (2, 4), channels <= 2
     values = samples.astype(np.float32) / np.float32(2**bits - 1)
@@ -170,7 +170,7 @@ def _exif(image: Image.Image, notes: list[str]) -> tuple[bytes | None, int]:
         return None, 1
 
 
-def _transpose(samples: np.ndarray, orientation: int) -> np.ndarray:
+def turn_upright(samples: np.ndarray, orientation: int) -> np.ndarray:
     """Rows and columns [H, W, C] as EXIF orientation 1..8 wants them seen."""
     if orientation >= 5:
         samples = samples.transpose(1, 0, 2)

@@ -1,0 +1,1 @@
+"""Pictures as the sensor counted them: raw files, packing, rendering, noise."""

@@ -1,0 +1,159 @@
+"""Raw files: the mosaic as the sensor counted it, and all that the file says of how to read it ([raw] extra: rawpy)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..image_io import PictureError
+from .colour import camera_to_xyz_of
+from .exif import ISO_FULL, Shot, read_exif
+from .packing import layout, pack, second_green, unpack
+
+# EXIF orientation of what LibRaw says of turning and mirroring
+_ORIENTATIONS = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
+
+
+@dataclass
+class RawPicture:
+    """A mosaic and how to read it; what the file does not say is None.
+
+    mosaic: [H, W] uint16, as stored, the visible part, not turned. pattern: [2, 2] (Bayer) or [6, 6] (X-Trans) uint8,
+    the colours from the mosaic's first pixel on: 0 red, 1 green, 2 blue, 3 the green in blue's row of a Bayer array.
+    black: [4] float32, level of each of these colours (not of each place). white: the level of saturation.
+    iso; exposure: seconds. white_balance: [3] float64, gains of red, green and blue as shot, green's 1.
+    camera_to_xyz: [3, 3] float64, camera RGB without white balance to CIE XYZ under D65, up to a factor.
+    orientation: EXIF's, 1 to 8, to turn the picture upright. make, model: as in EXIF.
+    """
+
+    mosaic: np.ndarray
+    pattern: np.ndarray
+    black: np.ndarray
+    white: float
+    iso: float | None = None
+    exposure: float | None = None
+    white_balance: np.ndarray | None = None
+    camera_to_xyz: np.ndarray | None = None
+    make: str | None = None
+    model: str | None = None
+    orientation: int = 1
+
+
+def read_raw(path: str | os.PathLike) -> RawPicture:
+    """Reads a raw file of any camera with a Bayer or X-Trans filter array.
+
+    Make and model come from EXIF; files of another structure (Canon's CRW and CR3) leave them None.
+    Raises PictureError if rawpy is missing, or the file is missing, damaged, truncated, no raw file, or of a sensor
+    without such an array (Foveon, monochrome, already demosaiced).
+    """
+    with open_raw(path) as raw:
+        pattern = _pattern(raw)
+        mosaic = np.array(raw.raw_image_visible)
+        black = np.array(raw.black_level_per_channel, np.float32)
+        white = float(raw.white_level)
+        if mosaic.dtype != np.uint16 or not (black.shape == (4,) and black.max() < white):
+            raise PictureError(f"its levels make no sense (black {black.tolist()}, white {white:g})")
+        iso, exposure, make, model = _shot(path, raw)
+        return RawPicture(
+            mosaic, pattern, black, white, iso, exposure, _white_balance(raw), _camera_to_xyz(raw), make, model,
+            _ORIENTATIONS.get(raw.sizes.flip, 1),
+        )  # fmt: skip
+
+
+@contextmanager
+def open_raw(path: str | os.PathLike) -> Iterator[Any]:
+    """A rawpy.RawPy of the file; whatever it raises while open becomes a PictureError of one sentence."""
+    try:
+        import exifread  # noqa: F401, both or neither
+        import rawpy
+    except ImportError:
+        raise PictureError(f"{path}: raw files need rawpy and exifread: pip install 'lowlight-ext[raw]'") from None
+    if Path(path).is_dir():
+        raise PictureError(f"{path}: is a folder, not a raw file")
+    if not Path(path).exists():
+        raise PictureError(f"{path}: no such file")
+    try:
+        with rawpy.imread(os.fspath(path)) as raw:
+            yield raw
+    except PictureError as error:
+        raise PictureError(f"{path}: {error}") from None
+    except rawpy.LibRawFileUnsupportedError:
+        raise PictureError(f"{path}: no raw file, or of a camera that LibRaw does not know") from None
+    except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
+        reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error.args[0]
+        raise PictureError(f"{path}: damaged or truncated raw file ({reason})") from None
+    except MemoryError:
+        raise PictureError(f"{path}: not enough memory to decode it") from None
+
+
+def normalise(picture: RawPicture) -> np.ndarray:
+    """Packed [4 or 9, h, w] float32: (mosaic - black) / (white - black), clipped to [0, 1]."""
+    return normalise_packed(pack(picture.mosaic, picture.pattern), picture)
+
+
+def normalise_packed(numbers: np.ndarray, picture: RawPicture) -> np.ndarray:
+    """`normalise` of what is packed already, whole or a part, [4 or 9, h, w]; of the picture only its levels count."""
+    black, span = _levels(picture)
+    return np.clip((numbers.astype(np.float32) - black) / span, 0, 1)
+
+
+def denormalise(packed: np.ndarray, picture: RawPicture) -> np.ndarray:
+    """The mosaic [H, W] uint16, of the picture's size, that `normalise` makes these channels of; values are clipped
+    to [0, 1] and rounded. Pixels that packing leaves out repeat the nearest cell. Raises PictureError on NaN."""
+    if not np.isfinite(packed).all():
+        raise PictureError("the packed raw holds NaN or infinite values")
+    black, span = _levels(picture)
+    numbers = np.rint(np.clip(packed, 0, 1) * span + black).astype(np.uint16)
+    return unpack(numbers, picture.pattern, picture.mosaic.shape)
+
+
+def _levels(picture: RawPicture) -> tuple[np.ndarray, np.ndarray]:
+    """Black and white - black of each packed channel, [C, 1, 1] float32."""
+    black = picture.black[list(layout(picture.pattern).colours)].astype(np.float32)[:, None, None]
+    return black, np.float32(picture.white) - black
+
+
+def _pattern(raw: Any) -> np.ndarray:
+    """The colours from the first visible pixel on."""
+    if raw.raw_type.name != "Flat" or raw.raw_pattern is None or raw.num_colors != 3:
+        raise PictureError("no mosaic of red, green and blue (Foveon, monochrome or already demosaiced)")
+    letters = [chr(letter) for letter in raw.color_desc]
+    pattern = np.array([["RGB".find(letters[index]) for index in row] for row in raw.raw_pattern])
+    try:
+        layout(pattern)
+    except ValueError:
+        raise PictureError(f"a filter array that is neither Bayer nor X-Trans: {pattern.tolist()}") from None
+    return second_green(pattern) if pattern.shape == (2, 2) else pattern.astype(np.uint8)
+
+
+def _shot(path: str | os.PathLike, raw: Any) -> Shot:
+    """LibRaw's ISO first, which knows makers' notes; EXIF's exposure time first, which is an exact ratio."""
+    shot, other = read_exif(path), getattr(raw, "other", None)
+    iso, exposure = (max(getattr(other, name, 0), 0) or None for name in ("iso_speed", "shutter_speed"))
+    # ISO_FULL stands for all above, which a newer tag may name
+    return shot._replace(iso=shot.iso if iso in (None, ISO_FULL) else iso, exposure=shot.exposure or exposure)
+
+
+def _white_balance(raw: Any) -> np.ndarray | None:
+    gains = np.array(raw.camera_whitebalance[:3], np.float64)
+    return gains / gains[1] if np.isfinite(gains).all() and gains.min() > 0 else None
+
+
+def _camera_to_xyz(raw: Any) -> np.ndarray | None:
+    """From LibRaw's XYZ to camera; of many DNG files it keeps only what it made of that, matrix and daylight gains."""
+    to_camera, to_srgb = (np.array(m, np.float64)[:3, :3] for m in (raw.rgb_xyz_matrix, raw.color_matrix))
+    if _invertible(to_camera):
+        return np.linalg.inv(to_camera)
+    gains = np.array(raw.daylight_whitebalance[:3], np.float64)
+    return camera_to_xyz_of(to_srgb, gains) if _invertible(to_srgb) and gains.min() > 0 else None
+
+
+def _invertible(matrix: np.ndarray) -> bool:
+    """Zeros stand where LibRaw knows no matrix."""
+    return bool(np.isfinite(matrix).all() and abs(np.linalg.det(matrix)) > 1e-9)
