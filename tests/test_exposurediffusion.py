@@ -85,6 +85,44 @@ def test_networks(systems, name):
         agree(parts.mask.detach(), f"{name}/mask", tolerance)
 
 
+class Says(torch.nn.Module):
+    """A network that says the same of every picture."""
+
+    def __init__(self, said):
+        super().__init__()
+        self.said = torch.nn.Parameter(said)
+
+    def forward(self, x):
+        return self.said.expand(-1, -1, *x.shape[-2:])
+
+
+def test_what_a_network_says():
+    """The mix, its clipping, its gradients, and the three ways without one, by hand."""
+    x = torch.tensor([0.1, 0.2, 0.3, 0.9]).view(1, 4, 1, 1)
+    inputs = torch.cat([x, 5 * torch.ones(1, 8, 1, 1)], dim=1)
+    out, resid = torch.tensor([-1.0, 0.4, 2.0, 0.5]), torch.tensor([0.1, -1.0, 0.1, 0.5])
+    said = torch.cat([torch.tensor([3.0]).log(), out, resid]).view(1, 9, 1, 1)
+    config = published("unet", concat_origin=True)
+    net = Says(said)
+    picture, parts = predict(net, config, inputs)
+    torch.testing.assert_close(parts.mask.flatten(), torch.tensor([0.75]))
+    torch.testing.assert_close(parts.out.flatten(), out)
+    torch.testing.assert_close(parts.out_by_resid.flatten(), torch.tensor([0.2, 0.0, 0.4, 1.0]))
+    torch.testing.assert_close(picture.flatten(), torch.tensor([0.05, 0.3, 0.85, 0.625]))
+    (gradient,) = torch.autograd.grad(picture.sum(), net.said)
+    expected = [0.75 * 0.25 * (-0.2 + 0.4 + 0.6 - 0.5), 0, 0.75, 0, 0.75, 0.25, 0, 0.25, 0]
+    torch.testing.assert_close(gradient.flatten(), torch.tensor(expected))
+    said = torch.tensor([-0.5, 0.4, 0.1, 2.0]).view(1, 4, 1, 1)
+    for config, expected in (
+        (published("unet", adaptive=False), [0.0, 0.4, 0.1, 1.0]),
+        (published("unet", adaptive=False, resid=True), [0.6, 0.0, 0.2, 0.0]),
+        (published("naf", adaptive=False), [0.0, 0.6, 0.4, 1.0]),
+    ):
+        picture, parts = predict(Says(said), config, inputs)
+        assert parts is None
+        torch.testing.assert_close(picture.flatten(), torch.tensor(expected))
+
+
 @pytest.mark.parametrize("iter_num", [0, 2])
 @pytest.mark.parametrize("name", [n for n in NETWORKS if n != "unet_plain"])
 def test_chain(systems, name, iter_num):
@@ -118,7 +156,7 @@ def test_correction_and_kl_loss():
 def test_gain_of_each_picture():
     p, g = torch.rand(3, 4, 5, 6, dtype=torch.float64) * 1.4 - 0.2, torch.rand(3, 4, 5, 6, dtype=torch.float64)
     g[:, :2] = 1
-    p[2] = -1
+    p[2] = 0
     gains = illuminance_gain(p.requires_grad_(), g)
     for i in range(2):
         solution = torch.linalg.lstsq(p[i, 2:].detach().clamp(0, 1).reshape(-1, 1), g[i, 2:].reshape(-1, 1)).solution
@@ -279,6 +317,13 @@ def test_any_size(small, size):
     assert blind.shape == low.shape
     assert ((blind >= 0) & (blind <= 1)).all()
     assert small.enhance_tensor(low, ratio=100, K=0.8, protocol="paper", target=target).isfinite().all()
+
+
+def test_gain_does_not_see_the_padding():
+    system, low = network(SMALL["unet"]), torch.rand(2, 4, 18, 21)
+    target = 0.3 * torch.rand(2, 4, 18, 21)
+    result = system.enhance_tensor(low, ratio=100, K=0.8, protocol="paper", target=target)
+    torch.testing.assert_close(illuminance_gain(result, target), torch.ones(2, 1, 1, 1))
 
 
 def test_padding():
