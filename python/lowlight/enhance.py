@@ -109,7 +109,8 @@ def enhance_picture(system: System, picture: Any, *, steps: int | None = None, s
 
     if steps is not None and steps < 1:
         raise ValueError(f"enhance: steps must be at least 1, got {steps}")
-    if system.space != "srgb":
+    # anything with an enhance_tensor is a system here
+    if getattr(system, "space", "srgb") != "srgb":
         raise ValueError(
             f"enhance: {type(system).__name__} works on the raw of a camera, not on sRGB pictures; "
             "its enhance_tensor takes packed raw"
