@@ -9,8 +9,9 @@ from .enhance import enhance
 
 if TYPE_CHECKING:
     from .checkpoints import load, shipped_models
+    from .expose import enhance_raw
 
-__all__ = ["enhance", "load", "shipped_models"]
+__all__ = ["enhance", "enhance_raw", "load", "shipped_models"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,4 +20,8 @@ def __getattr__(name: str) -> Any:
         from . import checkpoints
 
         return getattr(checkpoints, name)
+    if name == "enhance_raw":
+        from .expose import enhance_raw
+
+        return enhance_raw
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

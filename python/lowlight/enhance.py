@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from .image_io import LUMA, Picture, decode, read_picture, to_pil
+from .raw.develop import is_raw, read_developed
 
 if TYPE_CHECKING:
     import torch
@@ -33,11 +34,12 @@ def enhance(
 ) -> Any:
     """The bright picture of a dark one, as the kind, size and depth that came in.
 
-    picture: a path (a PIL image comes back, upright); a PIL image; a numpy array [H, W] or [H, W, C]; a torch tensor
-    [C, H, W] or [B, C, H, W]. C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); uint8 and uint16 are full
-    range, floating point is in [0, 1]. Alpha passes unchanged, grey stays grey (Rec. 601 luma), tensors stay on their
-    device, PIL images keep their metadata; palette, bilevel and CMYK ones come back as RGB or grey. 16-bit colour from
-    a path comes back as 8-bit RGB, all that PIL holds; arrays and the command line keep 16 bits.
+    picture: a path (a PIL image comes back, upright; of a raw file its sRGB, developed before); a PIL image; a numpy
+    array [H, W] or [H, W, C]; a torch tensor [C, H, W] or [B, C, H, W]. C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4
+    (RGB, alpha); uint8 and uint16 are full range, floating point is in [0, 1]. Alpha passes unchanged, grey stays grey
+    (Rec. 601 luma), tensors stay on their device, PIL images keep their metadata; palette, bilevel and CMYK ones come
+    back as RGB or grey. 16-bit colour from a path comes back as 8-bit RGB, all that PIL holds; arrays and the command
+    line keep 16 bits.
     model: a shipped name, a checkpoint's path, or what lowlight.load returned. The last two loaded models are kept.
     steps: network calls, the model's own number if None. seed: an integer, the same noise for every picture of a batch,
     or an int64 tensor [B]. device, dtype: passed to lowlight.load ("cuda:0", "bfloat16"), so only for a name or a path.
@@ -113,10 +115,10 @@ def enhance_picture(system: System, picture: Any, *, steps: int | None = None, s
     if getattr(system, "space", "srgb") != "srgb":
         raise ValueError(
             f"enhance: {type(system).__name__} works on the raw of a camera, not on sRGB pictures; "
-            "its enhance_tensor takes packed raw"
+            "lowlight.enhance_raw takes a raw file"
         )
     if isinstance(picture, str | os.PathLike):
-        return to_pil(_enhance_read(system, read_picture(picture), steps, seed))
+        return to_pil(_enhance_read(system, read_any(picture), steps, seed))
     if isinstance(picture, Picture):
         return _enhance_read(system, picture, steps, seed)
     if isinstance(picture, Image.Image):
@@ -129,6 +131,11 @@ def enhance_picture(system: System, picture: Any, *, steps: int | None = None, s
         "enhance: picture must be a path, a PIL image, a numpy array [H, W(, C)] or a torch tensor [(B,) C, H, W], "
         f"got {type(picture).__name__}"
     )
+
+
+def read_any(path: str | os.PathLike) -> Picture:
+    """A picture file or, by the name's extension, a raw file, developed as dark as it is; PictureError if neither."""
+    return read_developed(path) if is_raw(path) else read_picture(path)
 
 
 def _enhance_read(system: System, picture: Picture, steps: int | None, seed: int | Tensor) -> Picture:

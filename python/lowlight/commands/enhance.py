@@ -10,9 +10,14 @@ import typer
 from rich.console import Console
 
 from .jobs import Job, PlanError, plan
+from .raw_options import RawOptions, check_unused, raw_suffix, raw_work
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..systems.base import System
+
+_RAW = "Raw files, with a model for them (ExposureDiffusion)"
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
 
@@ -30,7 +35,7 @@ class Outcome:
 def enhance(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT...", help="Pictures (PNG, JPEG, WebP, TIFF, BMP), folders or quoted globs."),
+        typer.Argument(metavar="INPUT...", help="Pictures (PNG, JPEG, WebP, TIFF, BMP, raw), folders or quoted globs."),
     ],
     output: Annotated[
         str,
@@ -48,14 +53,45 @@ def enhance(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 (default: float32).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     suffix: Annotated[str, typer.Option(help="Put before the extension of names in an output folder.")] = "",
+    ratio: Annotated[
+        float | None, typer.Option(min=1, help="Expose so many times longer.", rich_help_panel=_RAW)
+    ] = None,
+    ratio_from: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Expose as this photograph: its ISO x time, by EXIF.", rich_help_panel=_RAW),
+    ] = None,
+    auto: Annotated[
+        bool,
+        typer.Option("--auto", help="Expose to a mean of 12.7 % of white, at most 300 times.", rich_help_panel=_RAW),
+    ] = False,
+    camera: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE", help="Whose noise (default: by EXIF), or a calibration.", rich_help_panel=_RAW
+        ),
+    ] = None,
+    iso: Annotated[
+        float | None, typer.Option(min=1, help="For files that do not say it.", rich_help_panel=_RAW)
+    ] = None,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, max=10, help="Network calls (default: the model's).", rich_help_panel=_RAW)
+    ] = None,
+    render: Annotated[
+        str | None, typer.Option(help="own (default) or libraw: who makes sRGB of it.", rich_help_panel=_RAW)
+    ] = None,
+    output_raw: Annotated[
+        str | None, typer.Option(metavar="dng", help="Write raw files again, not pictures.", rich_help_panel=_RAW)
+    ] = None,
 ) -> None:
     """Brighten dark photographs.
 
-    16-bit depth, grey, alpha, EXIF and ICC profiles are kept where the output's format holds them. Outputs that exist
-    are left alone, so an interrupted run goes on where it stopped. Pictures that fail are listed at the end.
+    16-bit depth, grey, alpha, EXIF and ICC profiles are kept where the output's format holds them. Raw files become
+    16-bit PNG in a folder. Outputs that exist are left alone, so an interrupted run goes on where it stopped. Pictures
+    that fail are listed at the end.
     """
+    options = RawOptions(ratio, ratio_from, auto, camera, iso, iterations, render, output_raw)
     try:
-        work = plan(inputs, output, recursive=recursive, suffix=suffix)
+        work = plan(inputs, output, recursive=recursive, suffix=suffix, raw_suffix=raw_suffix(options, output))
     except PlanError as error:
         raise typer.BadParameter(str(error)) from None
     outcome = Outcome(failed=list(work.problems))
@@ -69,7 +105,7 @@ def enhance(
     try:
         # nothing to do needs no model
         if todo:
-            _run(todo, _load(model, device, dtype), steps, seed, outcome)
+            _run(todo, _work(_load(model, device, dtype), options, steps, seed), outcome)
     except KeyboardInterrupt:
         interrupted = True
     _report(outcome, len(todo), interrupted)
@@ -93,7 +129,20 @@ def _load(model: str, device: str | None, dtype: str | None) -> System:
     return system
 
 
-def _run(todo: list[Job], system: System, steps: int | None, seed: int, outcome: Outcome) -> None:
+def _work(system: System, options: RawOptions, steps: int | None, seed: int) -> Callable[[Job], tuple[str, ...]]:
+    """What becomes of each job: reads, brightens, writes and returns notes for the user."""
+    from ..expose import works_on_raw
+
+    try:
+        if works_on_raw(system):
+            return raw_work(system, options, steps, seed)
+        check_unused(system, options)
+    except PlanError as error:
+        raise typer.BadParameter(str(error)) from None
+    return lambda job: _brighten(job, system, steps, seed)
+
+
+def _run(todo: list[Job], work: Callable[[Job], tuple[str, ...]], outcome: Outcome) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
@@ -102,26 +151,31 @@ def _run(todo: list[Job], system: System, steps: int | None, seed: int, outcome:
         bar = progress.add_task("", total=len(todo))
         for job in todo:
             progress.update(bar, description=job.source.name)
-            _one(job, system, steps, seed, outcome)
+            _one(job, work, outcome)
             progress.advance(bar)
 
 
-def _one(job: Job, system: System, steps: int | None, seed: int, outcome: Outcome) -> None:
-    from ..enhance import enhance_picture
-    from ..image_io import read_picture, write_picture
+def _brighten(job: Job, system: System, steps: int | None, seed: int) -> tuple[str, ...]:
+    from ..enhance import enhance_picture, read_any
+    from ..image_io import format_of, write_picture
 
+    format_of(job.target)
+    dark = read_any(job.source)
+    bright = enhance_picture(system, dark, steps=steps, seed=seed)
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    return *dark.notes, *write_picture(job.target, bright)
+
+
+def _one(job: Job, work: Callable[[Job], tuple[str, ...]], outcome: Outcome) -> None:
     try:
-        dark = read_picture(job.source)
-        bright = enhance_picture(system, dark, steps=steps, seed=seed)
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        notes = write_picture(job.target, bright)
+        notes = work(job)
     # RuntimeError: torch's for memory that ran out, enhance's for a network that overflowed
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         lines = str(error).splitlines() or [type(error).__name__]
         outcome.failed.append((str(job.source), lines[0].removeprefix(f"{job.source}: ")))
     else:
         outcome.done += 1
-        outcome.notes += [(str(job.source), note) for note in (*dark.notes, *notes)]
+        outcome.notes += [(str(job.source), note) for note in notes]
 
 
 def _report(outcome: Outcome, planned: int, interrupted: bool) -> None:

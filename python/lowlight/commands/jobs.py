@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..image_io import FORMATS, PictureError, format_of
+from ..raw.develop import is_raw
+
+# what outputs may be: pictures, and raw files exposed longer
+_WRITABLE = (*FORMATS, ".dng")
 
 
 class PlanError(ValueError):
@@ -30,8 +34,12 @@ class Plan:
     problems: list[tuple[str, str]] = field(default_factory=list)
 
 
-def plan(inputs: list[str], output: str, *, recursive: bool = False, suffix: str = "") -> Plan:
+def plan(
+    inputs: list[str], output: str, *, recursive: bool = False, suffix: str = "", raw_suffix: str = ".png"
+) -> Plan:
     """Jobs for inputs (files, folders, globs) and an output (a file for one file, else a folder; made when needed).
+
+    raw_suffix: of what raw files become in a folder.
 
     Folders and globs keep their structure below the output: relative to the folder, or to the glob's fixed beginning.
     Raises PlanError if the output cannot take the inputs, or two results would get one name.
@@ -50,9 +58,11 @@ def plan(inputs: list[str], output: str, *, recursive: bool = False, suffix: str
         if problem:
             result.problems.append((entry, problem))
         for source, relative in found:
-            target = folder / relative.with_name(f"{relative.stem}{suffix}{relative.suffix}")
+            extension = raw_suffix if is_raw(source) else relative.suffix
+            target = folder / relative.with_name(f"{relative.stem}{suffix}{extension}")
             try:
-                format_of(target)
+                if not is_raw(source):
+                    format_of(target)
                 result.jobs.append(Job(source, target))
             except PictureError:
                 result.problems.append((str(source), f"cannot write '{target.suffix}' files: give -o a file name"))
@@ -68,15 +78,16 @@ def _output_folder(inputs: list[str], output: str, suffix: str) -> Path | None:
         return path
     if path.is_file() and several:
         raise PlanError(f"{output} is a file, and several pictures need a folder")
-    if path.suffix.lower() in FORMATS and not several:
+    if path.suffix.lower() in _WRITABLE and not several:
         if suffix:
             raise PlanError(f"--suffix is for an output folder; {output} is a file name")
         return None
-    if path.suffix.lower() in FORMATS:
+    if path.suffix.lower() in _WRITABLE:
         raise PlanError(f"{output} is a file name, and several pictures need a folder")
     if path.suffix and not several:
         raise PlanError(
-            f"cannot write '{path.suffix}' files; use one of {', '.join(FORMATS)}, or end a folder's name with a slash"
+            f"cannot write '{path.suffix}' files; use one of {', '.join(_WRITABLE)}, "
+            "or end a folder's name with a slash"
         )
     return path
 
@@ -122,7 +133,7 @@ def _in_folder(folder: Path, recursive: bool, output: Path) -> list[Path]:
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in FORMATS and path.is_file()
+    return (path.suffix.lower() in FORMATS or is_raw(path)) and path.is_file()
 
 
 def _fixed_beginning(pattern: Path) -> Path:

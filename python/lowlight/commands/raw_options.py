@@ -1,0 +1,108 @@
+"""Options of `lowlight enhance` for raw files, checked before any work, and one raw file exposed with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from .jobs import Job, PlanError
+
+if TYPE_CHECKING:
+    from ..raw.cameras import Camera
+    from ..raw.exif import Shot
+    from ..systems.base import System
+
+
+@dataclass(frozen=True)
+class RawOptions:
+    """As given; None and False where not."""
+
+    ratio: float | None = None
+    ratio_from: str | None = None
+    auto: bool = False
+    camera: str | None = None
+    iso: float | None = None
+    iterations: int | None = None
+    render: str | None = None
+    output_raw: str | None = None
+
+    def given(self) -> list[str]:
+        """The options that were used, as they are typed."""
+        return [f"--{f.name.replace('_', '-')}" for f in fields(self) if getattr(self, f.name) not in (None, False)]
+
+
+@dataclass(frozen=True)
+class RawWork:
+    """What all raw files of a command share."""
+
+    system: System
+    ratio: float | None
+    reference: Shot | None
+    camera: Camera | None
+    iso: float | None
+    iterations: int | None
+    renderer: str
+    seed: int
+
+    def __call__(self, job: Job) -> tuple[str, ...]:
+        """Reads, exposes, writes; returns notes for the user. Raises ValueError, OSError, RuntimeError, MemoryError."""
+        from ..expose import enhance_raw
+
+        result = enhance_raw(
+            job.source, self.system, ratio=self.ratio, reference=self.reference, camera=self.camera, iso=self.iso,
+            iterations=self.iterations, seed=self.seed,
+        )  # fmt: skip
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        return str(result), *result.save(job.target, self.renderer)
+
+
+def raw_suffix(options: RawOptions, output: str) -> str:
+    """The extension of what raw files become in a folder. Raises PlanError where the options contradict the output."""
+    from ..image_io import FORMATS
+    from ..raw.develop import RENDERERS
+
+    if options.render not in (None, *RENDERERS):
+        raise PlanError(f"--render must be one of {', '.join(RENDERERS)}, got {options.render!r}")
+    if options.output_raw is None:
+        return ".png"
+    if options.output_raw.lower() != "dng":
+        raise PlanError(f"--output-raw must be dng, the one raw format that is written, got {options.output_raw!r}")
+    if options.render is not None:
+        raise PlanError("--render is for pictures, and --output-raw dng leaves the rendering to a raw converter")
+    if output.lower().endswith(tuple(FORMATS)):
+        raise PlanError(f"--output-raw dng writes .dng files, and {output} is another one's name")
+    return ".dng"
+
+
+def raw_work(system: System, options: RawOptions, steps: int | None, seed: int) -> RawWork:
+    """What to do with each file, the camera and the reference read. Raises PlanError for what cannot be."""
+    from ..expose import shot_of
+    from ..image_io import PictureError
+    from ..raw.cameras import CameraError, load_camera
+
+    ways = [options.ratio is not None, options.ratio_from is not None, options.auto]
+    if sum(ways) != 1:
+        raise PlanError(
+            "say how many times longer to expose by one of --ratio NUMBER, --ratio-from REFERENCE (its ISO and time) "
+            f"and --auto (from the brightness); {'none' if not any(ways) else 'more than one'} was given"
+        )
+    if steps is not None:
+        raise PlanError("--steps is for models of sRGB pictures; network calls on raw are --iterations")
+    try:
+        reference = None if options.ratio_from is None else shot_of(options.ratio_from)
+        camera = None if options.camera is None else load_camera(options.camera)
+    except (PictureError, CameraError) as error:
+        raise PlanError(str(error)) from None
+    renderer = options.render or "own"
+    return RawWork(system, options.ratio, reference, camera, options.iso, options.iterations, renderer, seed)
+
+
+def check_unused(system: System, options: RawOptions) -> None:
+    """Raises PlanError where options for raw are given to a system of sRGB pictures."""
+    given = options.given()
+    if given:
+        are = "is" if len(given) == 1 else "are"
+        raise PlanError(
+            f"{', '.join(given)} {are} for models of raw, and {type(system).__name__} works on sRGB pictures "
+            "(--model chooses another)"
+        )
