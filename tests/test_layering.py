@@ -31,7 +31,7 @@ LAYERS = (
     ("systems",),
     ("checkpoint_anlightendiff", "checkpoint_exposure"),
     ("checkpoints", "training"),
-    ("enhance", "evaluate", "score_files", "step_study"),
+    ("enhance", "expose", "evaluate", "score_files", "step_study"),
     ("__init__", "commands", "cli", "demo", "__main__"),
 )
 # system.enhance(picture) is the same door as lowlight.enhance, offered as a method

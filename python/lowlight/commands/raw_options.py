@@ -63,12 +63,13 @@ def raw_suffix(options: RawOptions, output: str) -> str:
 
     if options.render not in (None, *RENDERERS):
         raise PlanError(f"--render must be one of {', '.join(RENDERERS)}, got {options.render!r}")
+    dng = output.lower().endswith(".dng") or options.output_raw is not None
+    if options.render is not None and dng:
+        raise PlanError("--render is for pictures, and a DNG leaves the rendering to a raw converter")
     if options.output_raw is None:
         return ".png"
     if options.output_raw.lower() != "dng":
         raise PlanError(f"--output-raw must be dng, the one raw format that is written, got {options.output_raw!r}")
-    if options.render is not None:
-        raise PlanError("--render is for pictures, and --output-raw dng leaves the rendering to a raw converter")
     if output.lower().endswith(tuple(FORMATS)):
         raise PlanError(f"--output-raw dng writes .dng files, and {output} is another one's name")
     return ".dng"

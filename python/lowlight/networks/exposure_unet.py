@@ -10,11 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..tiling import in_strips
+
 _LEVELS = 5
+# rows beyond its own that a strip needs, both ends on a multiple of 16: two convolutions on each level of the way down
+# and up see 94
+_HALO = 96
+# values of the full-size features that one strip may hold, 256 MiB of float32, about an eighth of all that it needs
+_STRIP = 2**26
 
 
 class ExposureUNet(nn.Module):
-    """[B, in, H, W] -> [B, out, H, W]; H and W multiples of `multiple`. width: channels at full size."""
+    """[B, in, H, W] -> [B, out, H, W]; H and W multiples of `multiple`. width: channels at full size.
+
+    Without gradients a large picture is done in strips of rows, exact but for the rounding of convolutions.
+    """
 
     multiple = 2 ** (_LEVELS - 1)
 
@@ -30,6 +40,15 @@ class ExposureUNet(nn.Module):
         self.conv10_1 = nn.Conv2d(width, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        # gradients keep all features anyway
+        return self._whole(x) if torch.is_grad_enabled() else in_strips(self._whole, x, self._rows(x), _HALO)
+
+    def _rows(self, x: Tensor) -> int:
+        """Of a strip without its halo, a multiple of `multiple`; never so few that most of the work is halo."""
+        rows = _STRIP // (x.shape[0] * x.shape[-1] * self.conv1_1.out_channels) - 2 * _HALO
+        return max(rows // self.multiple * self.multiple, 2 * _HALO)
+
+    def _whole(self, x: Tensor) -> Tensor:
         skips = []
         for i in range(1, _LEVELS + 1):
             x = self._pair(i, x)
