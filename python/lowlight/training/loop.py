@@ -110,7 +110,8 @@ class Trainer:
 
     def _enter(self, stage: Stage) -> None:
         self._stage = stage
-        self._plateau.enter(next(i for i, other in enumerate(self.plan.stages) if other is stage))
+        number = next(i for i, other in enumerate(self.plan.stages) if other is stage)
+        self._plateau = self._plateau.entering(number)
         self._own.prepare(stage)
 
     @torch.no_grad()
