@@ -123,6 +123,23 @@ def test_command(data, weights, tmp_path):
     assert sorted(os.listdir(out)) == ["s.csv", "s.json", "s.md"]
 
 
+def test_spacing(data, weights, tmp_path):
+    """Another spacing is another chain, and the table says which; one that is none is refused."""
+    tables = {}
+    for spacing in ("trailing", "inner"):
+        out = tmp_path / f"{spacing}.json"
+        code, stdout, _ = run(
+            weights, data, "--steps", "2", "--sampler", "ddim", "--limit", 1, "--spacing", spacing, "--json", out
+        )
+        assert code == 0
+        assert f"Spacing: {spacing}." in stdout
+        tables[spacing] = json.loads(out.read_text())["table"][0]["psnr"]["mean"]
+    assert tables["trailing"] != tables["inner"]
+    code, _, stderr = run(weights, data, "--spacing", "even")
+    assert code == 2
+    assert "spacing must be one of" in stderr
+
+
 def test_plot(data, weights, tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is in the extra [train]")
     plots = [tmp_path / "new" / f"s{suffix}" for suffix in (".png", ".svg")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,9 @@ def steps(
     sampler: Annotated[
         list[str] | None,
         typer.Option(help="ddim (eta 0), dpm++ or AnlightenDiff's drds; repeat (default: all it has)."),
+    ] = None,
+    spacing: Annotated[
+        str | None, typer.Option(help="Times between the ends: leading, trailing or inner (default: the model's own).")
     ] = None,
     seed: Annotated[
         list[int] | None, typer.Option(help="Seed of the noise; repeat for mean and standard deviation (default: 0).")
@@ -51,6 +55,8 @@ def steps(
         check_outputs(csv, json, markdown, plot)
         model = DEFAULT_MODEL if model == "default" else model
         system = load(model, device=parse_device(device))
+        if spacing is not None:
+            system.config = dataclasses.replace(system.config, spacing=spacing)
         methods = step_study.sampler_methods(system, sampler or system.samplers, counts)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
@@ -73,12 +79,14 @@ def steps(
         "trained_on": system.trained_on,
         "device": str(system.device),
         "default_steps": system.config.steps,
+        "spacing": system.config.spacing,
         "data": data.resolve().name,
         "limit": limit,
         "verdicts": verdicts,
         "notes": [_recipe(), *warnings],
     }
-    _print(entries, [*verdicts, f"The model's own: S = {system.config.steps}.", _recipe()])
+    own = f"The model's own: S = {system.config.steps}. Spacing: {system.config.spacing}."
+    _print(entries, [*verdicts, own, _recipe()])
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
     try:
