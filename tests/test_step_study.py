@@ -129,15 +129,27 @@ def test_spacing(data, weights, tmp_path):
     for spacing in ("trailing", "inner"):
         out = tmp_path / f"{spacing}.json"
         code, stdout, _ = run(
-            weights, data, "--steps", "2", "--sampler", "ddim", "--limit", 1, "--spacing", spacing, "--json", out
+            weights,
+            data,
+            "--steps",
+            "2",
+            "--sampler",
+            "ddim",
+            "--limit",
+            1,
+            "--set",
+            f"spacing={spacing}",
+            "--json",
+            out,
         )
         assert code == 0
-        assert f"Spacing: {spacing}." in stdout
+        assert f"Sampled with spacing = {spacing}." in stdout
         tables[spacing] = json.loads(out.read_text())["table"][0]["psnr"]["mean"]
     assert tables["trailing"] != tables["inner"]
-    code, _, stderr = run(weights, data, "--spacing", "even")
-    assert code == 2
-    assert "spacing must be one of" in stderr
+    for change, message in (("spacing=even", "spacing must be one of"), ("ch=8", "with one of spacing, got 'ch=8'")):
+        code, _, stderr = run(weights, data, "--set", change)
+        assert code == 2
+        assert message in stderr
 
 
 def test_plot(data, weights, tmp_path):

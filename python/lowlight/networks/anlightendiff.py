@@ -29,6 +29,7 @@ class AnlightenDiffConfig:
     stronger_cond: the denoiser's down levels see the encoder's features (published: FS yes, TS no).
     widths: channels of the levels, each half the size of the one before. rescale_ratio: r of the residual.
     steps, sampler, spacing: of enhancing where the caller does not say; spacing: see sampling_times.
+    start_noise: the chain starts at the anchor with the noise of its first time, as the process has it (published: no).
     """
 
     two_step: bool = False
@@ -39,6 +40,7 @@ class AnlightenDiffConfig:
     steps: int = 100
     sampler: str = "drds"
     spacing: str = "trailing"
+    start_noise: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))
