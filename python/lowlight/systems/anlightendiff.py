@@ -189,7 +189,11 @@ class AnlightenDiff(System):
         shape = tuple(start.shape)
         if config.start_noise:
             stream = config.timesteps
-            z = noise(stream, shape) if noise else normal(shape, seed, stream, dtype=start.dtype, device=start.device)
+            z = (
+                noise(stream, shape)
+                if noise
+                else normal(shape, seed, stream=stream, dtype=start.dtype, device=start.device)
+            )
             start = start + (1 - self.alpha_bar[times[0]].item()) ** 0.5 * z
         steps_noise = noise and (lambda t: noise(t, shape))
         walked = iterate(
