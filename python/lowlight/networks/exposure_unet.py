@@ -16,7 +16,7 @@ _LEVELS = 5
 # rows beyond its own that a strip needs, both ends on a multiple of 16: two convolutions on each level of the way down
 # and up see 94
 _HALO = 96
-# values of the full-size features that one strip may hold, 256 MiB of float32, about an eighth of all that it needs
+# values of the full-size features that one strip may hold, 256 MiB of float32, about a fifth of all that it needs
 _STRIP = 2**26
 
 
