@@ -19,8 +19,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-# where pickled checkpoints keep weights (published DiffLL; this project's training); averaged ones are preferred
-_RAW, _AVERAGED = ("state_dict", "model"), ("ema_helper", "ema")
+# where pickled checkpoints keep weights (published DiffLL and AnlightenDiff; this project's training; published
+# ExposureDiffusion); averaged ones are preferred
+_RAW, _AVERAGED = ("state_dict", "model", "netG"), ("ema_helper", "ema")
 
 
 class CheckpointError(ValueError):
@@ -46,6 +47,12 @@ def short_list(names: Iterable[str], limit: int = 4) -> str:
     names = list(names)
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + rest
+
+
+def count_of(names: Iterable[str], pattern: str) -> int:
+    """One more than the largest number that the pattern finds at the start of a name."""
+    found = (re.match(pattern, name) for name in names)
+    return max((int(match[1]) + 1 for match in found if match), default=0)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

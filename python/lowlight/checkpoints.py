@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +15,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 from .checkpoint_anlightendiff import anlightendiff_weights, detect_anlightendiff, looks_like_anlightendiff
-from .checkpoint_files import CheckpointError, read_checkpoint, short_list
+from .checkpoint_exposure import detect_exposure, exposure_options, exposure_weights, looks_like_exposure
+from .checkpoint_files import CheckpointError, count_of, read_checkpoint, short_list
 from .image_io import write_atomically
 from .networks.anlightendiff import AnlightenDiffConfig
 from .networks.diffll import DiffLLConfig
+from .networks.exposure import ExposureDiffusionConfig
 from .systems.anlightendiff import AnlightenDiff
 from .systems.base import System
 from .systems.diffll import DiffLL
+from .systems.exposurediffusion import ExposureDiffusion
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "diffll-small"
@@ -50,19 +53,23 @@ def load(
     *,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
+    **options: Any,
 ) -> System:
     """A system with its weights, ready to enhance (in evaluation mode).
 
     name_or_path: a shipped name (`shipped_models()`; "default" is the best of them), a .safetensors file written by
-    `save_weights`, or a checkpoint file of a published system (DiffLL; AnlightenDiff, one-step or two-step), whose
-    averaged weights are taken where it has them. What a file without this project's metadata holds is told from the
-    names and shapes of its tensors; those that are no part of the system are named in a warning.
+    `save_weights`, or a checkpoint file of a published system (DiffLL; AnlightenDiff, one-step or two-step;
+    ExposureDiffusion), whose averaged weights are taken where it has them. What a file without this project's metadata
+    holds is told from the names and shapes of its tensors; those that are no part of the system are named in a warning.
     device: default the first GPU, or the CPU where there is none. dtype: of the weights, default float32.
-    Raises FileNotFoundError, and CheckpointError for a file that is no usable checkpoint; no code in a file is run.
+    options: what the file of an ExposureDiffusion may not say: resid, whether its network predicts the noise, needed
+    for a unet of 4 outputs; camera, whose noise it was trained on.
+    Raises FileNotFoundError, TypeError on another option, and CheckpointError for a file that is no usable checkpoint;
+    no code in a file is run.
     """
     path = _find(name_or_path)
     state, metadata = read_checkpoint(path)
-    system = _build(path, state, metadata)
+    system = _build(path, state, metadata, options)
     system.trained_on = metadata.get("split") or _card_split(path.with_suffix(".md"))
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -77,14 +84,14 @@ def detect_diffll(state: Mapping[str, Tensor]) -> dict[str, Any]:
     The rest (groups of the normalisation, schedule, steps) leaves no trace in them. Raises KeyError on a missing name.
     """
     ch, inputs = state["Unet.conv_in.weight"].shape[:2]
-    levels = range(_count(state, r"Unet\.down\.(\d+)\."))
+    levels = range(count_of(state, r"Unet\.down\.(\d+)\."))
     return {
         "ch": ch,
         "ch_mult": tuple(state[f"Unet.down.{i}.block.0.conv1.weight"].shape[0] // ch for i in levels),
-        "num_res_blocks": _count(state, r"Unet\.down\.0\.block\.(\d+)\."),
-        "attention_level": _count(state, r"Unet\.down\.(\d+)\.attn\.") - 1,
+        "num_res_blocks": count_of(state, r"Unet\.down\.0\.block\.(\d+)\."),
+        "attention_level": count_of(state, r"Unet\.down\.(\d+)\.attn\.") - 1,
         "hfrm_width": state["high_enhance0.conv_head.point_conv.weight"].shape[0],
-        "levels": _count(state, r"high_enhance(\d+)\."),
+        "levels": count_of(state, r"high_enhance(\d+)\."),
         "guide": "gamma" if inputs == 9 else "none",
         "statistics": any(name.startswith("Unet.statistics.") for name in state),
     }
@@ -130,6 +137,9 @@ class _Kind(NamedTuple):
     detect: Callable[[Mapping[str, Tensor]], dict[str, Any]]
     # the system's weights among the tensors, fields of the configuration they tell, names of those that are ignored
     prepare: Callable[[Mapping[str, Tensor]], tuple[Mapping[str, Tensor], dict[str, Any], list[str]]]
+    # names of what `load` may be told beside a file, and the fields of the configuration with it
+    options: tuple[str, ...] = ()
+    complete: Callable[..., dict[str, Any]] = dict
 
 
 _KINDS = {
@@ -137,6 +147,15 @@ _KINDS = {
     for kind in (
         _Kind("a DiffLL", DiffLL, DiffLLConfig, detect_diffll, lambda state: (state, {}, [])),
         _Kind("an AnlightenDiff", AnlightenDiff, AnlightenDiffConfig, detect_anlightendiff, anlightendiff_weights),
+        _Kind(
+            "an ExposureDiffusion",
+            ExposureDiffusion,
+            ExposureDiffusionConfig,
+            detect_exposure,
+            exposure_weights,
+            ("resid", "camera"),
+            exposure_options,
+        ),
     )
 }
 
@@ -147,19 +166,25 @@ def _kind_of(path: Path, state: Mapping[str, Tensor], named: str | None) -> _Kin
         named = DiffLL.name
     elif named is None and looks_like_anlightendiff(state):
         named = AnlightenDiff.name
+    elif named is None and looks_like_exposure(state):
+        named = ExposureDiffusion.name
     if named not in _KINDS:
         what = f"a system {named!r}" if named else f"an unknown network ({short_list(state)})"
         raise CheckpointError(f"{path} holds {what}; known systems: {', '.join(_KINDS)}")
     return _KINDS[named]
 
 
-def _build(path: Path, state: Mapping[str, Tensor], metadata: dict[str, Any]) -> System:
+def _build(path: Path, state: Mapping[str, Tensor], metadata: dict[str, Any], options: dict[str, Any]) -> System:
     """The system that a file holds, with its weights."""
     kind = _kind_of(path, state, metadata.get("system"))
+    unknown = options.keys() - set(kind.options)
+    if unknown:
+        known = ", ".join(kind.options) or "none"
+        raise TypeError(f"load: options of {kind.title} are {known}; got {', '.join(sorted(unknown))}")
     try:
         weights, told, ignored = kind.prepare(state)
         fields = metadata["config"] if "config" in metadata else kind.detect(weights) | told
-        system = kind.system(kind.config(**fields))
+        system = kind.system(kind.config(**kind.complete(fields, **options)))
     except KeyError as error:
         raise CheckpointError(f"{path} looks like {kind.title}, but has no {error.args[0]}") from error
     except CheckpointError as error:
@@ -192,12 +217,6 @@ def _fit(path: Path, system: System, state: Mapping[str, Tensor]) -> None:
         if names:
             raise CheckpointError(f"{path} {problem} {short_list(names)}")
     system.load_state_dict(state)
-
-
-def _count(state: Iterable[str], pattern: str) -> int:
-    """One more than the largest number that the pattern finds at the start of a name."""
-    found = (re.match(pattern, name) for name in state)
-    return max((int(match[1]) + 1 for match in found if match), default=0)
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:

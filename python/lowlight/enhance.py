@@ -109,6 +109,12 @@ def enhance_picture(system: System, picture: Any, *, steps: int | None = None, s
 
     if steps is not None and steps < 1:
         raise ValueError(f"enhance: steps must be at least 1, got {steps}")
+    # anything with an enhance_tensor is a system here
+    if getattr(system, "space", "srgb") != "srgb":
+        raise ValueError(
+            f"enhance: {type(system).__name__} works on the raw of a camera, not on sRGB pictures; "
+            "its enhance_tensor takes packed raw"
+        )
     if isinstance(picture, str | os.PathLike):
         return to_pil(_enhance_read(system, read_picture(picture), steps, seed))
     if isinstance(picture, Picture):

@@ -84,3 +84,22 @@ def total_variation(x: Tensor) -> Tensor:
     """2 (sum dx^2 / (C H (W-1)) + sum dy^2 / (C (H-1) W)) / B of [B, C, H, W], as DiffLL's training uses it."""
     dy, dx = x[:, :, 1:] - x[:, :, :-1], x[:, :, :, 1:] - x[:, :, :, :-1]
     return 2 * (dx.square().sum() / dx[0].numel() + dy.square().sum() / dy[0].numel()) / x.shape[0]
+
+
+def kl_loss(x: Tensor, target: Tensor) -> Tensor:
+    """ExposureDiffusion's divergence of Poisson means: x ln(x / g) + g - x where both are at least 0.2, |x - g| else.
+
+    x, target: one shape, in [0, 1]. The mean over all entries. Gradients to both.
+    """
+    bright = (x >= 0.2) & (target >= 0.2)
+    # masked before the logarithm, whose gradient at 0 would be NaN
+    p, g = torch.where(bright, x, 1), torch.where(bright, target, 1)
+    return torch.where(bright, p * (p / g).log() + g - p, (x - target).abs()).mean()
+
+
+def mixed_loss(out: Tensor, out_by_resid: Tensor, mask: Tensor, target: Tensor) -> Tensor:
+    """ExposureDiffusion's auxiliary loss: each part of a mix to the target, weighted as it is mixed.
+
+    out, out_by_resid, target: [B, C, h, w]; mask: [B, 1, h, w], the share of out. The mean over all entries.
+    """
+    return ((out - target).abs() * mask + (out_by_resid - target).abs() * (1 - mask)).mean()

@@ -13,6 +13,7 @@ class System(nn.Module):
     """Networks and their sampler. Subclasses define `name` and `enhance_tensor`."""
 
     name = ""
+    space = "srgb"  # of the pictures that enhance_tensor takes: "srgb", or "raw" (packed Bayer)
     samplers: tuple[str, ...] = ()  # names that enhance_tensor takes
     trained_on: str | None = None  # the split of the training pictures, where the checkpoint or its card says it
 

@@ -1,0 +1,51 @@
+"""ExposureDiffusion's U-Net: five levels, two convolutions each, no normalisation.
+
+Wang et al., "ExposureDiffusion: Learning to Expose for Low-light Image Enhancement", ICCV 2023. Parameter names are
+those of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_LEVELS = 5
+
+
+class ExposureUNet(nn.Module):
+    """[B, in, H, W] -> [B, out, H, W]; H and W multiples of `multiple`. width: channels at full size."""
+
+    multiple = 2 ** (_LEVELS - 1)
+
+    def __init__(self, in_channels: int, out_channels: int, width: int = 32):
+        super().__init__()
+        widths = [width * 2**i for i in range(_LEVELS)]
+        for i, w in enumerate(widths, start=1):
+            self._add_pair(i, in_channels if i == 1 else widths[i - 2], w)
+        # published numbers: levels 6 to 9 are the way up, 10 the output
+        for i, w in enumerate(reversed(widths[:-1]), start=_LEVELS + 1):
+            setattr(self, f"upv{i}", nn.ConvTranspose2d(2 * w, w, 2, stride=2))
+            self._add_pair(i, 2 * w, w)
+        self.conv10_1 = nn.Conv2d(width, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skips = []
+        for i in range(1, _LEVELS + 1):
+            x = self._pair(i, x)
+            if i < _LEVELS:
+                skips.append(x)
+                x = F.max_pool2d(x, 2)
+        for i in range(_LEVELS + 1, 2 * _LEVELS):
+            x = torch.cat([getattr(self, f"upv{i}")(x), skips.pop()], dim=1)
+            x = self._pair(i, x)
+        return self.conv10_1(x)
+
+    def _add_pair(self, level: int, in_channels: int, out_channels: int) -> None:
+        setattr(self, f"conv{level}_1", nn.Conv2d(in_channels, out_channels, 3, padding=1))
+        setattr(self, f"conv{level}_2", nn.Conv2d(out_channels, out_channels, 3, padding=1))
+
+    def _pair(self, level: int, x: Tensor) -> Tensor:
+        for part in (1, 2):
+            x = F.leaky_relu(getattr(self, f"conv{level}_{part}")(x), 0.2, inplace=True)
+        return x
