@@ -27,7 +27,10 @@ class RunLog:
         tensorboard: bool = False,
         scores: Sequence[str] = ("psnr", "psnr_gt_mean", "ssim"),
     ):
-        """terms: of the loss, a column each; scores: of the validation. Raises ValueError where tensorboard is asked for and not installed."""
+        """terms: of the loss, a column each; scores: of the validation.
+
+        Raises ValueError where tensorboard is asked for and not installed.
+        """
         self.folder, self._writer = folder, _tensorboard(folder, step) if tensorboard else None
         self._terms = tuple(terms)
         self._columns = ("step", "seconds", "loss", *terms, "grad_norm", "lr")

@@ -14,7 +14,6 @@ from ..image_io import read_picture
 from ..metrics import gt_mean, psnr, ssim
 from ..systems.base import System
 
-
 SCORES = ("psnr", "psnr_gt_mean", "ssim")
 
 
