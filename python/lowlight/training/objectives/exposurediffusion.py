@@ -20,7 +20,7 @@ from ...data.sid import find_sid
 from ...exposure_process import drawn_ratios
 from ...losses import kl_loss, mixed_loss
 from ...networks.exposure import ExposureDiffusionConfig
-from ...raw.cameras import load_camera
+from ...raw.cameras import Camera, load_camera
 from ...systems.exposurediffusion import PROTOCOLS, ExposureDiffusion
 from ..raw_validation import SCORES, RawValidator
 from .base import Objective, require
@@ -38,15 +38,14 @@ class ExposureOptions:
     """Settings of ExposureDiffusion's training beside the network's and the stages'.
 
     data: "clean" pictures (raw files, SID's long exposures, or sRGB pictures made raw again), to which noise is added,
-    or real "pairs" of SID. camera: a published name or a file of `lowlight calibrate`; model: of the noise. ratio: of
-    the exposures, [low, high]; K: gain, [low, high], null for the camera's. loss: l1, l2 or kl, of every output, their
-    mean. auxiliary: of an adaptive network's parts too. adaptive: the outputs' weights are learned. protocol: "paper"
-    fits every output to the ground truth by one gain, in the losses too, "blind" does not. cache: the folder of packed
-    raws, null for one of the user's. validation_crop: packed pixels a side of the crops to validate on.
+    or real "pairs" of SID. model: of the noise, whose camera network.camera names. ratio: of the exposures,
+    [low, high]; K: gain, [low, high], null for the camera's. loss: l1, l2 or kl, of every output, their mean.
+    auxiliary: of an adaptive network's parts too. adaptive: the outputs' weights are learned. protocol: "paper" fits
+    every output to the ground truth by one gain, in the losses too, "blind" does not. cache: the folder of packed raws,
+    null for one of the user's. validation_crop: packed pixels a side of the crops to validate on.
     """
 
     data: str = "clean"
-    camera: str = "SonyA7S2"
     model: str = "P+G+r+u"
     ratio: list = field(default_factory=lambda: [100.0, 300.0])
     K: list | None = None
@@ -66,14 +65,13 @@ class ExposureOptions:
             wanted = "be [low, high], in order and above 0"
             require(value is None or _is_range(value), name, wanted, value)
         require(self.validation_crop >= 1, "validation_crop", "be positive", self.validation_crop)
-        load_camera(self.camera)
         RawNoiseParameters(1.0, 1.0, self.model).parts()
 
-    def noise(self) -> NoiseDraws | None:
+    def noise(self, camera: Camera) -> NoiseDraws | None:
         """What is added to clean pictures."""
         if self.data == "pairs":
             return None
-        return NoiseDraws(load_camera(self.camera), self.model, tuple(self.ratio), self.K and tuple(self.K))
+        return NoiseDraws(camera, self.model, tuple(self.ratio), self.K and tuple(self.K))
 
 
 class ExposureObjective(Objective):
@@ -86,7 +84,7 @@ class ExposureObjective(Objective):
     def __init__(self, config: TrainConfig, device: torch.device):
         super().__init__(config)
         self.settings = ExposureOptions(**config.objective)
-        network = ExposureDiffusionConfig(**{"camera": self.settings.camera} | config.network)
+        network = ExposureDiffusionConfig(**config.network)
         self.system = ExposureDiffusion(network).to(device, memory_format=torch.channels_last)
         if self.settings.adaptive:
             start = torch.full((network.iter_num,), 1 / (network.iter_num + 1), device=device)
@@ -116,18 +114,22 @@ class ExposureObjective(Objective):
     @classmethod
     def _batches(cls, config: TrainConfig, found: list[Any], seed: int, turn: bool, ahead: int = 4) -> RawBatches:
         settings = ExposureOptions(**config.objective)
+        camera = load_camera(config.network["camera"])
         cache = RawCache(settings.cache or default_cache())
         if settings.data == "pairs":
-            source = RealPairs(found, cache, load_camera(settings.camera))
+            source = RealPairs(found, cache, camera)
         else:
             source = CleanPictures(found, cache)
-        return RawBatches(source, seed, noise=settings.noise(), turn=turn, ahead=ahead)
+        return RawBatches(source, seed, noise=settings.noise(camera), turn=turn, ahead=ahead)
 
     @classmethod
     def check(cls, config: TrainConfig) -> None:
         network = ExposureDiffusionConfig(**config.network)
         settings = ExposureOptions(**config.objective)
         adaptive = settings.adaptive
+        wanted = "name the camera whose noise is trained on, or a file of `lowlight calibrate`"
+        require(network.camera is not None, "network.camera", wanted, None)
+        load_camera(network.camera)
         require(network.adaptive or not settings.auxiliary, "auxiliary", "be false without network.adaptive", True)
         require(network.iter_num > 0 or not adaptive, "adaptive", "be false where network.iter_num is 0", True)
         most = 1 if settings.data == "pairs" else max(1, int(settings.ratio[0]) - 1)
