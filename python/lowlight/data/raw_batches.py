@@ -19,7 +19,7 @@ from .cutting import generator
 from .prefetch import Prefetch, Request
 from .raw_sources import CleanPictures, RealPairs
 
-_NOISE = 1 << 15  # generator's stream of the sensor's noise, apart from those of the exposure process
+NOISE_STREAM = 1 << 15  # generator's stream of the sensor's noise, apart from those of the exposure process
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class RawBatch:
         """The short exposures, times the ratio, [B, 4, h, w] in [0, 1]; seeds: [B], of the noise to be added."""
         if self.short is not None:
             return self.short.to(device)
-        return raw_noise(self.clean.to(device), self.noise, seeds, stream=_NOISE)
+        return raw_noise(self.clean.to(device), self.noise, seeds, stream=NOISE_STREAM)
 
 
 class RawBatches:

@@ -97,7 +97,7 @@ class CleanPictures:
         if self.paths[index].suffix.lower() in RAW_SUFFIXES:
             raw = _bayer(self._cache, self.paths[index])
             draw = draw_cut(rng, raw.packed.shape[1:], crop + 1, turn)
-            return Cut(_turned(raw, draw, crop), _described(raw.picture, crop))
+            return Cut(_turned(raw, draw, crop), described(raw.picture, (crop, crop), RGGB))
         samples = self._pictures[index]
         size = tuple(side // shrink for side in samples.shape[1:])
         if min(size) < 2:
@@ -131,7 +131,7 @@ class RealPairs:
         draw = draw_cut(rng, long.packed.shape[1:], crop + 1, turn)
         measured = np.clip(_turned(short, draw, crop) * np.float32(pair.ratio), 0, 1)
         K = self._camera.K(short.picture.iso)
-        return Cut(_turned(long, draw, crop), _described(long.picture, crop), measured, pair.ratio, K)
+        return Cut(_turned(long, draw, crop), described(long.picture, (crop, crop), RGGB), measured, pair.ratio, K)
 
 
 def read_pair(cache: RawCache, pair: RawPair) -> tuple[CachedRaw, CachedRaw]:
@@ -166,7 +166,8 @@ def _turned(raw: CachedRaw, draw: Draw, crop: int) -> np.ndarray:
     return pack(mosaic[top : top + 2 * crop, left : left + 2 * crop], RGGB)
 
 
-def _described(picture: RawPicture, crop: int) -> RawPicture:
-    """The picture that a crop is rendered as."""
-    nothing = np.broadcast_to(np.uint16(0), (2 * crop, 2 * crop))
-    return replace(picture, mosaic=nothing, pattern=RGGB, orientation=1)
+def described(picture: RawPicture, size: tuple[int, int], pattern: np.ndarray | None = None) -> RawPicture:
+    """What rendering a part of a picture needs: packed pixels of this size, as they lie."""
+    nothing = np.broadcast_to(np.uint16(0), (2 * size[0], 2 * size[1]))
+    pattern = picture.pattern if pattern is None else pattern
+    return replace(picture, mosaic=nothing, pattern=pattern, orientation=1)
