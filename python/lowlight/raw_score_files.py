@@ -1,4 +1,4 @@
-"""What a scoring in raw space leaves on the disk: CSV, JSON and Markdown, recipe and protocols in each of the last two."""
+"""What a scoring in raw space leaves on the disk: CSV, JSON and Markdown with recipe and protocols."""
 
 from __future__ import annotations
 
