@@ -162,6 +162,24 @@ def test_training_pair_takes_another_center():
     assert all(p.grad is not None for p in system.model.parameters())
 
 
+def test_start_noise():
+    """The noise of the first time, in its share; one of its own for every picture, the same for the same seed."""
+    low = torch.rand(2, 3, 16, 24) * 0.3
+    system = AnlightenDiff(dataclasses.replace(SMALL, timesteps=100, start_noise=True, spacing="inner")).eval()
+    first, sigma = 66, (1 - system.alpha_bar[66].item()) ** 0.5
+    seen = []
+    system.predict = lambda condition, x_t, t: seen.append((t, x_t)) or x_t
+    system.enhance_tensor(low, steps=2, sampler="ddim", seed=torch.tensor([3, 4]))
+    z = lowlight_ext.normal((2, 3, 16, 24), torch.tensor([3, 4]), stream=100)
+    with torch.no_grad():
+        phi = 2 * system.analyse(low).center - 1
+    assert seen[0][0] == first
+    torch.testing.assert_close(seen[0][1], phi + sigma * z)
+    seen.clear()
+    system.enhance_tensor(low, steps=2, sampler="ddim", noise=lambda stream, shape: torch.full(shape, float(stream)))
+    torch.testing.assert_close(seen[0][1], phi + sigma * 100)
+
+
 @pytest.mark.parametrize("ratio", [1.0, 2.0])
 def test_residual(ratio):
     system = AnlightenDiff(dataclasses.replace(SMALL, rescale_ratio=ratio))

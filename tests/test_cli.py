@@ -311,8 +311,10 @@ main()
 
 def process(code, *arguments, cwd):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    # a shell that starts the tests in the background has them ignore Ctrl-C, which a child would inherit
+    listen = None if os.name == "nt" else lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [sys.executable, "-c", code, *map(str, arguments)], preexec_fn=listen,
         cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ import torch
 
 from lowlight.sampling import iterate, sample
 from lowlight.schedules import (
+    SPACINGS,
     alpha_bars,
     ddim_rows,
     dpm_solver_rows,
@@ -35,7 +36,16 @@ def test_sampling_times():
     assert sampling_times(200, 10) == [180, 160, 140, 120, 100, 80, 60, 40, 20, 0]
     assert sampling_times(200, 3) == [132, 66, 0]
     assert sampling_times(200, 2, "trailing") == [199, 99]
-    assert sampling_times(200, 200) == sampling_times(200, 200, "trailing") == list(range(199, -1, -1))
+    assert sampling_times(100, 2, "inner") == [66, 33]
+    assert sampling_times(100, 1, "inner") == [50]
+    for spacing in SPACINGS:
+        assert sampling_times(200, 200, spacing) == list(range(199, -1, -1))
+        for steps in range(1, 200):
+            times = sampling_times(200, steps, spacing)
+            assert times == sorted(set(times), reverse=True)
+            assert len(times) == steps
+    with pytest.raises(ValueError, match="spacing must be one of leading, trailing, inner, got 'even'"):
+        sampling_times(200, 3, "even")
     for steps in (0, 201):
         with pytest.raises(ValueError, match=f"got {steps}"):
             sampling_times(200, steps)

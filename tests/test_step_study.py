@@ -123,6 +123,35 @@ def test_command(data, weights, tmp_path):
     assert sorted(os.listdir(out)) == ["s.csv", "s.json", "s.md"]
 
 
+def test_spacing(data, weights, tmp_path):
+    """Another spacing is another chain, and the table says which; one that is none is refused."""
+    tables = {}
+    for spacing in ("trailing", "inner"):
+        out = tmp_path / f"{spacing}.json"
+        code, stdout, _ = run(
+            weights,
+            data,
+            "--steps",
+            "2",
+            "--sampler",
+            "ddim",
+            "--limit",
+            1,
+            "--set",
+            f"spacing={spacing}",
+            "--json",
+            out,
+        )
+        assert code == 0
+        assert f"Sampled with spacing = {spacing}." in stdout
+        tables[spacing] = json.loads(out.read_text())["table"][0]["psnr"]["mean"]
+    assert tables["trailing"] != tables["inner"]
+    for change, message in (("spacing=even", "spacing must be one of"), ("ch=8", "with one of spacing, got 'ch=8'")):
+        code, _, stderr = run(weights, data, "--set", change)
+        assert code == 2
+        assert message in stderr
+
+
 def test_plot(data, weights, tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is in the extra [train]")
     plots = [tmp_path / "new" / f"s{suffix}" for suffix in (".png", ".svg")]

@@ -198,8 +198,8 @@ def test_plateau():
         scales.append(plateau.scale)
     # means of two: 4, 3, 3, 3 (waited twice), 2, 2, 2
     assert scales == [1.0] * 7 + [0.5] * 6 + [0.25]
-    plateau.enter(1)
-    assert plateau == Plateau(stage=1)
+    assert plateau.entering(0) is plateau
+    assert plateau.entering(1) == Plateau(stage=1)
 
 
 def ms_ssim_by_scipy(x, y):

@@ -29,15 +29,25 @@ def alpha_bars(betas: Tensor) -> Tensor:
     return torch.cumprod(1 - betas.double(), dim=0)
 
 
-def sampling_times(timesteps: int, steps: int, spacing: str = "leading") -> list[int]:
-    """Times of a sampler with `steps` network calls, walked downwards.
+SPACINGS = ("leading", "trailing", "inner")
 
-    "leading": 0, T // S, 2 (T // S), ... (DiffLL, DDIM); "trailing": T - 1 first, the last at about T / S - 1.
+
+def sampling_times(timesteps: int, steps: int, spacing: str = "leading") -> list[int]:
+    """Times of a sampler with `steps` network calls, walked downwards; any spacing takes all T with S = T.
+
+    "leading": 0, T // S, 2 (T // S), ... (DiffLL, DDIM). "trailing": T - 1 first, the last at about T / S - 1.
+    "inner": T cut into S + 1 even parts, floor(T (S - i) / (S + 1)): a chain that starts at an anchor spends no call on
+    the last times, which tell next to nothing, nor on the first ones, which change next to nothing.
+    Raises ValueError for steps that are not in 1 .. T, and another spacing.
     """
     if not 1 <= steps <= timesteps:
         raise ValueError(f"sampling_times: steps must lie in 1 .. {timesteps}, got {steps}")
+    if spacing not in SPACINGS:
+        raise ValueError(f"sampling_times: spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
     if spacing == "leading":
         return [i * (timesteps // steps) for i in reversed(range(steps))]
+    if spacing == "inner":
+        return [timesteps * i // (steps + 1) for i in range(steps, 0, -1)]
     return [round(timesteps - 1 - i * timesteps / steps) for i in range(steps)]
 
 

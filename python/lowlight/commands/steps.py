@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,8 @@ from .scoring import Split, check_outputs, echo_lines, find_splits, progress_bar
 
 if TYPE_CHECKING:
     from ..evaluate import Method, Report
+
+_SAMPLING = ("spacing", "start_noise")
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
 
@@ -24,6 +27,10 @@ def steps(
     sampler: Annotated[
         list[str] | None,
         typer.Option(help="ddim (eta 0), dpm++ or AnlightenDiff's drds; repeat (default: all it has)."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace what the model's configuration says: spacing=inner."),
     ] = None,
     seed: Annotated[
         list[int] | None, typer.Option(help="Seed of the noise; repeat for mean and standard deviation (default: 0).")
@@ -51,6 +58,7 @@ def steps(
         check_outputs(csv, json, markdown, plot)
         model = DEFAULT_MODEL if model == "default" else model
         system = load(model, device=parse_device(device))
+        system.config = _replaced(system.config, set_ or [])
         methods = step_study.sampler_methods(system, sampler or system.samplers, counts)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
@@ -73,12 +81,14 @@ def steps(
         "trained_on": system.trained_on,
         "device": str(system.device),
         "default_steps": system.config.steps,
+        "sampling": _sampling(system.config),
         "data": data.resolve().name,
         "limit": limit,
         "verdicts": verdicts,
         "notes": [_recipe(), *warnings],
     }
-    _print(entries, [*verdicts, f"The model's own: S = {system.config.steps}.", _recipe()])
+    own = f"The model's own: S = {system.config.steps}. Sampled with {_sampling(system.config)}."
+    _print(entries, [*verdicts, own, _recipe()])
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
     try:
@@ -88,6 +98,24 @@ def steps(
         raise typer.Exit(1) from None
     if report.problems:
         raise typer.Exit(1)
+
+
+def _replaced(config: Any, changes: list[str]) -> Any:
+    """The configuration with some fields that leave the networks as they are."""
+    import yaml
+
+    values = {}
+    for change in changes:
+        key, separator, text = change.partition("=")
+        if not separator or key not in _SAMPLING or not hasattr(config, key):
+            known = ", ".join(name for name in _SAMPLING if hasattr(config, name))
+            raise ValueError(f"--set takes KEY=VALUE with one of {known}, got {change!r}")
+        values[key] = yaml.safe_load(text)
+    return dataclasses.replace(config, **values)
+
+
+def _sampling(config: Any) -> str:
+    return ", ".join(f"{name} = {getattr(config, name)}" for name in _SAMPLING if hasattr(config, name))
 
 
 def _counts(text: str) -> list[int]:

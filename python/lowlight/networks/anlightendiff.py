@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lowlight_ext import mish_instance_norm
 
+from ..schedules import SPACINGS
 from ..tiling import in_strips
 from .blocks import sinusoidal_embedding
 
@@ -27,7 +28,8 @@ class AnlightenDiffConfig:
     two_step: the center is mixed by a second network from the color map and the equalised picture ("TS").
     stronger_cond: the denoiser's down levels see the encoder's features (published: FS yes, TS no).
     widths: channels of the levels, each half the size of the one before. rescale_ratio: r of the residual.
-    steps, sampler, spacing: of enhancing where the caller does not say; spacing "trailing" starts at T - 1.
+    steps, sampler, spacing: of enhancing where the caller does not say; spacing: see sampling_times.
+    start_noise: the chain starts at the anchor with the noise of its first time, as the process has it (published: no).
     """
 
     two_step: bool = False
@@ -38,6 +40,7 @@ class AnlightenDiffConfig:
     steps: int = 100
     sampler: str = "drds"
     spacing: str = "trailing"
+    start_noise: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -45,8 +48,8 @@ class AnlightenDiffConfig:
             raise ValueError(
                 f"AnlightenDiffConfig: widths must be two or more, the first even and 4 or more, got {self.widths}"
             )
-        if self.spacing not in ("leading", "trailing"):
-            raise ValueError(f"AnlightenDiffConfig: spacing must be 'leading' or 'trailing', got {self.spacing!r}")
+        if self.spacing not in SPACINGS:
+            raise ValueError(f"AnlightenDiffConfig: spacing must be one of {', '.join(SPACINGS)}, got {self.spacing!r}")
         if not 1 <= self.steps <= self.timesteps:
             raise ValueError(f"AnlightenDiffConfig: steps must lie in 1 .. {self.timesteps}, got {self.steps}")
         if not self.rescale_ratio > 0:

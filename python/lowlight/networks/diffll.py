@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..schedules import SPACINGS
 from .blocks import AttnBlock, Downsample, ResnetBlock, Upsample, sinusoidal_embedding
 
 STATISTICS = 21  # 7 quantiles of 3 channels, see systems/diffll.py
@@ -24,7 +25,7 @@ class DiffLLConfig:
     levels is K. hfrm=False is the paper's ablation without HFRM: the dark picture's high bands pass unchanged.
     guide and statistics are this project's additions, off by default: `guide="gamma"` lets the networks
     see a picture brightened to a fixed geometric mean beside the dark one, `statistics` gives the U-Net quantiles of
-    the whole dark picture through its time embedding. spacing "trailing" starts the sampler at the last step T - 1.
+    the whole dark picture through its time embedding. spacing: see sampling_times.
     margin: pixels reflected around a picture that is enhanced, and cropped after: the zero padding of the convolutions
     marks the outermost blocks of a low band.
     """
@@ -50,8 +51,8 @@ class DiffLLConfig:
         object.__setattr__(self, "ch_mult", tuple(self.ch_mult))
         if self.guide not in ("none", "gamma"):
             raise ValueError(f"DiffLLConfig: guide must be 'none' or 'gamma', got {self.guide!r}")
-        if self.spacing not in ("leading", "trailing"):
-            raise ValueError(f"DiffLLConfig: spacing must be 'leading' or 'trailing', got {self.spacing!r}")
+        if self.spacing not in SPACINGS:
+            raise ValueError(f"DiffLLConfig: spacing must be one of {', '.join(SPACINGS)}, got {self.spacing!r}")
         if self.norm_groups < 1 or self.ch % self.norm_groups:
             raise ValueError(f"DiffLLConfig: ch must be a multiple of norm_groups {self.norm_groups}, got {self.ch}")
         if not 1 <= self.levels <= 3:

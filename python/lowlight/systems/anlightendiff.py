@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lowlight_ext import anchored_q_sample
+from lowlight_ext import anchored_q_sample, normal
 
 from ..anchored_schedules import SAMPLERS, anchored_sampler_rows
 from ..conditioning import FEATURES, condition_features, equalize
@@ -120,7 +120,8 @@ class AnlightenDiff(System):
         """Bright pictures of dark ones.
 
         low: [B, 3, H, W] in [0, 1], any size. steps: network calls S (default: the configuration's).
-        noise(stream, shape) replaces lowlight_ext's generator: stream t for the step from t; the start has no noise.
+        noise(stream, shape) replaces lowlight_ext's generator: stream t for the step from t; the start has no noise,
+        or where the configuration's start_noise says so stream T's.
         seed: an integer, the same noise for every picture, or one a picture [B].
         sampler: "drds" (the published one), "ddim" (eta = 0) or "dpm++" (default: the configuration's); only the first
         draws noise. Raises ValueError on another shape, sampler or number of steps.
@@ -185,7 +186,16 @@ class AnlightenDiff(System):
         times = sampling_times(config.timesteps, config.steps if steps is None else steps, config.spacing)
         rows = anchored_sampler_rows(sampler or config.sampler, self.alpha_bar, times)
         start = 2 * condition.center - 1  # as published: the anchor, without noise
-        steps_noise = noise and (lambda t: noise(t, tuple(start.shape)))
+        shape = tuple(start.shape)
+        if config.start_noise:
+            stream = config.timesteps
+            z = (
+                noise(stream, shape)
+                if noise
+                else normal(shape, seed, stream=stream, dtype=start.dtype, device=start.device)
+            )
+            start = start + (1 - self.alpha_bar[times[0]].item()) ** 0.5 * z
+        steps_noise = noise and (lambda t: noise(t, shape))
         walked = iterate(
             predict, start, times, rows, center=condition.center, clip=(-1, 1), noise=steps_noise, seed=seed
         )

@@ -105,19 +105,21 @@ class Trainer:
         if not math.isfinite(norm):
             raise FloatingPointError(f"iteration {self.step}: the gradient is not finite (losses {means})")
         self.optimizer.step()
-        self._average()
+        self._average(step)
         self._plateau.seen(means[0], stage)
         self.step += 1
         return dict(zip(shown, means, strict=True)) | {"grad_norm": norm.item(), "lr": rate}
 
     def _enter(self, stage: Stage) -> None:
         self._stage = stage
-        self._plateau.enter(next(i for i, other in enumerate(self.plan.stages) if other is stage))
+        number = next(i for i, other in enumerate(self.plan.stages) if other is stage)
+        self._plateau = self._plateau.entering(number)
         self._own.prepare(stage)
 
     @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+    def _average(self, step: int) -> None:
+        # every stage starts an average of its own: what it begins to train has been anything before
+        decay = min(self.config.ema, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.ema.values()), list(self.system.parameters()), 1 - decay)
 
     def averaged(self) -> System:

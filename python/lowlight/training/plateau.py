@@ -21,10 +21,9 @@ class Plateau:
     total: float = 0.0
     count: int = 0
 
-    def enter(self, number: int) -> None:
-        """A stage begins, or goes on: another one than before starts afresh."""
-        if number != self.stage:
-            self.__init__(stage=number)
+    def entering(self, number: int) -> Plateau:
+        """That of the stage `number`, which goes on or begins: another one than before starts afresh."""
+        return self if number == self.stage else Plateau(stage=number)
 
     def seen(self, loss: float, stage: Stage) -> None:
         """The loss of one iteration of the stage, whose `every` is counted in iterations."""
