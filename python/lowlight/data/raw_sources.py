@@ -68,8 +68,8 @@ def find_clean(root: str | Path, split: str | None = None) -> list[Path]:
 
 
 def is_sid(root: Path) -> bool:
-    """Whether one of SID's lists lies in the folder."""
-    return any(root.glob("Sony_*.txt")) if root.is_dir() else False
+    """Whether one of SID's lists or its folder of short exposures lies in the folder."""
+    return any(root.glob("Sony_*.txt")) or (root / "Sony" / "short").is_dir()
 
 
 class CleanPictures:
