@@ -24,6 +24,7 @@ LAYERS = (
         "perceptual_files",
         "perceptual_trunks",
         "metrics",
+        "raw_metrics",
         "tiling",
     ),
     ("conditioning", "anchored_schedules", "exposure_process", "raw"),
@@ -31,7 +32,7 @@ LAYERS = (
     ("systems",),
     ("checkpoint_anlightendiff", "checkpoint_exposure"),
     ("checkpoints", "training"),
-    ("enhance", "expose", "evaluate", "score_files", "step_study"),
+    ("enhance", "expose", "evaluate", "raw_evaluate", "score_files", "raw_score_files", "step_study"),
     ("__init__", "commands", "cli", "demo", "__main__"),
 )
 # system.enhance(picture) is the same door as lowlight.enhance, offered as a method

@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "check",
     "calibrate": "calibrate",
     "evaluate": "evaluate",
+    "evaluate-raw": "evaluate_raw",
     "steps": "steps",
     "train": "train",
     "ablate": "ablate",
@@ -46,7 +47,7 @@ def lowlight(
 
 
 for _name, _file in COMMANDS.items():
-    app.command(_name)(getattr(import_module(f".commands.{_file}", __package__), _name))
+    app.command(_name)(getattr(import_module(f".commands.{_file}", __package__), _name.replace("-", "_")))
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 if TYPE_CHECKING:
     from ..data.pairs import Pair
+    from ..data.raw_pairs import RawPair
     from ..training.loop import Trainer
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
@@ -44,10 +45,8 @@ def train(
 
     Several processes share every batch: torchrun --nproc_per_node 2 -m lowlight train ... (or accelerate launch).
     """
-    from ..data.pairs import find_pairs
     from ..training.config_files import load_config
     from ..training.loop import Trainer, make_batches
-    from ..training.validation import Validator
 
     try:
         settings = load_config(config, overrides or [])
@@ -55,12 +54,11 @@ def train(
         if root is None:
             raise ValueError("no data: give --data FOLDER or data=FOLDER")
         processes = prepare(settings.threads, device)
-        split = split or settings.split or ("our485" if (root / "our485").is_dir() else None)
-        settings = replace(settings, data=str(root), split=split)
-        pairs, validator = find_pairs(root, split), None
+        settings = replace(settings, data=str(root), split=split or settings.split or settings.kind.split(root))
+        pairs, validator = settings.kind.find(settings, root, settings.split), None
         if settings.validate_every and (val_data or val_split):
-            val_pairs = find_pairs(val_data or root, val_split)
-            validator = Validator(val_pairs, settings.validate_pairs)
+            val_pairs = settings.kind.find(settings, val_data or root, val_split)
+            validator = settings.kind.validator(settings, val_pairs)
         batches = make_batches(settings, pairs)
         trainer = Trainer(settings, batches, output, validator=validator, processes=processes)
         trainer.resume(allow_changes)
@@ -156,7 +154,12 @@ def run(trainer: Trainer, title: str = "") -> bool:
             signal.signal(number, handler)
 
 
-def _remarks(trainer: Trainer, pairs: list[Pair], val_pairs: list[Pair]) -> list[str]:
+def _file(found: Pair | RawPair | Path) -> Path:
+    """The picture, or of a pair the dark one: what a pair's name need not tell in two splits."""
+    return found if isinstance(found, Path) else next(iter(vars(found).values()))
+
+
+def _remarks(trainer: Trainer, pairs: list, val_pairs: list) -> list[str]:
     """What a reader of the run should know before it starts."""
     lines = []
     if trainer.processes.count > 1:
@@ -165,7 +168,7 @@ def _remarks(trainer: Trainer, pairs: list[Pair], val_pairs: list[Pair]) -> list
         lines.append(f"going on after iteration {trainer.step} of {trainer.iterations}")
     if trainer.config.validate_every and not val_pairs:
         lines.append("no validation: --val-split or --val-data would name the pairs for it")
-    common = len({pair.low for pair in pairs} & {pair.low for pair in val_pairs})
+    common = len(set(map(_file, pairs)) & set(map(_file, val_pairs)))
     if common:
-        lines.append(f"{common} pairs of the validation's split are trained on: its scores are partly memory")
+        lines.append(f"{common} pictures of the validation's split are trained on: its scores are partly memory")
     return lines

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .cutting import area_average, cut_out, draw_cut, generator
 from .matching import Pair
 from .picture_cache import PairCache
 from .prefetch import Prefetch, Request
@@ -46,15 +46,6 @@ class Batch:
         return torch.stack(list(self.grids))
 
 
-class _Draw(NamedTuple):
-    """What becomes of one sample: the crop's corner, the flipped axes, quarter turns."""
-
-    y: int
-    x: int
-    flips: tuple[int, ...]
-    turns: int
-
-
 class PairBatches:
     """Batches from pairs of pictures; those coming are made meanwhile in the background.
 
@@ -84,7 +75,7 @@ class PairBatches:
         self.seed, self.turn, self.statistics = seed, turn, statistics
         self._pictures = PairCache(list(pairs), memory)
         self._statistics: dict[tuple[int, int], Tensor] = {}
-        self._order = lru_cache(4)(lambda epoch: _rng(seed, 1, epoch).permutation(len(pairs)))
+        self._order = lru_cache(4)(lambda epoch: generator(seed, 1, epoch).permutation(len(pairs)))
         self._prefetch = Prefetch(self._make, ahead)
 
     def __len__(self) -> int:
@@ -130,7 +121,7 @@ class PairBatches:
         cut = sizes[0] if crop is None else (crop, crop)
         both = np.empty((2, count, 3, *cut), np.float32)
         for k, (n, picture, size) in enumerate(zip(range(first, first + count), pictures, sizes, strict=True)):
-            _cut_out(picture, self._draw(n, size, crop), shrink, both[:, k])
+            cut_out(picture, draw_cut(generator(self.seed, 2, n), size, crop, self.turn), shrink, both[:, k])
         low, high = torch.from_numpy(both)
         if self.statistics is None:
             return Batch(low, high, [torch.from_numpy(_grid(picture[0], shrink)) for picture in pictures])
@@ -146,13 +137,6 @@ class PairBatches:
             )
         return height, width
 
-    def _draw(self, n: int, size: tuple[int, int], crop: int | None) -> _Draw:
-        rng = _rng(self.seed, 2, n)
-        y, x = (0, 0) if crop is None else (int(rng.integers(0, max(1, side - crop + 1))) for side in size)
-        flips = tuple(axis for axis, chance in ((-1, 0.5), (-2, 0.25)) if rng.random() < chance)
-        square = crop is not None or size[0] == size[1]
-        return _Draw(y, x, flips, int(rng.integers(0, 4)) if self.turn and square else 0)
-
     def _statistics_of(self, index: int, picture: np.ndarray, shrink: int) -> Tensor:
         if (index, shrink) not in self._statistics:
             grid = torch.from_numpy(_grid(picture[0], shrink))
@@ -160,45 +144,7 @@ class PairBatches:
         return self._statistics[index, shrink]
 
 
-def _cut_out(pair: np.ndarray, draw: _Draw, shrink: int, out: np.ndarray) -> None:
-    """pair [2, 3, H, W] uint8 -> out [2, 3, h, w]: only what is cut out becomes float."""
-    height, width = out.shape[-2:]
-    ends = [min(start + side, whole // shrink) for start, side, whole in
-            zip((draw.y, draw.x), (height, width), pair.shape[-2:], strict=True)]  # fmt: skip
-    region = pair[..., draw.y * shrink : ends[0] * shrink, draw.x * shrink : ends[1] * shrink]
-    if shrink > 1:
-        region = _area_average(region, shrink)
-    missing = [(0, side - there) for side, there in zip((height, width), region.shape[-2:], strict=True)]
-    if any(more for _, more in missing):
-        region = np.pad(region, [(0, 0), (0, 0), *missing], mode="reflect")
-    region = np.rot90(np.flip(region, draw.flips), draw.turns, axes=(-2, -1))
-    if shrink > 1:
-        out[...] = region
-    else:
-        np.divide(region, np.float32(255), out=out)
-
-
 def _grid(low: np.ndarray, shrink: int) -> np.ndarray:
     """[3, H, W] uint8 -> every n-th pixel of the shrunk picture, at most GRID a side, float32 in [0, 1]."""
     rows, columns = (max(1, math.ceil(side // shrink / GRID)) for side in low.shape[-2:])
-    return _area_average(low, shrink, rows, columns)
-
-
-def _area_average(samples: np.ndarray, shrink: int, rows: int = 1, columns: int = 1) -> np.ndarray:
-    """[..., H, W] uint8 -> [..., H / shrink, W / shrink] float32 in [0, 1], of which every so many rows and columns.
-
-    Bit-equal to avg_pool2d of the picture in float32: adds in its order.
-    """
-    height, width = (side // shrink for side in samples.shape[-2:])
-    blocks = samples[..., : height * shrink, : width * shrink].reshape(
-        *samples.shape[:-2], height, shrink, width, shrink
-    )
-    blocks = blocks[..., ::rows, :, ::columns, :]
-    total = blocks[..., 0, :, 0] / np.float32(255)
-    for y, x in list(np.ndindex(shrink, shrink))[1:]:
-        total += blocks[..., y, :, x] / np.float32(255)
-    return total / np.float32(shrink * shrink) if shrink > 1 else total
-
-
-def _rng(*key: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(key))
+    return area_average(low, shrink, rows, columns)

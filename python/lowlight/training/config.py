@@ -78,9 +78,10 @@ class TrainConfig:
     """Everything a training depends on, beside the pictures.
 
     data, split: the folder of pairs and which of them, where the command line does not say.
-    system: "diffll" or "anlightendiff". network: fields of its DiffLLConfig or AnlightenDiffConfig. objective: its
-    further settings (AnchoredOptions). weights: factors on the terms of its loss; DiffLL's are noise, l1, ssim, bands
-    and tv, with "photo" for l1 and ssim, "frequency" for bands and tv; AnlightenDiff's are PART_LOSS.
+    system: "diffll", "anlightendiff" or "exposurediffusion". network: fields of its DiffLLConfig, AnlightenDiffConfig
+    or ExposureDiffusionConfig. objective: its further settings (AnchoredOptions, ExposureOptions). weights: factors on
+    the terms of its loss; DiffLL's are noise, l1, ssim, bands and tv, with "photo" for l1 and ssim, "frequency" for
+    bands and tv; AnlightenDiff's are PART_LOSS; ExposureDiffusion's are l1, l2, kl and auxiliary.
     turn: quarter turns of what is cut out, beside flips. optimizer: adam, adamw or lion (the extra [train]); betas:
     null for (0.9, 0.99). warmup: iterations over which the learning rate rises. clip_norm: of the gradient, null for
     none. recompute: the in-step sampling forgets its activations and computes them again, for less memory.

@@ -9,26 +9,41 @@ from pathlib import Path
 
 from ..image_io import write_atomically
 
-SCORES = ("step", "seconds", "psnr", "psnr_gt_mean", "ssim")
+# titles of validation scores in dB
+_DECIBELS = {
+    "psnr": "PSNR", "psnr_gt_mean": "PSNR GT-mean", "psnr_blind": "PSNR, blind protocol",
+    "psnr_paper": "PSNR, paper protocol", "psnr_input": "PSNR of the input",
+}  # fmt: skip
 
 
 class RunLog:
     """Appends to the logs of a folder, from `step` on: later rows, of a run that was killed, are dropped."""
 
-    def __init__(self, folder: Path, terms: Sequence[str], step: int = 0, tensorboard: bool = False):
-        """terms: of the loss, a column each. Raises ValueError where tensorboard is asked for and not installed."""
+    def __init__(
+        self,
+        folder: Path,
+        terms: Sequence[str],
+        step: int = 0,
+        tensorboard: bool = False,
+        scores: Sequence[str] = ("psnr", "psnr_gt_mean", "ssim"),
+    ):
+        """terms: of the loss, a column each; scores: of the validation.
+
+        Raises ValueError where tensorboard is asked for and not installed.
+        """
         self.folder, self._writer = folder, _tensorboard(folder, step) if tensorboard else None
         self._terms = tuple(terms)
         self._columns = ("step", "seconds", "loss", *terms, "grad_norm", "lr")
         _drop_later(folder / "log.csv", self._columns, step)
-        _drop_later(folder / "validation.csv", SCORES, step)
+        self._scores = ("step", "seconds", *scores)
+        _drop_later(folder / "validation.csv", self._scores, step)
 
     def losses(self, row: Mapping[str, float]) -> None:
         """Means since the last row; a term that is not there leaves its column empty."""
         self._append("log.csv", self._columns, row, "train")
 
     def scores(self, row: Mapping[str, float]) -> None:
-        self._append("validation.csv", SCORES, row, "validation")
+        self._append("validation.csv", self._scores, row, "validation")
 
     def _append(self, name: str, columns: tuple[str, ...], row: Mapping[str, float], group: str) -> None:
         path = self.folder / name
@@ -58,8 +73,8 @@ class RunLog:
         above.set_yscale("log")
         above.set_ylabel("loss terms")
         scores = read_log(self.folder / "validation.csv")
-        for name, label in (("psnr", "PSNR"), ("psnr_gt_mean", "PSNR GT-mean")):
-            below.plot([row["step"] for row in scores], [row[name] for row in scores], ".-", label=label)
+        for name in (name for name in self._scores if name in _DECIBELS):
+            below.plot([row["step"] for row in scores], [row[name] for row in scores], ".-", label=_DECIBELS[name])
         below.set_ylabel("validation, dB")
         below.set_xlabel("iteration")
         for axes in (above, below):

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ..data.batches import PairBatches
-from ..data.pairs import Pair
+from ..data.raw_batches import RawBatches
 from ..image_io import write_atomically
 from ..systems.base import System
 from .config import Stage, TrainConfig
@@ -22,14 +22,15 @@ from .logs import RunLog
 from .optimizers import make_optimizer
 from .plateau import Plateau
 from .processes import Alone
+from .raw_validation import RawValidator
 from .resume import code_version, read_checkpoint, remove_unfinished, write_checkpoint
 from .time_left import TimeLeft
 from .validation import Validator
 
 
-def make_batches(config: TrainConfig, pairs: list[Pair]) -> PairBatches:
-    """The batches that a training of this configuration draws from the pairs."""
-    return PairBatches(pairs, config.seed, turn=config.turn, statistics=config.kind.statistics)
+def make_batches(config: TrainConfig, found: list[Any]) -> PairBatches | RawBatches:
+    """The batches that a training of this configuration draws from what its objective found."""
+    return config.kind.batches(config, found)
 
 
 class Trainer:
@@ -41,11 +42,11 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        data: PairBatches,
+        data: PairBatches | RawBatches,
         folder: Path,
         device: str | torch.device = "cpu",
         *,
-        validator: Validator | None = None,
+        validator: Validator | RawValidator | None = None,
         processes: Alone | None = None,
     ):
         """Raises ValueError where the configuration does not go with the device, or the processes with the batches."""
@@ -58,7 +59,8 @@ class Trainer:
         self._own = config.kind(config, self.processes.device)
         self.system = self._own.system
         self.objective = self.processes.wrap(self._own, partial=self._own.partial)
-        self.optimizer = make_optimizer(config, self.system.parameters())
+        self._learned = [*self.system.parameters(), *self._own.beside]
+        self.optimizer = make_optimizer(config, self._learned)
         self._stage: Stage | None = None
         self._plateau = Plateau()
         self.ema = {name: p.detach().clone() for name, p in self.system.named_parameters()}
@@ -97,7 +99,7 @@ class Trainer:
         total = sum(terms.values())
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.system.parameters(), self.config.clip_norm or math.inf)
+        norm = torch.nn.utils.clip_grad_norm_(self._learned, self.config.clip_norm or math.inf)
         shown = {"loss": total, **terms}
         means = self.processes.mean(torch.stack([value.detach().float() for value in shown.values()])).tolist()
         if not math.isfinite(norm):
@@ -137,6 +139,7 @@ class Trainer:
             "version": code_version(),
             "model": self.system.state_dict(),
             "ema": self.ema,
+            "beside": self._own.beside.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "plateau": self._plateau.state(),
         }
@@ -156,6 +159,7 @@ class Trainer:
         state = read_checkpoint(path, self.config, len(self.data), allow_changes)
         try:
             self.system.load_state_dict(state["model"])
+            self._own.beside.load_state_dict(state.get("beside", {}))
         except RuntimeError as error:
             raise ValueError(f"{path} holds another network: {' '.join(str(error).split())[:300]}") from None
         with torch.no_grad():
@@ -183,7 +187,8 @@ class Trainer:
         if self._writes:
             config = json.dumps(dataclasses.asdict(self.config), indent=1)
             write_atomically(self.folder / "config.json", config.encode())
-            log = RunLog(self.folder, self.config.kind.active_terms(self.config), self.step, self.config.tensorboard)
+            terms, scores = self.config.kind.active_terms(self.config), self.config.kind.scores
+            log = RunLog(self.folder, terms, self.step, self.config.tensorboard, scores)
         sums: dict[str, float] = {}
         stopping = False
         while self.step < self.iterations and not stopping:
@@ -219,10 +224,7 @@ class Trainer:
             sheet = self.folder / "samples" / f"{self.step:07d}.png"
             scores = self._validator(self.averaged(), sheet)
             log.scores(self._row() | scores)
-            say(
-                f"iteration {self.step}: PSNR {scores['psnr']:.2f} dB, GT-mean {scores['psnr_gt_mean']:.2f} dB, "
-                f"SSIM {scores['ssim']:.3f} on {len(self._validator)} pairs"
-            )
+            say(f"iteration {self.step}: {self._validator.sentence(scores)}")
         if self._due(self.config.checkpoint_every) or stopping:
             self.save()
             if log and not log.plot() and self.step == self.iterations:

@@ -18,7 +18,9 @@ from .config import TrainConfig
 from .config_files import differences, from_dict
 
 # keys that change where and how often something is written or shown, and no weight
-FREE = frozenset({"data", "checkpoint_every", "log_every", "validate_every", "validate_pairs", "tensorboard"})
+FREE = frozenset(
+    {"data", "objective.cache", "checkpoint_every", "log_every", "validate_every", "validate_pairs", "tensorboard"}
+)
 
 
 def code_version() -> str:

@@ -14,6 +14,8 @@ from ..image_io import read_picture
 from ..metrics import gt_mean, psnr, ssim
 from ..systems.base import System
 
+SCORES = ("psnr", "psnr_gt_mean", "ssim")
+
 
 class Validator:
     """A few pairs, evenly spread over those given and held in memory; every call scores a system on them."""
@@ -28,6 +30,13 @@ class Validator:
     def __len__(self) -> int:
         return len(self._pictures)
 
+    def sentence(self, scores: dict[str, float]) -> str:
+        """The scores in words."""
+        return (
+            f"PSNR {scores['psnr']:.2f} dB, GT-mean {scores['psnr_gt_mean']:.2f} dB, "
+            f"SSIM {scores['ssim']:.3f} on {len(self)} pairs"
+        )
+
     def __call__(self, system: System, sheet: Path, seed: int = 0) -> dict[str, float]:
         """Mean psnr, psnr_gt_mean and ssim (RGB); writes dark, result and truth side by side to `sheet`."""
         pictures = ContactSheet(width=600)
@@ -39,7 +48,7 @@ class Validator:
             pictures.add(name, {"dark": low, "result": result[0], "truth": truth})
         pictures.write(sheet)
         means = (statistics.fmean(value.item() for value in column) for column in zip(*rows, strict=True))
-        return dict(zip(("psnr", "psnr_gt_mean", "ssim"), means, strict=True))
+        return dict(zip(SCORES, means, strict=True))
 
 
 def _read(pair: Pair) -> tuple[str, Tensor, Tensor]:

@@ -10,9 +10,13 @@ from torch import Tensor, nn
 
 import lowlight_ext
 
-from ...data.batches import Batch
+from ...data.batches import Batch, PairBatches
+from ...data.pairs import Pair, find_pairs
+from ..validation import SCORES, Validator
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ...systems.base import System
     from ..config import Stage, TrainConfig
 
@@ -29,6 +33,7 @@ class Objective(nn.Module):
     options: ClassVar[type]  # the dataclass of the configuration's `objective`
     terms: ClassVar[tuple[str, ...]]  # names of the terms that `forward` may return
     groups: ClassVar[dict[str, tuple[str, ...]]] = {}  # names for several terms together
+    scores: ClassVar[tuple[str, ...]] = SCORES  # of the validator
     statistics: ClassVar[Callable[[Tensor], Tensor] | None] = None  # of whole dark pictures, where crops need them
 
     system: System
@@ -37,6 +42,29 @@ class Objective(nn.Module):
         super().__init__()
         torch.manual_seed(config.seed)
         self.config = config
+        self.beside = nn.ParameterList()  # what is learned beside the system, for the loss alone
+
+    @classmethod
+    def find(cls, config: TrainConfig, root: Path, split: str | None) -> list[Any]:
+        """What is there to train or validate on: pairs of pictures, here.
+
+        Raises FileNotFoundError and ValueError where there is nothing.
+        """
+        return find_pairs(root, split)
+
+    @classmethod
+    def split(cls, root: Path) -> str | None:
+        """The split to train on where none is named."""
+        return "our485" if (root / "our485").is_dir() else None
+
+    @classmethod
+    def batches(cls, config: TrainConfig, found: list[Pair]) -> Any:
+        """The batches that a training of this configuration draws from what was found."""
+        return PairBatches(found, config.seed, turn=config.turn, statistics=cls.statistics)
+
+    @classmethod
+    def validator(cls, config: TrainConfig, found: list[Pair]) -> Validator:
+        return Validator(found, config.validate_pairs)
 
     @classmethod
     def check(cls, config: TrainConfig) -> None:

@@ -1,0 +1,189 @@
+"""`lowlight evaluate-raw`: scores in raw space, on SID, ELD or clean pictures with noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .scoring import check_outputs, echo_lines, progress_bar, table, wide_console
+
+if TYPE_CHECKING:
+    from ..contact_sheet import ContactSheet
+    from ..data.raw_sets import RawSet
+    from ..raw_evaluate import RawMethod, RawReport
+    from ..systems.exposurediffusion import ExposureDiffusion
+
+# torch is imported inside the functions: `lowlight --help` must not wait for it
+
+
+def evaluate_raw(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="SID (with its lists), ELD (CAMERA/scene-N), or clean pictures and raw files."
+        ),
+    ],
+    model: Annotated[
+        list[str] | None, typer.Option("--model", "-m", help="Shipped name or checkpoint file; repeat for several.")
+    ] = None,
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="blind (no gain) or paper (fitted to the truth); repeat (default: both).")
+    ] = None,
+    iterations: Annotated[
+        list[int] | None, typer.Option(min=1, max=50, help="Network calls; repeat (default: the model's own).")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--set", help="sid, eld or synthetic (default: what the folder is).")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="SID: train, val, test or a list's path; of clean pictures: their split.")
+    ] = None,
+    ratio: Annotated[list[float] | None, typer.Option(help="Ratios to score; repeat (default: the set's).")] = None,
+    camera: Annotated[
+        str | None, typer.Option(help="Calibration, and ELD's folder: a name, or a file (default: the model's).")
+    ] = None,
+    crop: Annotated[
+        int | None, typer.Option(min=16, help="Packed pixels a side of the centre (SID: 512, ELD: whole).")
+    ] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="SID's pictures whole.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Pictures at each ratio.")] = None,
+    noise: Annotated[str, typer.Option(help="Of clean pictures: g, P+g, p+g, P+G+r+u ...")] = "P+G+r+u",
+    gain: Annotated[float | None, typer.Option("--K", help="System gain of clean pictures (default: drawn).")] = None,
+    shrink: Annotated[int, typer.Option(min=1, help="sRGB pictures are shrunk by this integer before.")] = 2,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of packed raws (default: one of the user's).")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write one line a picture and method.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write recipe, summary and every score.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet: input, results, truth.")] = None,
+) -> None:
+    """Score models in raw space: PSNR and SSIM of packed raw and of its rendering, by ratio, the protocol named."""
+    from .. import raw_evaluate as scoring
+    from .. import raw_score_files as files
+    from ..contact_sheet import ContactSheet
+    from ..image_io import format_of
+    from ..raw_metrics import RECIPE
+    from ..score_files import write_text
+
+    try:
+        protocols = _protocols(protocol)
+        if sheet is not None:
+            format_of(sheet)
+        check_outputs(csv, json, markdown, sheet)
+        models = _models(model or [], device)
+        synthetic = {"limit": limit, "model": noise, "K": gain, "shrink": shrink, "seed": seed}
+        found = _find(data, kind, split, ratio, camera, crop, whole, cache, list(models.values()), synthetic)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+    methods = scoring.input_methods(protocols)
+    for name, system in models.items():
+        methods += scoring.system_methods(name, system, protocols, iterations, seed)
+    samples = found.samples if found.name == "synthetic" else _first(found.samples, limit)
+    collected = ContactSheet() if sheet else None
+    try:
+        report = _run(samples, methods, collected)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; nothing was written.", err=True)
+        raise typer.Exit(130) from None
+    report.problems = found.problems + report.problems
+    notes = [found.recipe, *(scoring.PROTOCOL_NOTES[p] for p in protocols), RECIPE]
+    _show(report, found.name, notes)
+    try:
+        for path, make in ((csv, files.raw_csv), (json, files.raw_json), (markdown, files.raw_markdown)):
+            if path is not None:
+                write_text(path, make(report, found.name, notes))
+        if sheet and collected.rows:
+            collected.write(sheet)
+    except (OSError, ValueError) as error:
+        typer.echo(f"not written: {error}", err=True)
+        raise typer.Exit(1) from None
+    if report.problems or not report.rows:
+        raise typer.Exit(1)
+
+
+def _protocols(names: list[str] | None) -> list[str]:
+    from ..systems.exposurediffusion import PROTOCOLS
+
+    wrong = [name for name in names or [] if name not in PROTOCOLS]
+    if wrong:
+        raise ValueError(f"--protocol must be one of {', '.join(PROTOCOLS)}, got {wrong[0]}")
+    return list(dict.fromkeys(names or PROTOCOLS))
+
+
+def _models(names: list[str], device: str | None) -> dict[str, ExposureDiffusion]:
+    from ..checkpoints import load
+    from ..enhance import parse_device
+
+    models = {name: load(name, device=parse_device(device)) for name in dict.fromkeys(names)}
+    for name, system in models.items():
+        if system.space != "raw":
+            raise ValueError(f"{name} takes sRGB pictures: score it with `lowlight evaluate`")
+    return models
+
+
+def _find(
+    data: Path,
+    kind: str | None,
+    split: str | None,
+    ratios: list[float] | None,
+    camera: str | None,
+    crop: int | None,
+    whole: bool,
+    cache: Path | None,
+    models: list[ExposureDiffusion],
+    synthetic: dict[str, Any],
+) -> RawSet:
+    from ..data import raw_sets
+    from ..data.raw_cache import RawCache
+    from ..data.raw_sources import default_cache
+
+    kind = kind or raw_sets.kind_of(data)
+    if kind not in raw_sets.SETS:
+        raise ValueError(f"--set must be one of {', '.join(raw_sets.SETS)}, got {kind}")
+    packed, of_models = RawCache(cache or default_cache()), (system.config.camera for system in models)
+    if kind == "eld":
+        if camera is None:
+            raise ValueError(f"ELD needs --camera: the folder in {data} that is scored, such as SonyA7S2")
+        return raw_sets.eld_set(data, camera, ratios, packed, raw_sets.camera_of(camera), crop)
+    calibration = raw_sets.camera_of(camera, *of_models, "SonyA7S2")
+    if kind == "sid":
+        side = None if whole else crop or raw_sets.SID_CROP
+        return raw_sets.sid_set(data, split, ratios, packed, calibration, side)
+    return raw_sets.synthetic_set(data, split, ratios, packed, calibration, crop, **synthetic)
+
+
+def _first(samples: list, limit: int | None) -> list:
+    """The first so many at each ratio."""
+    taken: dict[float, list] = {}
+    for sample in samples:
+        taken.setdefault(sample.ratio, []).append(sample)
+    return [sample for group in taken.values() for sample in group[:limit]]
+
+
+def _run(samples: list, methods: list[RawMethod], sheet: ContactSheet | None) -> RawReport:
+    from ..raw_evaluate import evaluate_raw
+
+    add = None
+    if sheet is not None:
+
+        def add(sample, pictures) -> None:
+            sheet.add(f"{sample.name} x{sample.ratio:g}", pictures)
+
+    with progress_bar(len(samples)) as advance:
+        return evaluate_raw(samples, methods, add, advance)
+
+
+def _show(report: RawReport, name: str, notes: list[str]) -> None:
+    from ..raw_score_files import summary_lines
+
+    console = wide_console()
+    if report.rows:
+        console.print(table(summary_lines(report), name, 3, "ratio"))
+        echo_lines(console, notes)
+    else:
+        typer.echo("No picture could be scored.", err=True)
+    for problem in report.problems:
+        typer.echo(f"not scored: {problem}", err=True)

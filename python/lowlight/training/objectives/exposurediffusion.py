@@ -1,0 +1,191 @@
+"""ExposureDiffusion's training: every exposure of the chain towards the long one, from added noise or real pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lowlight_ext import RawNoiseParameters
+
+from ...data.raw_batches import NoiseDraws, RawBatch, RawBatches
+from ...data.raw_cache import RawCache
+from ...data.raw_sources import CleanPictures, RealPairs, default_cache, find_clean, is_sid
+from ...data.sid import find_sid
+from ...exposure_process import drawn_ratios
+from ...losses import kl_loss, mixed_loss
+from ...networks.exposure import ExposureDiffusionConfig
+from ...raw.cameras import Camera, load_camera
+from ...systems.exposurediffusion import PROTOCOLS, ExposureDiffusion
+from ..raw_validation import SCORES, RawValidator
+from .base import Objective, require
+
+if TYPE_CHECKING:
+    from ..config import Stage, TrainConfig
+
+_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss, "kl": kl_loss}
+_DATA = ("clean", "pairs")
+_AUXILIARY = "auxiliary"
+
+
+@dataclass
+class ExposureOptions:
+    """Settings of ExposureDiffusion's training beside the network's and the stages'.
+
+    data: "clean" pictures (raw files, SID's long exposures, or sRGB pictures made raw again), to which noise is added,
+    or real "pairs" of SID. model: of the noise, whose camera network.camera names. ratio: of the exposures,
+    [low, high]; K: gain, [low, high], null for the camera's. loss: l1, l2 or kl, of every output, their mean.
+    auxiliary: of an adaptive network's parts too. adaptive: the outputs' weights are learned. protocol: "paper" fits
+    every output to the ground truth by one gain, in the losses too, "blind" does not. cache: the folder of packed raws,
+    null for one of the user's. validation_crop: packed pixels a side of the crops to validate on.
+    """
+
+    data: str = "clean"
+    model: str = "P+G+r+u"
+    ratio: list = field(default_factory=lambda: [100.0, 300.0])
+    K: list | None = None
+    loss: str = "l1"
+    auxiliary: bool = False
+    adaptive: bool = False
+    protocol: str = "paper"
+    cache: str | None = None
+    validation_crop: int = 128
+
+    def __post_init__(self):
+        for name, known in (("data", _DATA), ("loss", tuple(_LOSSES)), ("protocol", PROTOCOLS)):
+            value = getattr(self, name)
+            require(value in known, name, f"be one of {', '.join(known)}", repr(value))
+        for name in ("ratio", "K"):
+            value = getattr(self, name)
+            wanted = "be [low, high], in order and above 0"
+            require(value is None or _is_range(value), name, wanted, value)
+        require(self.validation_crop >= 1, "validation_crop", "be positive", self.validation_crop)
+        RawNoiseParameters(1.0, 1.0, self.model).parts()
+
+    def noise(self, camera: Camera) -> NoiseDraws | None:
+        """What is added to clean pictures."""
+        if self.data == "pairs":
+            return None
+        return NoiseDraws(camera, self.model, tuple(self.ratio), self.K and tuple(self.K))
+
+
+class ExposureObjective(Objective):
+    """The chain of system.outputs over drawn exposures. Its batches are RawBatch."""
+
+    network, options = ExposureDiffusionConfig, ExposureOptions
+    terms = (*_LOSSES, _AUXILIARY)
+    scores = SCORES
+
+    def __init__(self, config: TrainConfig, device: torch.device):
+        super().__init__(config)
+        self.settings = ExposureOptions(**config.objective)
+        network = ExposureDiffusionConfig(**config.network)
+        self.system = ExposureDiffusion(network).to(device, memory_format=torch.channels_last)
+        if self.settings.adaptive:
+            start = torch.full((network.iter_num,), 1 / (network.iter_num + 1), device=device)
+            self.beside.append(nn.Parameter(start))
+
+    @classmethod
+    def find(cls, config: TrainConfig, root: Path, split: str | None) -> list[Any]:
+        """Paths of clean pictures, or pairs of SID; raises as find_clean and find_sid do."""
+        if ExposureOptions(**config.objective).data == "pairs":
+            return find_sid(root, split or "train")
+        return find_clean(root, split)
+
+    @classmethod
+    def split(cls, root: Path) -> str | None:
+        return "train" if is_sid(root) else super().split(root)
+
+    @classmethod
+    def batches(cls, config: TrainConfig, found: list[Any]) -> RawBatches:
+        return cls._batches(config, found, config.seed, config.turn)
+
+    @classmethod
+    def validator(cls, config: TrainConfig, found: list[Any]) -> RawValidator:
+        crop = ExposureOptions(**config.objective).validation_crop
+        batches = cls._batches(config, found, seed=0, turn=False, ahead=0)
+        return RawValidator(batches, config.validate_pairs, crop, config.stages[-1].shrink)
+
+    @classmethod
+    def _batches(cls, config: TrainConfig, found: list[Any], seed: int, turn: bool, ahead: int = 4) -> RawBatches:
+        settings = ExposureOptions(**config.objective)
+        camera = load_camera(config.network["camera"])
+        cache = RawCache(settings.cache or default_cache())
+        if settings.data == "pairs":
+            source = RealPairs(found, cache, camera)
+        else:
+            source = CleanPictures(found, cache)
+        return RawBatches(source, seed, noise=settings.noise(camera), turn=turn, ahead=ahead)
+
+    @classmethod
+    def check(cls, config: TrainConfig) -> None:
+        network = ExposureDiffusionConfig(**config.network)
+        settings = ExposureOptions(**config.objective)
+        adaptive = settings.adaptive
+        wanted = "name the camera whose noise is trained on, or a file of `lowlight calibrate`"
+        require(network.camera is not None, "network.camera", wanted, None)
+        load_camera(network.camera)
+        require(network.adaptive or not settings.auxiliary, "auxiliary", "be false without network.adaptive", True)
+        require(network.iter_num > 0 or not adaptive, "adaptive", "be false where network.iter_num is 0", True)
+        most = 1 if settings.data == "pairs" else max(1, int(settings.ratio[0]) - 1)
+        for i, stage in enumerate(config.stages):
+            require(not stage.losses, f"stages.{i}.losses", "not be set: objective.loss says it", stage.losses)
+            fits = stage.crop is not None and stage.crop >= 2
+            require(fits, f"stages.{i}.crop", "be set, in packed pixels, at least 2", stage.crop)
+            calls = cls._calls(network, stage)
+            fits = not adaptive or calls == network.iter_num + 1
+            wanted = f"be 0 or {network.iter_num + 1}, whose weights are learned"
+            require(fits, f"stages.{i}.sampling_steps", wanted, stage.sampling_steps)
+            fits = settings.data == "pairs" or calls <= most
+            require(fits, f"stages.{i}.sampling_steps", f"be at most {most} for such ratios", calls)
+
+    @staticmethod
+    def _calls(network: ExposureDiffusionConfig, stage: Stage) -> int:
+        """Network calls of the chain: the network's iter_num + 1 where the stage says nothing else."""
+        return stage.sampling_steps or network.iter_num + 1
+
+    @classmethod
+    def active_terms(cls, config: TrainConfig) -> tuple[str, ...]:
+        settings = ExposureOptions(**config.objective)
+        return (settings.loss, *([_AUXILIARY] if settings.auxiliary else []))
+
+    @staticmethod
+    def calls(stage: Stage) -> int:
+        return stage.sampling_steps or 3
+
+    def forward(self, batch: RawBatch, stage: Stage, first: int, skip: int = 0) -> dict[str, Tensor]:
+        system, settings = self.system, self.settings
+        calls = self._calls(system.config, stage)
+        clean = batch.clean.to(system.device)
+        seeds = self.seeds(len(clean), first + skip)
+        low = batch.measured(seeds, system.device)
+        target = clean if settings.protocol == "paper" else None
+        ratios, K = drawn_ratios(batch.ratio, calls - 1, seeds), batch.K
+        terms = {name: [] for name in self.active_terms(self.config)}
+        with torch.autocast(system.device.type, torch.bfloat16, enabled=self.config.bfloat16):
+            for picture, parts in system.outputs(low, ratios, K, target=target, seed=seeds):
+                terms[settings.loss].append(_LOSSES[settings.loss](picture, clean))
+                if settings.auxiliary:
+                    terms[_AUXILIARY].append(mixed_loss(*parts, clean))
+        shares = self._shares(calls)
+        return {
+            name: (torch.stack(values) * (shares if name == settings.loss else 1 / calls)).sum()
+            for name, values in terms.items()
+        }
+
+    def _shares(self, calls: int) -> Tensor | float:
+        """Weights of the outputs, which sum to 1; the learned ones are those of all but the last."""
+        if not self.settings.adaptive:
+            return 1 / calls
+        learned = self.beside[0].clamp(0, 1)
+        return torch.cat([learned, 1 - learned.sum(dim=0, keepdim=True)])
+
+
+def _is_range(value: list) -> bool:
+    numbers = [v for v in value if isinstance(v, int | float) and not isinstance(v, bool)]
+    return len(value) == len(numbers) == 2 and 0 < value[0] <= value[1]
