@@ -22,8 +22,8 @@ SCORES = ("raw_psnr", "raw_ssim", "srgb_psnr", "srgb_ssim")
 PROTOCOL_NOTES = {
     "blind": "Protocol blind: no gain, what a photographer gets.",
     "paper": (
-        "Protocol paper: every network output, and the result of every other method, is fitted to the ground truth by one "
-        "gain a picture, as the published figures are; it is not to be compared with blind."
+        "Protocol paper: every network output, and the result of every other method, is fitted to the ground truth by "
+        "one gain a picture, as the published figures are; it is not to be compared with blind."
     ),
 }
 _PADDING = 16

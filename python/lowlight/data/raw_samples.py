@@ -22,7 +22,6 @@ from .raw_cache import CachedRaw, RawCache
 from .raw_pairs import RawPair, exposure_ratio
 from .raw_sources import CleanPictures, described, read_pair
 
-
 # what a calibration says of real pairs
 PAIR_NOISE = "P+G+r+u"
 

@@ -8,13 +8,14 @@ the black level; gain 0 is noise without photons. Arrays are float64, of any sha
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 # the normal distribution as a sum over evenly spaced places: exact to 1e-14 for what is smooth
 _NODES = np.linspace(-8, 8, 801)
 _WEIGHTS = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
-# means in the table of the exact inverse
+# means in either half of the table of the unbiased inverse
 _MEANS = 1024
 
 
@@ -31,7 +32,7 @@ def stabilise(numbers: np.ndarray, gain: float, deviation: float) -> np.ndarray:
 def closed_form_inverse(values: np.ndarray, gain: float, deviation: float) -> np.ndarray:
     """The mean m of numbers whose stabilised values have the mean `values`, by the paper's closed form; 0 or more.
 
-    Right to a few hundredths of a photon, and the better the more there are. Raises as `stabilise` does.
+    Right to a few hundredths of a photon, and blind to clipping. Raises as `stabilise` does.
     """
     _check(gain, deviation)
     if gain == 0:
@@ -43,39 +44,54 @@ def closed_form_inverse(values: np.ndarray, gain: float, deviation: float) -> np
     return gain * np.maximum(photons, 0)
 
 
-def unbiased_inverse(values: np.ndarray, gain: float, deviation: float, *, clipped: bool = False) -> np.ndarray:
-    """The mean m >= 0 whose E[stabilised d] is `values`, exactly; by the closed form where there is light enough.
+def unbiased_inverse(values: np.ndarray, gain: float, deviation: float, *, white: float | None = None) -> np.ndarray:
+    """The mean m >= 0 whose E[stabilised d] is `values`; without white the closed form where there is light enough.
 
-    clipped: the numbers were clipped at 0 before they were stabilised, which lifts what is dark; the inverse undoes
-    that too (as Foi, "Clipped noisy images", Signal Processing 89, 2009, does for homoscedastic noise).
-    Raises as `stabilise` does.
+    white: the numbers were clipped to [0, white] before they were stabilised, which lifts what is dark and dims what
+    is bright; the inverse, at most white, undoes that too (as Foi, "Clipped noisy images", Signal Processing 89, 2009).
+    Raises as `stabilise` does, and for a white that is not above 0.
     """
+    _check(gain, deviation)
+    if white is not None and not 0 < white < math.inf:
+        raise ValueError(f"anscombe: white must be above 0 and finite, got {white:g}")
     values = np.asarray(values, dtype=np.float64)
-    result = closed_form_inverse(values, gain, deviation)
-    means, expected = _table(gain, deviation, clipped)
-    return np.where(values < expected[-1], np.interp(values, expected, means), result)
+    unit = gain or deviation
+    means, expected = _table(deviation / unit, gain > 0, math.inf if white is None else white / unit)
+    result = np.interp(values, expected, unit * means)
+    return (
+        result
+        if white is not None
+        else np.where(values < expected[-1], result, closed_form_inverse(values, gain, deviation))
+    )
 
 
-def _table(gain: float, deviation: float, clipped: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Means from 0 to where clipping and the closed form's error have died away, and E[stabilised d] of each."""
-    steps = np.linspace(0, 1, _MEANS) ** 2
-    if gain == 0:
-        means = 8 * steps
-        return means * deviation, _over_read_noise(means, 1.0, lambda z: z, clipped)
-    read = deviation / gain
-    most = 60 + 8 * read
-    photons = most * steps
+def _table(read: float, counted: bool, white: float) -> tuple[np.ndarray, np.ndarray]:
+    """Means in photons (deviations where they are not counted) and E[stabilised d] of each, both ascending.
+
+    Without a white they end where clipping at black and the closed form's error have died away. Poisson's law is taken
+    as it is up to there, and as a normal one beyond, where 60 photons at least make them alike.
+    """
+    most = min(60 + 8 * read if counted else 8.0, white)
+    clip = (-math.inf, math.inf) if white == math.inf else (0.0, white)
+    dark = most * np.linspace(0, 1, _MEANS) ** 2
+    bright = np.linspace(math.sqrt(most), math.sqrt(white), _MEANS)[1:] ** 2 if most < white < math.inf else dark[:0]
+    means = np.concatenate([dark, bright])
+    if not counted:
+        return means, _over_normal(means, 1.0, clip, lambda z: z)
     counts = np.arange(int(most + 10 * math.sqrt(most) + 10))
     log_factorial = np.cumsum(np.log(np.maximum(counts, 1)))
     # at no light at all 0 log 0 is 0
-    logs = counts * np.log(np.maximum(photons, 1e-300))[:, None] - photons[:, None] - log_factorial
-    return gain * photons, np.exp(logs) @ _over_read_noise(counts, read, lambda z: _root(z, read), clipped)
+    logs = counts * np.log(np.maximum(dark, 1e-300))[:, None] - dark[:, None] - log_factorial
+    few = np.exp(logs) @ _over_normal(counts, read, clip, lambda z: _root(z, read))
+    many = _over_normal(bright, np.sqrt(bright + read**2)[:, None], clip, lambda z: _root(z, read))
+    return means, np.concatenate([few, many])
 
 
-def _over_read_noise(places: np.ndarray, read: float, transform, clipped: bool) -> np.ndarray:
-    """E[transform(place + N(0, read^2))] of every place."""
-    z = places[:, None] + read * _NODES
-    return transform(np.maximum(z, 0) if clipped else z) @ _WEIGHTS
+def _over_normal(
+    places: np.ndarray, spread: float | np.ndarray, clip: tuple[float, float], transform: Callable
+) -> np.ndarray:
+    """E[transform(clip(place + N(0, spread^2)))] of every place."""
+    return transform((places[:, None] + spread * _NODES).clip(*clip)) @ _WEIGHTS
 
 
 def _root(photons: np.ndarray, read: float) -> np.ndarray:
