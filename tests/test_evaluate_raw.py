@@ -171,7 +171,18 @@ def test_what_the_methods_do(sid, cache, model):
 def test_command_on_sid(sid, cache, model, tmp_path):
     outputs = [tmp_path / f"scores.{suffix}" for suffix in ("csv", "json", "md", "png")]
     flags = zip(("--csv", "--json", "--markdown", "--sheet"), outputs, strict=True)
-    result = run(sid, "-m", model, "--crop", 32, "--cache", cache, *(word for pair in flags for word in pair))
+    result = run(
+        sid,
+        "-m",
+        model,
+        "--method",
+        "untouched",
+        "--crop",
+        32,
+        "--cache",
+        cache,
+        *(word for pair in flags for word in pair),
+    )
     assert result.exit_code == 0, result.output
     rows = list(csv.DictReader(outputs[0].open()))
     assert len(rows) == 3 * 4
@@ -179,7 +190,7 @@ def test_command_on_sid(sid, cache, model, tmp_path):
     summary = json.loads(outputs[1].read_text())
     assert [(e["ratio"], e["pictures"]) for e in summary["summary"]] == [(100, 2)] * 4 + [(250, 1)] * 4
     keys = ("method", "protocol", "ratio")
-    own = [float(row["raw_psnr"]) for row in rows if [row[key] for key in keys] == ["input", "blind", "100.0"]]
+    own = [float(row["raw_psnr"]) for row in rows if [row[key] for key in keys] == ["untouched", "blind", "100.0"]]
     assert summary["summary"][0]["raw_psnr"] == pytest.approx(np.mean(own))
     for text in (outputs[1].read_text(), outputs[2].read_text(), " ".join(result.output.split())):
         assert "the centre 32 x 32" in text
@@ -211,7 +222,7 @@ def test_a_damaged_file_does_not_stop_the_rest(sid, cache, tmp_path):
             (root / path.relative_to(sid)).parent.mkdir(parents=True, exist_ok=True)
             (root / path.relative_to(sid)).write_bytes(path.read_bytes())
     (root / "Sony" / "short" / "20002_00_0.1s.ARW").write_bytes(b"no raw file")
-    result = run(root, "--crop", 32, "--cache", cache, "--csv", tmp_path / "scores.csv")
+    result = run(root, "--crop", 32, "--cache", cache, "--method", "untouched", "--csv", tmp_path / "scores.csv")
     assert result.exit_code == 1
     assert "not scored: 20002_00_0.1s:" in result.output
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 5

@@ -32,7 +32,17 @@ LAYERS = (
     ("systems",),
     ("checkpoint_anlightendiff", "checkpoint_exposure"),
     ("checkpoints", "training"),
-    ("enhance", "expose", "evaluate", "raw_evaluate", "score_files", "raw_score_files", "step_study"),
+    (
+        "enhance",
+        "expose",
+        "evaluate",
+        "raw_evaluate",
+        "raw_classical",
+        "score_files",
+        "raw_score_files",
+        "step_study",
+        "raw_step_plot",
+    ),
     ("__init__", "commands", "cli", "demo", "__main__"),
 )
 # system.enhance(picture) is the same door as lowlight.enhance, offered as a method

@@ -22,8 +22,8 @@ SCORES = ("raw_psnr", "raw_ssim", "srgb_psnr", "srgb_ssim")
 PROTOCOL_NOTES = {
     "blind": "Protocol blind: no gain, what a photographer gets.",
     "paper": (
-        "Protocol paper: every network output, and the input where it is scored, is fitted to the ground truth by one "
-        "gain a picture, as the published figures are; it is not to be compared with blind."
+        "Protocol paper: every network output, and the result of every other method, is fitted to the ground truth by "
+        "one gain a picture, as the published figures are; it is not to be compared with blind."
     ),
 }
 _PADDING = 16
@@ -31,11 +31,15 @@ _PADDING = 16
 
 @dataclass(frozen=True)
 class RawMethod:
-    """A way to brighten: run(exposures) -> packed [4, h, w]. protocol: "blind", or "paper" where it sees the truth."""
+    """A way to brighten: run(exposures) -> packed [4, h, w]. protocol: "blind", or "paper" where it sees the truth.
+
+    calls: of a network, None without one.
+    """
 
     name: str
     protocol: str
     run: Callable[[Exposures], Tensor]
+    calls: int | None = None
 
 
 @dataclass
@@ -47,7 +51,7 @@ class RawReport:
 
     def summary(self) -> list[dict[str, Any]]:
         """Means by ratio, method and protocol, with the number of pictures and the median of seconds."""
-        keys = ("ratio", "method", "protocol")
+        keys = ("ratio", "method", "protocol", "calls")
         entries = []
         for key in dict.fromkeys(tuple(row[name] for name in keys) for row in self.rows):
             mine = [row for row in self.rows if tuple(row[name] for name in keys) == key]
@@ -59,12 +63,17 @@ class RawReport:
 
 def input_methods(protocols: Sequence[str]) -> list[RawMethod]:
     """The short exposure times the ratio, with nothing done."""
+    return protocol_methods("untouched", lambda exposures: exposures.short, protocols)
+
+
+def protocol_methods(name: str, denoise: Callable[[Exposures], Tensor], protocols: Sequence[str]) -> list[RawMethod]:
+    """What knows nothing of protocols under each: as it comes, or (paper) fitted to the truth by one gain."""
 
     def run(exposures: Exposures, protocol: str) -> Tensor:
-        short, clean = exposures.short, exposures.clean
-        return short if protocol == "blind" else short * illuminance_gain(short[None], clean[None])[0]
+        result = denoise(exposures)
+        return result if protocol == "blind" else result * illuminance_gain(result[None], exposures.clean[None])[0]
 
-    return [RawMethod("input", p, lambda exposures, p=p: run(exposures, p)) for p in protocols]
+    return [RawMethod(name, p, lambda exposures, p=p: run(exposures, p)) for p in protocols]
 
 
 def system_methods(
@@ -87,7 +96,7 @@ def system_methods(
         return result[0, :, top : top + size[0], left : left + size[1]].float().cpu()
 
     return [
-        RawMethod(_title(name, calls), protocol, lambda exposures, p=protocol, c=calls: run(exposures, p, c))
+        RawMethod(_title(name, calls), protocol, lambda exposures, p=protocol, c=calls: run(exposures, p, c), calls)
         for calls in (iterations or [system.config.iter_num + 1])
         for protocol in protocols
     ]
@@ -142,7 +151,7 @@ def _score(sample: RawSample, methods: Sequence[RawMethod]) -> tuple[list[dict[s
         scores = [score(*both) for both in ((result, exposures.clean), (developed, truth)) for score in (psnr, ssim)]
         about = {"picture": sample.name, "exact_ratio": exposures.ratio, "K": exposures.K}
         rows.append(
-            {"ratio": sample.ratio, "method": method.name, "protocol": method.protocol, **about}
+            {"ratio": sample.ratio, "method": method.name, "protocol": method.protocol, "calls": method.calls, **about}
             | dict(zip(SCORES, scores, strict=True))
             | {"seconds": seconds}
         )

@@ -8,7 +8,7 @@ from .raw_evaluate import RawReport
 from .score_files import conditions, csv_text, json_text, markdown_table
 
 _TITLES = {"raw_psnr": "raw PSNR", "raw_ssim": "raw SSIM", "srgb_psnr": "sRGB PSNR", "srgb_ssim": "sRGB SSIM"}
-_COLUMNS = ("set", "ratio", "method", "protocol", "picture", "exact_ratio", "K", *_TITLES, "seconds")
+_COLUMNS = ("set", "ratio", "method", "protocol", "calls", "picture", "exact_ratio", "K", *_TITLES, "seconds")
 
 
 def summary_lines(report: RawReport) -> list[dict[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -83,34 +83,51 @@ def require_matplotlib(path: Path) -> None:
         raise ValueError(f"cannot draw a plot as {path.name!r}; use one of {', '.join('.' + name for name in known)}")
 
 
+class Curve(NamedTuple):
+    """A line of a plot: values and, where known, their standard deviations by measure, one a number of calls."""
+
+    label: str
+    calls: list[int]
+    values: dict[str, list[float]]
+    spread: dict[str, list[float]] | None = None
+
+
 def write_plot(path: Path, entries: Sequence[dict[str, Any]], title: str) -> None:
     """PSNR and SSIM over the number of steps, a line a split and sampler, bars of one standard deviation over seeds."""
+    measures, curves = {"psnr": "PSNR in dB", "ssim_rgb": "SSIM"}, []
+    for split, sampler in dict.fromkeys((entry["split"], entry["sampler"]) for entry in entries):
+        mine = [entry for entry in entries if (entry["split"], entry["sampler"]) == (split, sampler)]
+        values = {name: [entry[name]["mean"] for entry in mine] for name in measures}
+        spread = {name: [entry[name]["std"] or 0.0 for entry in mine] for name in measures}
+        label = f"{split}, {TITLES.get(sampler, sampler)}"
+        curves.append(Curve(label, [entry["steps"] for entry in mine], values, spread))
+    write_curves(path, curves, measures, title, "network calls S")
+
+
+def write_curves(path: Path, curves: Sequence[Curve], measures: dict[str, str], title: str, calls: str) -> None:
+    """A panel a measure (name -> label of its axis), the number of calls below, logarithmic."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import ScalarFormatter
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     figure.suptitle(title)
-    for axes, (measure, label) in zip(
-        figure.subplots(1, 2), (("psnr", "PSNR in dB"), ("ssim_rgb", "SSIM")), strict=True
-    ):
-        lines = list(dict.fromkeys((entry["split"], entry["sampler"]) for entry in entries))
-        for i, (split, sampler) in enumerate(lines):
-            mine = [entry for entry in entries if (entry["split"], entry["sampler"]) == (split, sampler)]
-            spread = [entry[measure]["std"] or 0.0 for entry in mine]
+    for axes, (measure, label) in zip(figure.subplots(1, len(measures)), measures.items(), strict=True):
+        for i, curve in enumerate(curves):
+            spread = curve.spread[measure] if curve.spread else []
             # samplers agree up to S = 2: the first one's line stays visible beneath
             axes.errorbar(
-                [entry["steps"] for entry in mine],
-                [entry[measure]["mean"] for entry in mine],
+                curve.calls,
+                curve.values[measure],
                 yerr=spread if any(spread) else None,
                 marker="os^D"[i % 4],
                 linestyle=("-", "--")[i % 2],
-                label=f"{split}, {TITLES.get(sampler, sampler)}",
+                label=curve.label,
             )
         axes.set_xscale("log")
-        axes.set_xticks(sorted({entry["steps"] for entry in entries}))
+        axes.set_xticks(sorted({count for curve in curves for count in curve.calls}))
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.minorticks_off()
-        axes.set_xlabel("network calls S")
+        axes.set_xlabel(calls)
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
     axes.legend(fontsize="small")

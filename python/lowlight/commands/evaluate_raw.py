@@ -31,6 +31,10 @@ def evaluate_raw(
     protocol: Annotated[
         list[str] | None, typer.Option(help="blind (no gain) or paper (fitted to the truth); repeat (default: both).")
     ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="untouched, nlm (non-local means); repeat (default: both, nlm where scikit-image is there)."),
+    ] = None,
     iterations: Annotated[
         list[int] | None, typer.Option(min=1, max=50, help="Network calls; repeat (default: the model's own).")
     ] = None,
@@ -59,12 +63,17 @@ def evaluate_raw(
     json: Annotated[Path | None, typer.Option(help="Write recipe, summary and every score.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the table.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet: input, results, truth.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the models' PSNR and SSIM over --iterations (.png, .svg, .pdf).")
+    ] = None,
 ) -> None:
     """Score models in raw space: PSNR and SSIM of packed raw and of its rendering, by ratio, the protocol named."""
     from .. import raw_evaluate as scoring
     from .. import raw_score_files as files
+    from .. import raw_step_plot
     from ..contact_sheet import ContactSheet
     from ..image_io import format_of
+    from ..raw_classical import classical_methods
     from ..raw_metrics import RECIPE
     from ..score_files import write_text
 
@@ -72,13 +81,15 @@ def evaluate_raw(
         protocols = _protocols(protocol)
         if sheet is not None:
             format_of(sheet)
-        check_outputs(csv, json, markdown, sheet)
+        if plot is not None:
+            raw_step_plot.check_plot(plot, model)
+        check_outputs(csv, json, markdown, sheet, plot)
+        methods, about = classical_methods(method, protocols)
         models = _models(model or [], device)
         synthetic = {"limit": limit, "model": noise, "K": gain, "shrink": shrink, "seed": seed}
         found = _find(data, kind, split, ratio, camera, crop, whole, cache, list(models.values()), synthetic)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
-    methods = scoring.input_methods(protocols)
     for name, system in models.items():
         methods += scoring.system_methods(name, system, protocols, iterations, seed)
     samples = found.samples if found.name == "synthetic" else _first(found.samples, limit)
@@ -89,7 +100,7 @@ def evaluate_raw(
         typer.echo("Interrupted; nothing was written.", err=True)
         raise typer.Exit(130) from None
     report.problems = found.problems + report.problems
-    notes = [found.recipe, *(scoring.PROTOCOL_NOTES[p] for p in protocols), RECIPE]
+    notes = [found.recipe, *(scoring.PROTOCOL_NOTES[p] for p in protocols), *about, RECIPE]
     _show(report, found.name, notes)
     try:
         for path, make in ((csv, files.raw_csv), (json, files.raw_json), (markdown, files.raw_markdown)):
@@ -97,6 +108,8 @@ def evaluate_raw(
                 write_text(path, make(report, found.name, notes))
         if sheet and collected.rows:
             collected.write(sheet)
+        if plot is not None and report.rows:
+            raw_step_plot.write_plot(plot, report.summary(), f"{found.name}: quality over network calls")
     except (OSError, ValueError) as error:
         typer.echo(f"not written: {error}", err=True)
         raise typer.Exit(1) from None

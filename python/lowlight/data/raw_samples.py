@@ -11,26 +11,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowlight_ext import raw_noise
+from lowlight_ext import RawNoiseParameters, raw_noise
 
 from ..raw.cameras import Camera
 from ..raw.files import RawPicture
-from ..raw.noise_models import draw_parameters
+from ..raw.noise_models import draw_parameters, typical_parameters
 from .cutting import generator
 from .raw_batches import NOISE_STREAM
 from .raw_cache import CachedRaw, RawCache
 from .raw_pairs import RawPair, exposure_ratio
 from .raw_sources import CleanPictures, described, read_pair
 
+# what a calibration says of real pairs
+PAIR_NOISE = "P+G+r+u"
+
 
 class Exposures(NamedTuple):
-    """short, clean: packed [4, h, w] float32 in [0, 1], short times the ratio. picture: what rendering needs."""
+    """short, clean: packed [4, h, w] float32 in [0, 1], short times the ratio. picture: what rendering needs.
+
+    noise: of the short one, as it was drawn, or as a camera's calibration has it at this gain (PAIR_NOISE).
+    """
 
     short: Tensor
     clean: Tensor
     ratio: float
     K: float
     picture: RawPicture
+    noise: RawNoiseParameters
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,9 @@ def pair_samples(
         ratio = exposure_ratio(long.picture, short.picture) if exif_ratio else pair.ratio
         measured, clean = (torch.from_numpy(_centre(raw, crop)) for raw in (short, long))
         K = camera.K(short.picture.iso)
-        return Exposures((measured * ratio).clamp(0, 1), clean, ratio, K, described(short.picture, clean.shape[1:]))
+        noise = typical_parameters(camera, PAIR_NOISE, K=K, ratio=ratio)
+        picture = described(short.picture, clean.shape[1:])
+        return Exposures((measured * ratio).clamp(0, 1), clean, ratio, K, picture, noise)
 
     return [RawSample(pair.name, pair.ratio, lambda pair=pair: load(pair)) for pair in pairs]
 
@@ -85,7 +94,7 @@ def synthetic_samples(
         noise = draw_parameters(camera, model, [generator(seed, 3, index)], K=K, ratio=float(ratio))
         clean = torch.from_numpy(cut.clean)
         short = raw_noise(clean[None], noise, torch.tensor([index]) + (seed << 40), stream=NOISE_STREAM)[0]
-        return Exposures(short, clean, float(ratio), noise.K.item(), cut.picture)
+        return Exposures(short, clean, float(ratio), noise.K.item(), cut.picture, noise)
 
     return [
         RawSample(path.stem, float(ratio), lambda index=index, ratio=ratio: load(index, ratio))

@@ -56,6 +56,36 @@ def draw_parameters(
     return _checked(RawNoiseParameters(model=model, **values))
 
 
+def photon_gain(parameters: RawNoiseParameters) -> float:
+    """K of one draw where its model counts photons (P or p), else 0."""
+    return float(parameters.K) if {"P", "p"} & set(parameters.model.split("+")) else 0.0
+
+
+def read_deviation(parameters: RawNoiseParameters) -> float:
+    """Deviation, in digital numbers, of all of one draw's noise that is not of photons: rounding, rows, read noise.
+
+    Raises ValueError for a Tukey lambda of -1/2 or less, whose deviation is infinite.
+    """
+    names = parameters.model.split("+")
+    scales = {"u": math.sqrt(1 / 12), "r": float(parameters.R_scale), "g": float(parameters.g_scale)}
+    if "G" in names:
+        scales["G"] = float(parameters.G_scale) * tukey_deviation(float(parameters.G_shape))
+    return math.hypot(*(scales[name] for name in names if name in scales))
+
+
+def tukey_deviation(shape: float) -> float:
+    """Deviation of Tukey's lambda of scale 1: sqrt(2 / L^2 (1 / (1 + 2 L) - Gamma(L + 1)^2 / Gamma(2 L + 2))).
+
+    Raises ValueError for a shape of -1/2 or less.
+    """
+    if not shape > -0.5:
+        raise ValueError(f"noise of a camera: a Tukey lambda above -1/2 has a deviation, got {shape:g}")
+    if abs(shape) < 1e-4:
+        return math.pi / math.sqrt(3)  # the logistic distribution; the formula is 0 / 0 there
+    mixed = math.exp(2 * math.lgamma(shape + 1) - math.lgamma(2 * shape + 2))
+    return math.sqrt(2 * (1 / (1 + 2 * shape) - mixed)) / abs(shape)
+
+
 def _draw(
     camera: Camera, rng: np.random.Generator, gains: tuple[float, float], ratios: tuple[float, float]
 ) -> tuple[float, ...]:
