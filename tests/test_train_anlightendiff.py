@@ -19,6 +19,7 @@ from lowlight.training.config_files import from_dict, load_config
 from lowlight.training.loop import Trainer, make_batches
 from lowlight.training.objectives import anlightendiff
 from lowlight.training.plateau import Plateau
+from lowlight_ext import use_backend
 
 NETWORK = {"widths": [4, 6, 8], "steps": 2, "sampler": "ddim"}
 CENTER, DIFFUSION = {"center": ["l1", "ssim"]}, {"diffusion": ["l2"]}
@@ -56,6 +57,13 @@ def test_one_step_parts(pairs, tmp_path):
     assert moved(learner, 2) == {"encoder"}
     assert moved(learner, 2) == {"model"}
     assert moved(learner, 2) == {"encoder", "model"}
+
+
+def test_without_anything_compiled(pairs, tmp_path):
+    """The reference's outputs may be views, which autograd lets nobody change in place."""
+    with use_backend("reference"):
+        learner = trainer(pairs, tmp_path, [stage(**PICTURE)], objective={"train_encoder": True})
+        assert learner.train_step()["loss"] > 0
 
 
 def test_two_step_stages(pairs, tmp_path):

@@ -108,11 +108,6 @@ def test_a_killed_training_resumes_to_the_same_bits(pairs, tmp_path):
     assert [row["step"] for row in read_log(folder / "log.csv")] == list(range(1, 41))
     finish(begin(straight))
     apart = differing(weights(folder), weights(straight))
-    if apart:
-        # libraries of matrix products may choose by the address of memory, which no seed rules
-        finish(begin(tmp_path / "again"))
-        if differing(weights(tmp_path / "again"), weights(straight)):
-            pytest.skip("on this machine two processes do not train to the same bits, resumed or not")
     assert apart == {}, f"killed after iteration {last}"
 
 

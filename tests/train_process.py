@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import yaml
@@ -29,11 +30,17 @@ def write_config(path, **values):
 
 
 def start(*arguments, launcher=("-m", "lowlight")):
-    """The running process; one thread, so that sums come out alike wherever it runs."""
+    """The running process; one thread, so that sums come out alike wherever it runs.
+
+    It runs in the folder of the tests: `python -m` looks for modules in its own folder first, and in the root of the
+    repository it would find the sources without what was compiled, which draw other bits of noise.
+    """
     paths = os.pathsep.join(p for p in sys.path if p)
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *launcher, *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=Path(__file__).parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def finish(process, code=0, timeout=500):
