@@ -16,7 +16,7 @@ from lowlight.conditioning import color_map
 from lowlight.losses import ms_ssim, ssim
 from lowlight.training.config import Stage
 from lowlight.training.config_files import from_dict, load_config
-from lowlight.training.loop import Trainer, make_batches
+from lowlight.training.loop import Trainer
 from lowlight.training.objectives import anlightendiff
 from lowlight.training.plateau import Plateau
 from lowlight_ext import use_backend
@@ -38,7 +38,7 @@ def pairs(tmp_path_factory):
 def trainer(pairs, folder, stages, network=NETWORK, **changes):
     values = {"system": "anlightendiff", "network": network, "stages": stages, "warmup": 2, "log_every": 1}
     config = from_dict(values | changes)
-    return Trainer(config, make_batches(config, pairs), folder)
+    return Trainer(config, config.kind.batches(config, pairs), folder)
 
 
 def moved(learner, iterations):

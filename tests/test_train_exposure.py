@@ -16,7 +16,7 @@ from lowlight.exposure_process import drawn_ratios, illuminance_gain
 from lowlight.losses import kl_loss, mixed_loss
 from lowlight.raw.dng import write_dng
 from lowlight.training.config_files import from_dict, load_config, shipped_configs
-from lowlight.training.loop import Trainer, make_batches
+from lowlight.training.loop import Trainer
 
 NETWORK = {"width": 4, "camera": "SonyA7S2"}
 
@@ -45,7 +45,7 @@ def trainer(folder, cache, tmp_path):
         values = {"system": "exposurediffusion", "network": network, "stages": stages or [stage()], "warmup": 2,
                   "log_every": 1, "objective": {"cache": str(cache)} | (objective or {})}  # fmt: skip
         config = from_dict(values | changes)
-        return Trainer(config, make_batches(config, config.kind.find(config, folder, None)), tmp_path / name)
+        return Trainer(config, config.kind.batches(config, config.kind.find(config, folder, None)), tmp_path / name)
 
     return make
 

@@ -64,7 +64,6 @@ def ablate(
     """
     from ..data.pairs import find_pairs
     from ..training.config_files import load_config, shipped_configs
-    from ..training.loop import make_batches
 
     try:
         if (budget_minutes is None) == (budget_iterations is None):
@@ -78,8 +77,9 @@ def ablate(
         if processes.count > 1:
             raise ValueError("ablate runs in one process")
         pairs, scored = find_pairs(data, split), find_pairs(score_data or data, score_split)
-        # pictures are decoded once for all that draw alike
-        batches = {_draws(config): make_batches(config, pairs) for config in loaded.values()}
+        # pictures are looked at and decoded once for all that draw alike
+        drawing = {_draws(config): config for config in loaded.values()}
+        batches = {draws: config.kind.batches(config, pairs) for draws, config in drawing.items()}
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     common = len({pair.low for pair in pairs} & {pair.low for pair in scored})

@@ -46,7 +46,7 @@ def train(
     Several processes share every batch: torchrun --nproc_per_node 2 -m lowlight train ... (or accelerate launch).
     """
     from ..training.config_files import load_config
-    from ..training.loop import Trainer, make_batches
+    from ..training.loop import Trainer
 
     try:
         settings = load_config(config, overrides or [])
@@ -59,7 +59,7 @@ def train(
         if settings.validate_every and (val_data or val_split):
             val_pairs = settings.kind.find(settings, val_data or root, val_split)
             validator = settings.kind.validator(settings, val_pairs)
-        batches = make_batches(settings, pairs)
+        batches = settings.kind.batches(settings, pairs)
         trainer = Trainer(settings, batches, output, validator=validator, processes=processes)
         trainer.resume(allow_changes)
     except (OSError, ValueError) as error:

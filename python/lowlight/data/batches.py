@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .cutting import area_average, cut_out, draw_cut, generator
+from .epochs import EpochBatches
 from .matching import Pair
 from .picture_cache import PairCache
-from .prefetch import Prefetch, Request
+from .prefetch import Request
 
 # statistics of a whole picture are taken from every n-th pixel, so that no more than this many a side are left
 GRID = 256
@@ -46,7 +46,7 @@ class Batch:
         return torch.stack(list(self.grids))
 
 
-class PairBatches:
+class PairBatches(EpochBatches):
     """Batches from pairs of pictures; those coming are made meanwhile in the background.
 
     Order: a permutation an epoch, drawn from (seed, epoch). Crop, flips and turn of a sample: from (seed, its number),
@@ -72,19 +72,10 @@ class PairBatches:
     ):
         if not pairs:
             raise ValueError("PairBatches: no pairs of pictures were given")
-        self.seed, self.turn, self.statistics = seed, turn, statistics
+        super().__init__(seed, len(pairs), ahead)
+        self.turn, self.statistics = turn, statistics
         self._pictures = PairCache(list(pairs), memory)
         self._statistics: dict[tuple[int, int], Tensor] = {}
-        self._order = lru_cache(4)(lambda epoch: generator(seed, 1, epoch).permutation(len(pairs)))
-        self._prefetch = Prefetch(self._make, ahead)
-
-    def __len__(self) -> int:
-        return len(self._pictures.pairs)
-
-    def indices(self, first: int, count: int) -> list[int]:
-        """Picture numbers of the samples first .. first + count - 1 of the endless stream of epochs."""
-        places = (divmod(n, len(self)) for n in range(first, first + count))
-        return [int(self._order(epoch)[position]) for epoch, position in places]
 
     def batch(self, first: int, count: int, *, shrink: int = 1, crop: int | None = None) -> Batch:
         """Samples first .. first + count - 1, shrunk by an integer (area average), cropped to crop x crop or whole.
@@ -99,10 +90,6 @@ class PairBatches:
                 f"got {first}, {count}, {shrink}, {crop}"
             )
         return self._prefetch.get(Request(first, count, shrink, crop))
-
-    def close(self) -> None:
-        """End the background threads; the next `batch` starts them again."""
-        self._prefetch.close()
 
     # below: numpy only, as torch would start its threads a second time beside those of the training
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -16,7 +15,8 @@ from ..raw.cameras import Camera
 from ..raw.files import RawPicture
 from ..raw.noise_models import RATIO_RANGE, draw_parameters
 from .cutting import generator
-from .prefetch import Prefetch, Request
+from .epochs import EpochBatches
+from .prefetch import Request
 from .raw_sources import CleanPictures, RealPairs
 
 NOISE_STREAM = 1 << 15  # generator's stream of the sensor's noise, apart from those of the exposure process
@@ -57,7 +57,7 @@ class RawBatch:
         return raw_noise(self.clean.to(device), self.noise, seeds, stream=NOISE_STREAM)
 
 
-class RawBatches:
+class RawBatches(EpochBatches):
     """Batches from a source of clean exposures or pairs; those coming are made meanwhile in the background.
 
     Order: a permutation an epoch, drawn from (seed, epoch). Crop, flips, turns, development and noise parameters of a
@@ -78,17 +78,8 @@ class RawBatches:
     ):
         if (noise is None) != isinstance(source, RealPairs):
             raise ValueError("RawBatches: clean exposures need noise, real pairs take none")
-        self.source, self.seed, self.noise, self.turn = source, seed, noise, turn
-        self._order = lru_cache(4)(lambda epoch: generator(seed, 1, epoch).permutation(len(source)))
-        self._prefetch = Prefetch(self._make, ahead)
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def indices(self, first: int, count: int) -> list[int]:
-        """Numbers in the source of the samples first .. first + count - 1 of the endless stream of epochs."""
-        places = (divmod(n, len(self)) for n in range(first, first + count))
-        return [int(self._order(epoch)[position]) for epoch, position in places]
+        super().__init__(seed, len(source), ahead)
+        self.source, self.noise, self.turn = source, noise, turn
 
     def batch(self, first: int, count: int, *, shrink: int = 1, crop: int | None = None) -> RawBatch:
         """Samples first .. first + count - 1, crops of crop x crop packed pixels; shrink: of sRGB pictures.
@@ -101,10 +92,6 @@ class RawBatches:
                 f"got {first}, {count}, {shrink}, {crop}"
             )
         return self._prefetch.get(Request(first, count, shrink, crop))
-
-    def close(self) -> None:
-        """End the background threads; the next `batch` starts them again."""
-        self._prefetch.close()
 
     def _make(self, request: Request) -> RawBatch:
         first, count, shrink, crop = request

@@ -28,11 +28,6 @@ from .time_left import TimeLeft
 from .validation import Validator
 
 
-def make_batches(config: TrainConfig, found: list[Any]) -> PairBatches | RawBatches:
-    """The batches that a training of this configuration draws from what its objective found."""
-    return config.kind.batches(config, found)
-
-
 class Trainer:
     """Trains a system; `folder` receives last.pt (to resume), config.json, the logs and samples/.
 
