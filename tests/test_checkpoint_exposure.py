@@ -103,8 +103,10 @@ def test_what_the_file_cannot_say(tmp_path):
             load(path, device="cpu", resid=True)
 
 
-def test_own_files(tmp_path):
-    config = dataclasses.replace(PLAIN, resid=True, camera="SonyA7S2", iter_num=4)
+@pytest.mark.parametrize("gain", [False, True])
+def test_own_files(tmp_path, gain):
+    plain = dataclasses.replace(PLAIN, with_gain=gain)
+    config = dataclasses.replace(plain, resid=True, camera="SonyA7S2", iter_num=4)
     system = network(config)
     metadata = {"system": "exposurediffusion", "config": config}
     save_weights(tmp_path / "own.safetensors", system.state_dict(), metadata, dtype=torch.float32)
@@ -114,10 +116,11 @@ def test_own_files(tmp_path):
     with pytest.raises(CheckpointError, match="it has resid=True, not the resid=False"):
         load(tmp_path / "own.safetensors", device="cpu", resid=False)
     # a training's checkpoint, whose configuration may be short
-    settings = {"system": "exposurediffusion", "network": {"width": 4, "adaptive": False, "with_photon": False}}
+    told = {"width": 4, "adaptive": False, "with_photon": False, "with_gain": gain}
+    settings = {"system": "exposurediffusion", "network": told}
     torch.save({"model": system.state_dict(), "ema": {}, "config": settings}, tmp_path / "last.pt")
     again = load(tmp_path / "last.pt", device="cpu")
-    assert again.config == PLAIN
+    assert again.config == plain
     for name, weight in system.state_dict().items():
         assert torch.equal(again.state_dict()[name], weight)
         assert torch.equal(loaded.state_dict()[name], weight)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from lowlight.checkpoints import save_weights
 from lowlight.cli import app
+from lowlight.expose import enhance_raw
 from lowlight.image_io import read_picture
 from lowlight.networks.exposure import published
 from lowlight.raw.dng import write_dng
@@ -149,7 +150,9 @@ def test_a_folder_goes_on_after_broken_files(run):
         (["-o", "x.dng", "--auto", "--render", "own"], "a DNG leaves the rendering"),
         (["-o", "x.png", "--auto", "--camera", "Lantern"], "no such camera or file; known are CanonEOS5D4"),
         (["-o", "x.png", "--ratio-from", "none.jpg"], "none.jpg: no such file"),
-        (["-o", "x.png", "--auto", "--model", "default"], "--auto is for models of raw, and DiffLL works on sRGB"),
+        (["-o", "x.png", "--auto", "--model", "diffll-small"], "--auto is for models of raw, and DiffLL works on sRGB"),
+        (["-o", "x.png", "--resid", "--model", "default"], "options of a DiffLL are none; got resid"),
+        (["-o", "x.png", "--auto", "--resid"], "it has resid=False, not the resid=True given"),
         (["-o", "x.arw", "--auto"], "cannot write '.arw' files"),
     ],
 )
@@ -179,3 +182,20 @@ def test_raw_files_with_a_model_of_srgb_pictures(run, monkeypatch):
     result = run("dark.dng", "-o", "x.dng")
     assert result.exit_code == 1
     assert "dark.dng: x.dng: cannot write '.dng' files" in result.output
+
+
+def test_the_model_where_none_is_named(monkeypatch, tmp_path, weights):
+    """Options for raw ask for the one for raw; a raw file without them is developed and brightened by the other."""
+    monkeypatch.chdir(tmp_path)
+    photograph("dark.dng")
+    asked, load_system = [], door.load_system
+
+    def load(model, **options):
+        asked.append(model)
+        return load_system(weights, **options)
+
+    monkeypatch.setattr(door, "load_system", load)
+    assert CliRunner().invoke(app, ["enhance", "dark.dng", "-o", "a.png", "--auto"]).exit_code == 0
+    CliRunner().invoke(app, ["enhance", "dark.dng", "-o", "b.png"])
+    enhance_raw("dark.dng", ratio=2)
+    assert asked == ["exposurediffusion-small", "default", "exposurediffusion-small"]

@@ -173,7 +173,7 @@ def test_cameras_and_gains_that_are_not_known():
         ({"ratio": 2, "reference": Shot(1, 1)}, "not both"),
         ({"iterations": 0}, "iterations must be 1 to 10, got 0"),
         ({"iterations": 11}, "iterations must be 1 to 10, got 11"),
-        ({"device": "cpu"}, "this one is loaded"),
+        ({"device": "cpu"}, "this one is already loaded"),
         ({"model": Gamma()}, "Gamma works on sRGB pictures"),
         ({"photograph": raw_picture((0, 0), **A7S2)}, "X-Trans"),
     ],

@@ -1,5 +1,6 @@
 """ExposureDiffusion against the published networks' outputs, and its behaviour at the edges."""
 
+import math
 from copy import deepcopy
 
 import golden
@@ -28,6 +29,7 @@ SMALL = {
     "unet-resid": published("unet", width=4, adaptive=False, resid=True, concat_origin=True),
     "naf3": published("naf3", width=4),
     "naf": published("naf", width=4, adaptive=False, with_photon=False),
+    "unet-gain": published("unet", width=4, concat_origin=True, with_gain=True),
 }
 # another order of the sums of a convolution: measured 2e-7 (unet) and 5e-6 (naf, which divides by deviations); the
 # chain adds three calls: measured 6e-7 and 2e-5
@@ -196,8 +198,9 @@ def plain_chain(system, original, ratios, K, target, draw):
     ratio, x, outputs = ratios[-1], original, []
     for i in range(len(ratios) - 1):
         current, following = ratios[i], ratios[i + 1]
-        inputs = [x, (x / (ratio / current) / K * S) / S, original]
-        kept = [True, system.config.with_photon, system.config.concat_origin]
+        gain = torch.full_like(x[:, :1], math.log10(current / ratio / K) / 2 + 1)
+        inputs = [x, (x / (ratio / current) / K * S) / S, original, gain]
+        kept = [True, system.config.with_photon, system.config.concat_origin, system.config.with_gain]
         inputs = torch.cat([part for part, keep in zip(inputs, kept, strict=True) if keep], dim=1)
         output, _ = predict(system.netG, system.config, inputs)
         if target is not None:

@@ -15,6 +15,7 @@ from lowlight.cli import app
 from lowlight.exposure_process import drawn_ratios, illuminance_gain
 from lowlight.losses import kl_loss, mixed_loss
 from lowlight.raw.dng import write_dng
+from lowlight.raw_metrics import psnr
 from lowlight.training.config_files import from_dict, load_config, shipped_configs
 from lowlight.training.loop import Trainer
 
@@ -50,8 +51,14 @@ def trainer(folder, cache, tmp_path):
     return make
 
 
+def negative_psnr(pictures, targets):
+    return -torch.tensor([psnr(*both) for both in zip(pictures, targets, strict=True)]).mean()
+
+
 @pytest.mark.parametrize("protocol", ["paper", "blind"])
-@pytest.mark.parametrize(("loss", "compare"), [("l1", F.l1_loss), ("l2", F.mse_loss), ("kl", kl_loss)])
+@pytest.mark.parametrize(
+    ("loss", "compare"), [("l1", F.l1_loss), ("l2", F.mse_loss), ("kl", kl_loss), ("psnr", negative_psnr)]
+)
 def test_what_the_losses_compare(trainer, protocol, loss, compare):
     """The terms from the system's own chain over the drawn exposures, by hand."""
     one = trainer(objective={"protocol": protocol, "loss": loss, "auxiliary": True})

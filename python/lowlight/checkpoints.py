@@ -28,6 +28,7 @@ from .systems.exposurediffusion import ExposureDiffusion
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "diffll-small"
+DEFAULT_RAW_MODEL = "exposurediffusion-small"
 
 
 class ShippedModel(NamedTuple):

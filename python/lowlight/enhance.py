@@ -46,13 +46,18 @@ def enhance(
     Same seed, same device: same picture, alone or in a batch. No gradients.
     Raises TypeError for another kind, ValueError for a shape or values that do not fit or an unreadable file.
     """
+    return enhance_picture(chosen_system(model, device, dtype), picture, steps=steps, seed=seed)
+
+
+def chosen_system(
+    model: str | os.PathLike | System, device: str | torch.device | None, dtype: str | torch.dtype | None
+) -> System:
+    """What enhance and enhance_raw work with; raises as load_system does, and ValueError for a loaded one with either."""
     if isinstance(model, str | os.PathLike):
-        system = load_system(model, device=device, dtype=dtype)
-    elif device is None and dtype is None:
-        system = model
-    else:
-        raise ValueError("enhance: device and dtype are for a model given by name or path; this one is already loaded")
-    return enhance_picture(system, picture, steps=steps, seed=seed)
+        return load_system(model, device=device, dtype=dtype)
+    if device is None and dtype is None:
+        return model
+    raise ValueError("device and dtype are for a model given by name or path; this one is already loaded")
 
 
 def load_system(
@@ -60,22 +65,27 @@ def load_system(
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
+    resid: bool | None = None,
 ) -> System:
     """lowlight.load with names for device and dtype; keeps the last two, so that a loop of calls loads once.
+
+    resid: as load takes it, None to leave it out.
 
     Raises ValueError for a device that is not there or a dtype that networks do not run in, else what load raises.
     """
     path = Path(model)
     # a file written anew under the same name is another model
     version = path.stat().st_mtime_ns if path.is_file() else 0
-    return _load(os.fspath(model), version, parse_device(device), parse_dtype(dtype))
+    return _load(os.fspath(model), version, parse_device(device), parse_dtype(dtype), resid)
 
 
 @lru_cache(maxsize=2)
-def _load(model: str, version: int, device: torch.device | None, dtype: torch.dtype | None) -> System:
+def _load(
+    model: str, version: int, device: torch.device | None, dtype: torch.dtype | None, resid: bool | None
+) -> System:
     from .checkpoints import load
 
-    return load(model, device=device, dtype=dtype)
+    return load(model, device=device, dtype=dtype, **({} if resid is None else {"resid": resid}))
 
 
 def parse_device(device: str | torch.device | None) -> torch.device | None:

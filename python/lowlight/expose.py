@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .data.raw_pairs import exposure_ratio
-from .enhance import load_system
+from .enhance import chosen_system
 from .image_io import FORMATS, HOLDS_16_BIT, Picture, PictureError, format_of, write_picture
 from .raw.automatic import automatic_ratio
 from .raw.cameras import Camera, CameraError, camera_by_exif, load_camera, shipped_cameras
@@ -79,7 +79,7 @@ class Exposed:
 
 def enhance_raw(
     photograph: str | os.PathLike | RawPicture,
-    model: str | os.PathLike | System,
+    model: str | os.PathLike | System = "default",
     *,
     ratio: float | None = None,
     reference: str | os.PathLike | Shot | None = None,
@@ -92,9 +92,9 @@ def enhance_raw(
 ) -> Exposed:
     """A photograph as if exposed `ratio` times as long, by a model for raw (ExposureDiffusion), blind.
 
-    photograph: a raw file's path or what read_raw returned; Bayer. model: a checkpoint's path or what lowlight.load
-    returned. ratio: at least 1; None: the exposure (ISO x time, by EXIF) of `reference`, a raw file or JPEG, over the
-    photograph's; without either the one of raw.automatic.automatic_ratio.
+    photograph: a raw file's path or what read_raw returned; Bayer. model: a shipped name ("default": the one for raw),
+    a checkpoint's path or what lowlight.load returned. ratio: at least 1; None: the exposure (ISO x time, by EXIF) of
+    `reference`, a raw file or JPEG, over the photograph's; without either the one of raw.automatic.automatic_ratio.
     camera: whose noise, a name of raw.cameras.shipped_cameras(), a file of `lowlight calibrate` or a Camera; None: by
     EXIF. iso: for files that do not say theirs. iterations: network calls, 1 to 10, None: the model's own number.
     seed: of the photons that are added. device, dtype: for a model given by name or path.
@@ -102,12 +102,9 @@ def enhance_raw(
     Raises PictureError for a file that cannot be used, CameraError where the gain is not known, ValueError for other
     arguments that do not fit (both are ValueErrors too), and what lowlight.load raises.
     """
-    if isinstance(model, str | os.PathLike):
-        system = load_system(model, device=device, dtype=dtype)
-    elif device is None and dtype is None:
-        system = model
-    else:
-        raise ValueError("enhance_raw: device and dtype are for a model given by name or path; this one is loaded")
+    from .checkpoints import DEFAULT_RAW_MODEL
+
+    system = chosen_system(DEFAULT_RAW_MODEL if model == "default" else model, device, dtype)
     if not works_on_raw(system):
         raise ValueError(
             f"enhance_raw: {type(system).__name__} works on sRGB pictures, not on the raw of a camera: "

@@ -29,6 +29,16 @@ def photons(x: Tensor, ratio: Number, K: Number) -> Tensor:
     return x / column(ratio, x) / column(K, x) * SATURATION
 
 
+def gain_plane(x: Tensor, current: Number, ratio: Number, K: Number) -> Tensor:
+    """[B, 1, h, w] for x [B, C, h, w]: 1 + log10(current / (ratio K)) / 2, for a network to tell how noisy x must be.
+
+    current / (ratio K) S photons were counted where x is 1; the plane is -1 to 1 for 1.5 to 15583 of them. Not of the
+    published system: its photons say the same, but by two images whose quotient a convolution cannot take.
+    """
+    ones = torch.ones_like(x[:, :1])
+    return 1 + (column(current, x) * ones / column(ratio, x) / column(K, x)).log10() / 2
+
+
 def even_ratios(ratio: Number, iter_num: int) -> list[Number]:
     """The iter_num + 2 exposures of an evaluation, from 1 to ratio in even steps."""
     return [1 + (ratio - 1) * (i / (iter_num + 1)) for i in range(iter_num + 1)] + [ratio]

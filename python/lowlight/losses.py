@@ -97,6 +97,15 @@ def kl_loss(x: Tensor, target: Tensor) -> Tensor:
     return torch.where(bright, p * (p / g).log() + g - p, (x - target).abs()).mean()
 
 
+def psnr_loss(x: Tensor, target: Tensor) -> Tensor:
+    """The negative PSNR in dB of data in [0, 1], each picture's by itself, their mean (Chen et al., "NAFNet", 2022).
+
+    x, target: [B, C, h, w]. A picture counts by the factor, not by the amount, that its error falls: where a batch
+    spans 30 dB of noise, other losses leave the clean ones to the noisy. Gradients to both; 80 dB is the most.
+    """
+    return 10 * ((x - target).square().mean(dim=(1, 2, 3)) + 1e-8).log10().mean()
+
+
 def mixed_loss(out: Tensor, out_by_resid: Tensor, mask: Tensor, target: Tensor) -> Tensor:
     """ExposureDiffusion's auxiliary loss: each part of a mix to the target, weighted as it is mixed.
 

@@ -43,7 +43,10 @@ def enhance(
     ],
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into the folders in a folder.")] = False,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Shipped name (see `lowlight models`) or checkpoint file.")
+        str,
+        typer.Option(
+            "--model", "-m", help="Shipped name (see `lowlight models`) or checkpoint file; default: by the options."
+        ),
     ] = "default",
     steps: Annotated[
         int | None, typer.Option(min=1, help="Network calls a picture (default: the model's own).")
@@ -82,6 +85,10 @@ def enhance(
     output_raw: Annotated[
         str | None, typer.Option(metavar="dng", help="Write raw files again, not pictures.", rich_help_panel=_RAW)
     ] = None,
+    resid: Annotated[
+        bool | None,
+        typer.Option("--resid/--no-resid", help="For a checkpoint that does not say it.", rich_help_panel=_RAW),
+    ] = None,
 ) -> None:
     """Brighten dark photographs.
 
@@ -105,7 +112,7 @@ def enhance(
     try:
         # nothing to do needs no model
         if todo:
-            _run(todo, _work(_load(model, device, dtype), options, steps, seed), outcome)
+            _run(todo, _work(_load(model, device, dtype, resid, options), options, steps, seed), outcome)
     except KeyboardInterrupt:
         interrupted = True
     _report(outcome, len(todo), interrupted)
@@ -115,14 +122,18 @@ def enhance(
         raise typer.Exit(1)
 
 
-def _load(model: str, device: str | None, dtype: str | None) -> System:
+def _load(model: str, device: str | None, dtype: str | None, resid: bool | None, options: RawOptions) -> System:
+    """The model; the default one is that of raw files where options are theirs."""
+    from ..checkpoints import DEFAULT_RAW_MODEL
     from ..enhance import load_system
 
+    name = DEFAULT_RAW_MODEL if model == "default" and options.given() else model
     try:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always")
-            system = load_system(model, device=device, dtype=dtype)
-    except (ValueError, OSError) as error:
+            system = load_system(name, device=device, dtype=dtype, resid=resid)
+    # TypeError: resid for a system that has none
+    except (ValueError, TypeError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
     for note in notes:
         typer.echo(note.message, err=True)

@@ -45,6 +45,9 @@ def evaluate_raw(
         str | None, typer.Option(help="SID: train, val, test or a list's path; of clean pictures: their split.")
     ] = None,
     ratio: Annotated[list[float] | None, typer.Option(help="Ratios to score; repeat (default: the set's).")] = None,
+    resid: Annotated[
+        bool | None, typer.Option("--resid/--no-resid", help="For a checkpoint that does not say it.")
+    ] = None,
     camera: Annotated[
         str | None, typer.Option(help="Calibration, and ELD's folder: a name, or a file (default: the model's).")
     ] = None,
@@ -85,10 +88,10 @@ def evaluate_raw(
             raw_step_plot.check_plot(plot, model)
         check_outputs(csv, json, markdown, sheet, plot)
         methods, about = classical_methods(method, protocols)
-        models = _models(model or [], device)
+        models = _models(model or [], device, resid)
         synthetic = {"limit": limit, "model": noise, "K": gain, "shrink": shrink, "seed": seed}
         found = _find(data, kind, split, ratio, camera, crop, whole, cache, list(models.values()), synthetic)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise typer.BadParameter(str(error)) from None
     for name, system in models.items():
         methods += scoring.system_methods(name, system, protocols, iterations, seed)
@@ -126,11 +129,10 @@ def _protocols(names: list[str] | None) -> list[str]:
     return list(dict.fromkeys(names or PROTOCOLS))
 
 
-def _models(names: list[str], device: str | None) -> dict[str, ExposureDiffusion]:
-    from ..checkpoints import load
-    from ..enhance import parse_device
+def _models(names: list[str], device: str | None, resid: bool | None) -> dict[str, ExposureDiffusion]:
+    from ..enhance import load_system
 
-    models = {name: load(name, device=parse_device(device)) for name in dict.fromkeys(names)}
+    models = {name: load_system(name, device=device, resid=resid) for name in dict.fromkeys(names)}
     for name, system in models.items():
         if system.space != "raw":
             raise ValueError(f"{name} takes sRGB pictures: score it with `lowlight evaluate`")

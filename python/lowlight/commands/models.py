@@ -10,7 +10,7 @@ def models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..checkpoints import DEFAULT_MODEL, shipped_models
+    from ..checkpoints import DEFAULT_MODEL, DEFAULT_RAW_MODEL, shipped_models
 
     found = shipped_models()
     if not found:
@@ -19,7 +19,7 @@ def models() -> None:
     table = Table(show_edge=False)
     for title in ("name", "size", "about"):
         table.add_column(title, justify="right" if title == "size" else "left", no_wrap=title != "about")
+    remarks = {DEFAULT_MODEL: " (default)", DEFAULT_RAW_MODEL: " (default for raw)"}
     for model in found:
-        name = f"{model.name} (default)" if model.name == DEFAULT_MODEL else model.name
-        table.add_row(name, f"{model.size / 1e6:.1f} MB", model.summary)
+        table.add_row(model.name + remarks.get(model.name, ""), f"{model.size / 1e6:.1f} MB", model.summary)
     Console().print(table)

@@ -29,8 +29,9 @@ class ExposureDiffusionConfig:
 
     network: "unet", or "naf" with encoder, middle and decoder blocks (NAFNETS has the published counts).
     width: channels at full size (published: 32, naf 16). with_photon: the network sees the photons so far beside the
-    picture; concat_origin: and the original input. adaptive: it mixes a picture and a residual by a mask
-    (adaptive_res_and_x0). resid: a unet without adaptive predicts the noise, not the picture.
+    picture; concat_origin: and the original input; with_gain, not published: and a plane that says how many photons
+    make a brightness, so that it knows how noisy what it sees must be. adaptive: it mixes a picture and a residual
+    by a mask (adaptive_res_and_x0). resid: a unet without adaptive predicts the noise, not the picture.
     camera: whose noise it was trained on, for the system gain K of a photograph. iter_num: network calls less one.
     """
 
@@ -41,6 +42,7 @@ class ExposureDiffusionConfig:
     decoder: tuple[int, ...] = ()
     with_photon: bool = True
     concat_origin: bool = False
+    with_gain: bool = False
     adaptive: bool = True
     resid: bool = False
     camera: str | None = None
@@ -69,8 +71,8 @@ class ExposureDiffusionConfig:
 
     @property
     def in_channels(self) -> int:
-        """4, 8 or 12."""
-        return CHANNELS * (1 + self.with_photon + self.concat_origin)
+        """4, 8 or 12, and 1 more with the gain."""
+        return CHANNELS * (1 + self.with_photon + self.concat_origin) + self.with_gain
 
     @property
     def out_channels(self) -> int:

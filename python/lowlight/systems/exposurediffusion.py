@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lowlight_ext import exposure_step
 
-from ..exposure_process import SATURATION, Number, column, even_ratios, illuminance_gain, photons
+from ..exposure_process import SATURATION, Number, column, even_ratios, gain_plane, illuminance_gain, photons
 from ..networks.exposure import CHANNELS, ExposureDiffusionConfig, Parts, make_network, predict
 from ..tiling import pad_to_multiple
 from .base import System, seeds_of
@@ -150,6 +150,8 @@ class ExposureDiffusion(System):
             inputs.append(photons(x, whole, K) * column(current, x) / SATURATION)
         if self.config.concat_origin:
             inputs.append(original)
+        if self.config.with_gain:
+            inputs.append(gain_plane(x, current, whole, K))
         return torch.cat(inputs, dim=1)
 
     def _check(self, packed: Tensor, ratio: Number, K: Number, target: Tensor | None) -> None:

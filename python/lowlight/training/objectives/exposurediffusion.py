@@ -18,7 +18,7 @@ from ...data.raw_cache import RawCache
 from ...data.raw_sources import CleanPictures, RealPairs, default_cache, find_clean, is_sid
 from ...data.sid import find_sid
 from ...exposure_process import drawn_ratios
-from ...losses import kl_loss, mixed_loss
+from ...losses import kl_loss, mixed_loss, psnr_loss
 from ...networks.exposure import ExposureDiffusionConfig
 from ...raw.cameras import Camera, load_camera
 from ...systems.exposurediffusion import PROTOCOLS, ExposureDiffusion
@@ -28,7 +28,12 @@ from .base import Objective, require
 if TYPE_CHECKING:
     from ..config import Stage, TrainConfig
 
-_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss, "kl": kl_loss}
+_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": F.l1_loss,
+    "l2": F.mse_loss,
+    "kl": kl_loss,
+    "psnr": psnr_loss,
+}
 _DATA = ("clean", "pairs")
 _AUXILIARY = "auxiliary"
 
@@ -39,7 +44,7 @@ class ExposureOptions:
 
     data: "clean" pictures (raw files, SID's long exposures, or sRGB pictures made raw again), to which noise is added,
     or real "pairs" of SID. model: of the noise, whose camera network.camera names. ratio: of the exposures,
-    [low, high]; K: gain, [low, high], null for the camera's. loss: l1, l2 or kl, of every output, their mean.
+    [low, high]; K: gain, [low, high], null for the camera's. loss: l1, l2, kl or psnr, of every output, their mean.
     auxiliary: of an adaptive network's parts too. adaptive: the outputs' weights are learned. protocol: "paper" fits
     every output to the ground truth by one gain, in the losses too, "blind" does not. cache: the folder of packed raws,
     null for one of the user's. validation_crop: packed pixels a side of the crops to validate on.
