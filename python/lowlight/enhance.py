@@ -52,7 +52,7 @@ def enhance(
 def chosen_system(
     model: str | os.PathLike | System, device: str | torch.device | None, dtype: str | torch.dtype | None
 ) -> System:
-    """What enhance and enhance_raw work with; raises as load_system does, and ValueError for a loaded one with either."""
+    """What enhance and enhance_raw work with; raises as load_system, ValueError for a loaded one with either."""
     if isinstance(model, str | os.PathLike):
         return load_system(model, device=device, dtype=dtype)
     if device is None and dtype is None:
