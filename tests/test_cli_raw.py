@@ -13,11 +13,17 @@ from typer.testing import CliRunner
 
 from lowlight.checkpoints import save_weights
 from lowlight.cli import app
+from lowlight.data.synthetic import still_life
+from lowlight.data.synthetic_raw import short_exposure
 from lowlight.expose import enhance_raw
 from lowlight.image_io import read_picture
 from lowlight.networks.exposure import published
+from lowlight.raw.cameras import camera_by_exif
 from lowlight.raw.dng import write_dng
 from lowlight.raw.files import normalise, read_raw
+from lowlight.raw.noise_models import read_deviation, typical_parameters
+from lowlight.raw.packing import pack
+from lowlight.raw.render import render
 from lowlight.systems.exposurediffusion import ExposureDiffusion
 
 pytest.importorskip("exifread", reason="no exifread: pip install 'lowlight-ext[raw]'")
@@ -182,6 +188,37 @@ def test_raw_files_with_a_model_of_srgb_pictures(run, monkeypatch):
     result = run("dark.dng", "-o", "x.dng")
     assert result.exit_code == 1
     assert "dark.dng: x.dng: cannot write '.dng' files" in result.output
+
+
+def test_sample(monkeypatch, tmp_path):
+    """The raw sample's noise about its long exposure is the camera's; a hundred times its light is as bright."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        return CliRunner().invoke(app, ["sample", *map(str, arguments)])
+
+    result = run("dark.dng", "--bright", "bright.png", "--size", "120x80", "--seed", 3)
+    assert result.exit_code == 0
+    assert "full light takes --ratio 100" in " ".join(result.output.split())
+    raw = read_raw("dark.dng")
+    assert (raw.iso, raw.exposure, raw.mosaic.shape) == (3200, 0.01, (80, 120))
+    camera = camera_by_exif(raw.model)
+    assert camera.name == "SonyA7S2"
+    same, clean = short_exposure(still_life(120, 80, seed=3), seed=3)
+    np.testing.assert_array_equal(same.mosaic, raw.mosaic)
+    bright = read_picture("bright.png").rgb.transpose(2, 0, 1)
+    np.testing.assert_allclose(bright, render(clean, raw), atol=1 / 65535)
+    numbers, K = clean * 15583 / 100, camera.K(3200)
+    error = pack(raw.mosaic, raw.pattern).astype(float) - 800 - numbers
+    # far enough from black that nothing was clipped
+    seen = numbers > 60
+    read = read_deviation(typical_parameters(camera, "P+G+r+u", K=K, ratio=100))
+    assert (error[seen] ** 2).mean() == pytest.approx(K * numbers[seen].mean() + read**2, rel=0.1)
+    assert abs(error[seen].mean()) < 1
+    assert run("other.dng", "--size", "90x61").exit_code == 2
+    assert files() == ["bright.png", "dark.dng"]
+    with pytest.raises(ValueError, match=r"ratio must be 1 or more, got 0\.5"):
+        short_exposure(np.ones((2, 2, 3), np.float32), ratio=0.5)
 
 
 def test_the_model_where_none_is_named(monkeypatch, tmp_path, weights):

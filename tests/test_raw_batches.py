@@ -1,17 +1,19 @@
 """Samples of training in raw space: pictures made raw again, crops that keep the filter array, draws by number."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from raw_pictures import BAYER, raw_picture
 
-from lowlight.data.cutting import generator
+from lowlight.data.cutting import cut_out, draw_cut, generator
 from lowlight.data.raw_batches import NoiseDraws, RawBatches
 from lowlight.data.raw_cache import RawCache
 from lowlight.data.raw_pairs import RawPair
 from lowlight.data.raw_sources import CleanPictures, RealPairs, find_clean
-from lowlight.data.unprocess import RGGB, Development, draw_development, unprocess, untone
+from lowlight.data.unprocess import RGGB, Development, draw_development, recoloured, unprocess, untone
 from lowlight.raw.cameras import load_camera
 from lowlight.raw.colour import camera_to_srgb
 from lowlight.raw.packing import unpack
@@ -85,6 +87,44 @@ def test_developments_differ_within_their_ranges():
     assert gains.max(axis=0) == pytest.approx([2.4, 1, 1.9], abs=0.02)
     assert np.mean([d.exposure for d in draws]) == pytest.approx(0.8, abs=0.03)
     assert np.ptp([d.camera_to_xyz for d in draws], axis=0).max() > 0.01
+
+
+def test_recoloured_pictures():
+    """Channels in every order, saturation around the grey that stays, within [0, 1]."""
+    colour = np.array([0.5, 0.4, 0.45], np.float32)
+    flat, orders = np.broadcast_to(colour[:, None, None], (3, 2, 2)), set()
+    for n in range(100):
+        drawn = recoloured(flat, generator(1, n))[:, 0, 0]
+        factor = np.ptp(drawn) / np.ptp(colour)
+        assert math.exp(-0.5) * 0.999 <= factor <= math.exp(0.9) * 1.001
+        assert drawn.mean() == pytest.approx(0.45, abs=1e-6)
+        order = np.argsort(drawn)
+        np.testing.assert_allclose(drawn[order], 0.45 + factor * (np.sort(colour) - 0.45), atol=1e-6)
+        orders.add(tuple(order))
+    assert len(orders) == 6
+    extreme = recoloured(np.eye(3, dtype=np.float32)[:, :, None], generator(0))
+    assert extreme.min() >= 0
+    assert extreme.max() <= 1
+
+
+def test_a_share_is_recoloured(tmp_path):
+    paths, cache = pictures(tmp_path / "pictures", 1), RawCache(tmp_path / "cache")
+    half = CleanPictures(paths, cache, recolour=0.5)
+    coloured = []
+    for n in range(60):
+        cut, rng = half.cut(0, generator(n), 8, 1, True), generator(n)
+        draw_cut(rng, (40, 56), 16, True)
+        coloured.append(rng.random() < 0.5)
+        if not coloured[-1]:
+            np.testing.assert_array_equal(cut.picture.white_balance, draw_development(rng).gains)
+    assert 15 < sum(coloured) < 45
+    whole, rng = CleanPictures(paths, cache, recolour=1.0).cut(0, generator(3), 8, 1, False), generator(3)
+    draw = draw_cut(rng, (40, 56), 16, False)
+    srgb = np.empty((3, 16, 16), np.float32)
+    cut_out(half._pictures[0], draw, 1, srgb)
+    rng.random()
+    srgb = recoloured(srgb, rng)
+    np.testing.assert_array_equal(whole.clean, unprocess(srgb, draw_development(rng)))
 
 
 @pytest.mark.parametrize("order", BAYER, ids=["rggb", "grbg", "bggr", "gbrg"])

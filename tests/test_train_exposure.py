@@ -189,6 +189,7 @@ def test_command(folder, cache, tmp_path):
             "auxiliary must be false",
         ),
         ({"objective": {"loss": "ssim"}}, "loss must be one of l1, l2, kl"),
+        ({"objective": {"recolour": 1.5}}, "recolour must be 0 to 1, got 1.5"),
         ({"objective": {"data": "dark"}}, "data must be one of clean, pairs"),
         ({"objective": {"protocol": "best"}}, "protocol must be one of blind, paper"),
         ({"objective": {"ratio": [300, 100]}}, "ratio must be \\[low, high\\], in order"),
@@ -196,7 +197,7 @@ def test_command(folder, cache, tmp_path):
         ({"network": {"camera": "Lantern"}}, "no such camera or file"),
         ({"network": {}}, "network.camera must name the camera"),
         ({"objective": {"model": "P+p"}}, "model must be parts of"),
-        ({"weights": {"noise": 1}}, "weights must have keys of l1, l2, kl, auxiliary"),
+        ({"weights": {"noise": 1}}, "weights must have keys of l1, l2, kl, psnr, auxiliary"),
     ],
 )
 def test_errors(changes, message):

@@ -1,29 +1,41 @@
-"""`lowlight sample`: a dark, noisy photograph of a procedural still life, to try the rest on."""
+"""`lowlight sample`: a dark, noisy photograph of a procedural still life, or its raw file, to try the rest on."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    import numpy as np
+
+# how many times too short the raw file is exposed
+_RATIO = 100
+
 
 def sample(
-    dark: Annotated[Path, typer.Argument(metavar="DARK", help="The dark photograph to write (.png, .jpg ...).")],
+    dark: Annotated[
+        Path, typer.Argument(metavar="DARK", help="The dark photograph to write (.png, .jpg ..., .dng for raw).")
+    ],
     bright: Annotated[Path | None, typer.Option(help="Write the scene in full light too.")] = None,
     size: Annotated[str, typer.Option(metavar="WxH", help="Width and height in pixels.")] = "600x400",
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another arrangement and other noise.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Write a small still life as a dark, noisy photograph, and if asked its bright original."""
-    from ..data.synthetic import darken, still_life
-    from ..image_io import Picture, PictureError, format_of, write_picture
+    from ..image_io import PictureError, format_of
 
     width, height = _parse_size(size)
     paths = [path for path in (dark, bright) if path is not None]
+    raw = dark.suffix.lower() == ".dng"
+    if raw and (width % 2 or height % 2):
+        raise typer.BadParameter(f"a raw file has even sides, got {size}")
     try:
-        for path in paths:
+        for path in paths[1:] if raw else paths:
             format_of(path)
     except PictureError as error:
         raise typer.BadParameter(str(error)) from None
@@ -35,16 +47,49 @@ def sample(
             typer.echo(f"{path} exists and was left as it is (--overwrite replaces it).")
     if not wanted:
         return
-    scene = still_life(width, height, seed=seed)
-    pictures = {dark: darken(scene, seed=seed), bright: scene}
+    writers = (_raw_writers if raw else _writers)(width, height, seed)
     try:
         for path in wanted:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_picture(path, Picture(pictures[path]))
-            typer.echo(f"{path}: {width} x {height}, mean {pictures[path].mean():.3f} of 1")
+            typer.echo(f"{path}: {width} x {height}, {writers[path == bright](path)}")
     except (OSError, PictureError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
+
+
+def _writers(width: int, height: int, seed: int) -> tuple[Callable[[Path], str], ...]:
+    """What writes the dark and the bright picture, and says what they are."""
+    from ..data.synthetic import darken, still_life
+    from ..image_io import Picture, write_picture
+
+    scene = still_life(width, height, seed=seed)
+
+    def write(pixels: np.ndarray, path: Path) -> str:
+        write_picture(path, Picture(pixels))
+        return f"mean {pixels.mean():.3f} of 1"
+
+    return partial(write, darken(scene, seed=seed)), partial(write, scene)
+
+
+def _raw_writers(width: int, height: int, seed: int) -> tuple[Callable[[Path], str], ...]:
+    """The same of a raw file and of what the long exposure is developed to."""
+    from ..data.synthetic import still_life
+    from ..data.synthetic_raw import CAMERA, short_exposure
+    from ..image_io import write_picture
+    from ..raw.develop import develop
+    from ..raw.dng import write_dng
+
+    raw, clean = short_exposure(still_life(width, height, seed=seed), ratio=_RATIO, seed=seed)
+
+    def write_dark(path: Path) -> str:
+        write_dng(path, raw)
+        return f"raw with the noise of {CAMERA} at ISO {raw.iso:g}; full light takes --ratio {_RATIO}"
+
+    def write_bright(path: Path) -> str:
+        write_picture(path, develop(clean, raw))
+        return "the long exposure, developed"
+
+    return write_dark, write_bright
 
 
 def _parse_size(text: str) -> tuple[int, int]:

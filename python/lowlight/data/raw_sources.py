@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..raw.cameras import Camera
+from ..raw.develop import RAW_SUFFIXES, is_raw
 from ..raw.files import RawPicture
 from ..raw.packing import pack, unpack
 from .cutting import Draw, continued, cut_out, draw_cut
@@ -20,11 +21,7 @@ from .picture_cache import Kept, decode_rgb
 from .raw_cache import CachedRaw, RawCache
 from .raw_pairs import RawPair, long_exposures
 from .sid import find_sid
-from .unprocess import RGGB, draw_development, unprocess
-
-RAW_SUFFIXES = frozenset(
-    [".arw", ".cr2", ".cr3", ".crw", ".dng", ".kdc", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw"]
-)
+from .unprocess import RGGB, draw_development, recoloured, unprocess
 
 
 class Cut(NamedTuple):
@@ -75,14 +72,15 @@ def is_sid(root: Path) -> bool:
 class CleanPictures:
     """Clean exposures: raw files as they are, sRGB pictures unprocessed by a development of their sample's own.
 
-    memory: bytes of decoded sRGB pictures kept; raw files are mapped from the cache.
+    recolour: the share of sRGB samples that are coloured anew. memory: bytes of decoded sRGB pictures kept; raw files
+    are mapped from the cache.
     """
 
-    def __init__(self, paths: Sequence[Path], cache: RawCache, memory: int = 2 << 30):
+    def __init__(self, paths: Sequence[Path], cache: RawCache, *, recolour: float = 0.0, memory: int = 2 << 30):
         """Raises ValueError without paths."""
         if not paths:
             raise ValueError("CleanPictures: no pictures were given")
-        self.paths, self._cache = list(paths), cache
+        self.paths, self.recolour, self._cache = list(paths), recolour, cache
         self._pictures = Kept(self._decode, memory)
 
     def __len__(self) -> int:
@@ -94,7 +92,7 @@ class CleanPictures:
         Raises PictureError for a file that does not decode, ValueError for another filter array than Bayer's and for a
         picture that is smaller than shrink.
         """
-        if self.paths[index].suffix.lower() in RAW_SUFFIXES:
+        if is_raw(self.paths[index]):
             raw = _bayer(self._cache, self.paths[index])
             draw = draw_cut(rng, raw.packed.shape[1:], crop + 1, turn)
             return Cut(_turned(raw, draw, crop), described(raw.picture, (crop, crop), RGGB))
@@ -105,6 +103,9 @@ class CleanPictures:
         draw = draw_cut(rng, size, 2 * crop, turn)
         srgb = np.empty((3, 2 * crop, 2 * crop), np.float32)
         cut_out(samples, draw, shrink, srgb)
+        # nothing is drawn where nothing is asked for
+        if self.recolour and rng.random() < self.recolour:
+            srgb = recoloured(srgb, rng)
         development = draw_development(rng)
         return Cut(unprocess(srgb, development), development.raw_picture(crop, crop))
 

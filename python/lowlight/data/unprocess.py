@@ -14,7 +14,7 @@ from ..raw.render import GAMMA
 
 RGGB = np.array([[0, 1], [3, 2]], np.uint8)
 # from XYZ to the colours of real cameras, in ten thousandths, as raw converters know them
-_TO_CAMERA = np.array([
+TO_CAMERA = np.array([
     [5838, -1430, -246, -3497, 11477, 2297, -748, 1885, 5778],  # Sony ILCE-7S and ILCE-7SM2
     [5973, -1695, -419, -3826, 11797, 2293, -639, 1398, 5789],  # Sony ILCE-6300
     [7034, -804, -1014, -4420, 12564, 2058, -851, 1994, 5758],  # Canon EOS 70D
@@ -23,6 +23,7 @@ _TO_CAMERA = np.array([
 _RED_GAINS, _BLUE_GAINS = (1.9, 2.4), (1.5, 1.9)
 _EXPOSURE = (0.8, 0.1)  # mean, deviation
 _LEAST_EXPOSURE = 0.3
+_SATURATION = (-0.5, 0.9)  # natural logarithm of its factor, of pictures that are coloured anew
 _HIGHLIGHTS = 0.9  # grey from which on gains are undone less and less, so that white stays saturated
 
 
@@ -45,10 +46,20 @@ class Development:
         return RawPicture(nothing, RGGB, **levels, white_balance=self.gains, camera_to_xyz=self.camera_to_xyz)
 
 
+def recoloured(srgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """sRGB [3, H, W] with its channels in a random order and a random saturation, clipped to [0, 1].
+
+    Few pictures hold few colours; a network that has not seen strong ones takes them for noise.
+    """
+    grey = srgb.mean(axis=0)
+    saturation = np.float32(np.exp(rng.uniform(*_SATURATION)))
+    return np.clip(grey + saturation * (srgb[rng.permutation(3)] - grey), 0, 1)
+
+
 def draw_development(rng: np.random.Generator) -> Development:
     """A random mean of cameras' matrices, gains of red and blue, and exposure."""
-    shares = rng.random(len(_TO_CAMERA))
-    to_camera = np.tensordot(shares / shares.sum(), _TO_CAMERA, axes=1)
+    shares = rng.random(len(TO_CAMERA))
+    to_camera = np.tensordot(shares / shares.sum(), TO_CAMERA, axes=1)
     gains = np.array([rng.uniform(*_RED_GAINS), 1.0, rng.uniform(*_BLUE_GAINS)])
     exposure = max(_LEAST_EXPOSURE, rng.normal(*_EXPOSURE))
     return Development(np.linalg.inv(to_camera), gains, exposure)

@@ -43,14 +43,16 @@ class ExposureOptions:
     """Settings of ExposureDiffusion's training beside the network's and the stages'.
 
     data: "clean" pictures (raw files, SID's long exposures, or sRGB pictures made raw again), to which noise is added,
-    or real "pairs" of SID. model: of the noise, whose camera network.camera names. ratio: of the exposures,
-    [low, high]; K: gain, [low, high], null for the camera's. loss: l1, l2, kl or psnr, of every output, their mean.
+    or real "pairs" of SID. recolour: the share of sRGB samples that are coloured anew, 0 to 1. model: of the noise,
+    whose camera network.camera names. ratio: of the exposures, [low, high]; K: gain, [low, high], null for the
+    camera's. loss: l1, l2, kl or psnr, of every output, their mean.
     auxiliary: of an adaptive network's parts too. adaptive: the outputs' weights are learned. protocol: "paper" fits
     every output to the ground truth by one gain, in the losses too, "blind" does not. cache: the folder of packed raws,
     null for one of the user's. validation_crop: packed pixels a side of the crops to validate on.
     """
 
     data: str = "clean"
+    recolour: float = 0.0
     model: str = "P+G+r+u"
     ratio: list = field(default_factory=lambda: [100.0, 300.0])
     K: list | None = None
@@ -69,6 +71,7 @@ class ExposureOptions:
             value = getattr(self, name)
             wanted = "be [low, high], in order and above 0"
             require(value is None or _is_range(value), name, wanted, value)
+        require(0 <= self.recolour <= 1, "recolour", "be 0 to 1", self.recolour)
         require(self.validation_crop >= 1, "validation_crop", "be positive", self.validation_crop)
         RawNoiseParameters(1.0, 1.0, self.model).parts()
 
@@ -108,23 +111,33 @@ class ExposureObjective(Objective):
 
     @classmethod
     def batches(cls, config: TrainConfig, found: list[Any]) -> RawBatches:
-        return cls._batches(config, found, config.seed, config.turn)
+        recolour = ExposureOptions(**config.objective).recolour
+        return cls._batches(config, found, config.seed, turn=config.turn, recolour=recolour)
 
     @classmethod
     def validator(cls, config: TrainConfig, found: list[Any]) -> RawValidator:
         crop = ExposureOptions(**config.objective).validation_crop
-        batches = cls._batches(config, found, seed=0, turn=False, ahead=0)
+        batches = cls._batches(config, found, seed=0, ahead=0)
         return RawValidator(batches, config.validate_pairs, crop, config.stages[-1].shrink)
 
     @classmethod
-    def _batches(cls, config: TrainConfig, found: list[Any], seed: int, turn: bool, ahead: int = 4) -> RawBatches:
+    def _batches(
+        cls,
+        config: TrainConfig,
+        found: list[Any],
+        seed: int,
+        *,
+        turn: bool = False,
+        recolour: float = 0.0,
+        ahead: int = 4,
+    ) -> RawBatches:
         settings = ExposureOptions(**config.objective)
         camera = load_camera(config.network["camera"])
         cache = RawCache(settings.cache or default_cache())
         if settings.data == "pairs":
             source = RealPairs(found, cache, camera)
         else:
-            source = CleanPictures(found, cache)
+            source = CleanPictures(found, cache, recolour=recolour)
         return RawBatches(source, seed, noise=settings.noise(camera), turn=turn, ahead=ahead)
 
     @classmethod
