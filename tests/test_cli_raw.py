@@ -91,7 +91,7 @@ def test_the_command_gives_what_the_function_gives(run, weights):
     from lowlight import enhance_raw
 
     photograph("dark.dng")
-    assert run("dark.dng", "-o", "a.png", "--ratio", 50, "--iterations", 2, "--seed", 3).exit_code == 0
+    assert run("dark.dng", "-o", "a.png", "--ratio", 50, "--steps", 2, "--seed", 3).exit_code == 0
     enhance_raw("dark.dng", weights, ratio=50, iterations=2, seed=3).save("b.png")
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
     run("dark.dng", "-o", "c.png", "--ratio", 50, "--iterations", 2, "--seed", 3, "--render", "libraw")
@@ -149,7 +149,8 @@ def test_a_folder_goes_on_after_broken_files(run):
         (["-o", "x.png", "--ratio", "3", "--auto"], "more than one was given"),
         (["-o", "x.png", "--ratio", "0.5"], "greater than or equal to 1"),
         (["-o", "x.png", "--auto", "--iterations", "11"], "less than or equal to 10"),
-        (["-o", "x.png", "--auto", "--steps", "3"], "network calls on raw are --iterations"),
+        (["-o", "x.png", "--auto", "--steps", "3", "--iterations", "4"], "--steps and --iterations say the same"),
+        (["-o", "x.png", "--auto", "--steps", "11"], "a model for raw makes 1 to 10 network calls, got 11"),
         (["-o", "x.png", "--auto", "--render", "gimp"], "--render must be one of own, libraw"),
         (["-o", "x.png", "--auto", "--output-raw", "cr2"], "--output-raw must be dng"),
         (["-o", "x.png", "--auto", "--output-raw", "dng"], "--output-raw dng writes .dng files"),

@@ -77,7 +77,7 @@ def enhance(
         float | None, typer.Option(min=1, help="For files that do not say it.", rich_help_panel=_RAW)
     ] = None,
     iterations: Annotated[
-        int | None, typer.Option(min=1, max=10, help="Network calls (default: the model's).", rich_help_panel=_RAW)
+        int | None, typer.Option(min=1, max=10, help="Network calls, as --steps.", rich_help_panel=_RAW)
     ] = None,
     render: Annotated[
         str | None, typer.Option(help="own (default) or libraw: who makes sRGB of it.", rich_help_panel=_RAW)

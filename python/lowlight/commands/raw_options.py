@@ -77,7 +77,7 @@ def raw_suffix(options: RawOptions, output: str) -> str:
 
 def raw_work(system: System, options: RawOptions, steps: int | None, seed: int) -> RawWork:
     """What to do with each file, the camera and the reference read. Raises PlanError for what cannot be."""
-    from ..expose import shot_of
+    from ..expose import MOST_ITERATIONS, shot_of
     from ..image_io import PictureError
     from ..raw.cameras import CameraError, load_camera
 
@@ -87,15 +87,18 @@ def raw_work(system: System, options: RawOptions, steps: int | None, seed: int) 
             "say how many times longer to expose by one of --ratio NUMBER, --ratio-from REFERENCE (its ISO and time) "
             f"and --auto (from the brightness); {'none' if not any(ways) else 'more than one'} was given"
         )
-    if steps is not None:
-        raise PlanError("--steps is for models of sRGB pictures; network calls on raw are --iterations")
+    iterations = steps if options.iterations is None else options.iterations
+    if steps not in (None, iterations):
+        raise PlanError("--steps and --iterations say the same of a model for raw; give one")
+    if iterations is not None and iterations > MOST_ITERATIONS:
+        raise PlanError(f"a model for raw makes 1 to {MOST_ITERATIONS} network calls, got {iterations}")
     try:
         reference = None if options.ratio_from is None else shot_of(options.ratio_from)
         camera = None if options.camera is None else load_camera(options.camera)
     except (PictureError, CameraError) as error:
         raise PlanError(str(error)) from None
     renderer = options.render or "own"
-    return RawWork(system, options.ratio, reference, camera, options.iso, options.iterations, renderer, seed)
+    return RawWork(system, options.ratio, reference, camera, options.iso, iterations, renderer, seed)
 
 
 def check_unused(system: System, options: RawOptions) -> None:
