@@ -121,6 +121,8 @@ def test_batch_stacked_layout_is_a_view():
 @pytest.mark.parametrize("affine", [False, True])
 def test_gradients(implementation, affine):
     backend, device = implementation
+    # Triton's interpreter takes a millisecond a call: random projections of the Jacobian there
+    projected = backend == "triton"
     x = picture(1, 2, 4, 6).to(device).requires_grad_()
     # some pixels beyond the clamp, none on its bounds
     bands = (4 * picture(4, 1, 2, 2, 3, seed=1) - 2).to(device).requires_grad_()
@@ -133,8 +135,8 @@ def test_gradients(implementation, affine):
             (lambda v: haar_waverec2d([v[0], v[1:]], denormalise=affine), bands),
             (lambda v: haar_waverec2d([v[0], v[1:], v[1:].repeat(1, 1, 1, 2, 2)], denormalise=affine), bands),
         ):
-            assert gradcheck(call, (value,))
-            assert gradgradcheck(lambda v, call=call: [o**2 for o in as_list(call(v))], (value,))
+            assert gradcheck(call, (value,), fast_mode=projected)
+            assert gradgradcheck(lambda v, call=call: [o**2 for o in as_list(call(v))], (value,), fast_mode=projected)
 
 
 def as_list(value):
