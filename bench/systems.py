@@ -17,6 +17,7 @@ from lowlight.networks.anlightendiff import AnlightenDiffConfig
 from lowlight.systems.anlightendiff import AnlightenDiff
 from lowlight.systems.base import System
 from lowlight.systems.diffll import DiffLL
+from lowlight.systems.exposurediffusion import ExposureDiffusion
 
 KEY = ("system", "size", "dtype", "steps", "threads")
 
@@ -40,6 +41,7 @@ def systems(device: torch.device, dtype: torch.dtype):
     for name, make in (
         ("DiffLL, published size", DiffLL),
         ("AnlightenDiff, published size", lambda: AnlightenDiff(AnlightenDiffConfig())),
+        ("ExposureDiffusion, published size", ExposureDiffusion),
     ):
         yield name, lambda make=make: published(make(), device, dtype)
 
@@ -49,10 +51,22 @@ def published(system: System, device: torch.device, dtype: torch.dtype) -> Syste
     return system.to(memory_format=torch.channels_last) if device.type == "cpu" else system
 
 
+def dark_picture(system: System, width: int, height: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """What the system takes of a photograph of width x height pixels: sRGB, or raw with each cell a packed pixel."""
+    shape = (4, height // 2, width // 2) if system.space == "raw" else (3, height, width)
+    return torch.rand(1, *shape, device=device, dtype=dtype) * 0.1
+
+
+def own_steps(system: System) -> int:
+    return system.config.iter_num + 1 if system.space == "raw" else system.config.steps
+
+
 def contender(system: System, low: torch.Tensor, steps: int, backend: str) -> Contender:
+    options = {"ratio": 100.0, "K": 3.0, "iter_num": steps - 1} if system.space == "raw" else {"steps": steps}
+
     def run(picture: torch.Tensor) -> torch.Tensor:
         with lowlight_ext.use_backend(backend):
-            return system.enhance_tensor(picture, steps=steps)
+            return system.enhance_tensor(picture, **options)
 
     return Contender(run, [(low,)], low.device)
 
@@ -64,19 +78,19 @@ def main() -> None:
     device = torch.device(options.device)
     width, height = options.size
     rows = []
-    print(f"{'system':<32}{'dtype':<10}{'S':>4}{'ours ms':>10}{'p20':>9}{'p80':>9}{'plain PyTorch ms':>18}{'gain':>7}")
+    print(f"{'system':<35}{'dtype':<10}{'S':>4}{'ours ms':>10}{'p20':>9}{'p80':>9}{'plain PyTorch ms':>18}{'gain':>7}")
     for kind in options.dtype:
         dtype = getattr(torch, kind)
-        low = torch.rand(1, 3, height, width, device=device, dtype=dtype) * 0.1
         for name, make in systems(device, dtype):
             if options.only not in name:
                 continue
             system = make()
-            for steps in options.steps or [system.config.steps]:
+            low = dark_picture(system, width, height, device, dtype)
+            for steps in options.steps or [own_steps(system)]:
                 pair = [contender(system, low, steps, backend) for backend in ("auto", "reference")]
                 ours, plain = race(pair, options.seconds)
                 gain = plain.median_ms / ours.median_ms
-                print(f"{name:<32}{kind:<10}{steps:>4}{ours.median_ms:>10.1f}{ours.p20_ms:>9.1f}{ours.p80_ms:>9.1f}"
+                print(f"{name:<35}{kind:<10}{steps:>4}{ours.median_ms:>10.1f}{ours.p20_ms:>9.1f}{ours.p80_ms:>9.1f}"
                       f"{plain.median_ms:>18.1f}{gain:>6.2f}x", flush=True)  # fmt: skip
                 rows.append({"system": name, "size": f"{width}x{height}", "dtype": kind, "steps": steps,
                              "median_ms": round(ours.median_ms, 2), "p20_ms": round(ours.p20_ms, 2),

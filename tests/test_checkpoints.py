@@ -10,13 +10,19 @@ from copy import deepcopy
 from pathlib import Path
 
 import golden
+import numpy as np
 import pytest
 import torch
 
 from lowlight import checkpoints
 from lowlight.checkpoints import CheckpointError, detect_diffll, load, read_checkpoint, save_weights, shipped_models
 from lowlight.commands.train import export
+from lowlight.data.synthetic import still_life
+from lowlight.data.synthetic_raw import CAMERA, short_exposure
 from lowlight.networks.diffll import DiffLLConfig
+from lowlight.raw.cameras import load_camera
+from lowlight.raw.files import normalise
+from lowlight.raw_metrics import psnr
 from lowlight.systems.diffll import DiffLL
 
 SMALL = DiffLLConfig(ch=16, ch_mult=(1, 2), num_res_blocks=1, attention_level=1, norm_groups=8, hfrm_width=8, levels=1)
@@ -319,7 +325,15 @@ def test_every_shipped_model_loads_and_has_a_card():
         assert load(model.name, device="cpu").trained_on, f"{model.name} does not say what it was trained on"
         metadata = read_checkpoint(model.path)[1]
         assert json.loads(json.dumps(metadata["config"])) == metadata["config"]
-        low = torch.rand(1, 3, 40, 56) * 0.2
-        bright = load(model.name, device="cpu").enhance_tensor(low)
-        assert bright.shape == low.shape
-        assert bright.mean() > low.mean()
+        system = load(model.name, device="cpu")
+        if system.space == "srgb":
+            low = torch.rand(1, 3, 40, 56) * 0.2
+            bright = system.enhance_tensor(low)
+            assert bright.shape == low.shape
+            assert bright.mean() > low.mean()
+        else:
+            raw, clean = short_exposure(still_life(120, 80), iso=6400)
+            short = torch.from_numpy(normalise(raw) * np.float32(100)).clamp(0, 1)[None]
+            long = system.enhance_tensor(short, ratio=100.0, K=load_camera(CAMERA).K(6400))
+            assert psnr(long[0], torch.from_numpy(clean)) > psnr(short[0], torch.from_numpy(clean)) + 6
+    assert load(checkpoints.DEFAULT_RAW_MODEL, device="cpu").space == "raw"
