@@ -109,7 +109,7 @@ def write_curves(path: Path, curves: Sequence[Curve], measures: dict[str, str], 
     from matplotlib.figure import Figure
     from matplotlib.ticker import ScalarFormatter
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 4), layout="constrained")
     figure.suptitle(title)
     for axes, (measure, label) in zip(figure.subplots(1, len(measures)), measures.items(), strict=True):
         for i, curve in enumerate(curves):
@@ -130,7 +130,7 @@ def write_curves(path: Path, curves: Sequence[Curve], measures: dict[str, str], 
         axes.set_xlabel(calls)
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix.lower().removeprefix("."), dpi=150)
     path.parent.mkdir(parents=True, exist_ok=True)
