@@ -98,7 +98,7 @@ def kl_loss(x: Tensor, target: Tensor) -> Tensor:
 
 
 def psnr_loss(x: Tensor, target: Tensor) -> Tensor:
-    """The negative PSNR in dB of data in [0, 1], each picture's by itself, their mean (Chen et al., "NAFNet", 2022).
+    """The negative PSNR in dB of data in [0, 1], each picture's by itself, their mean (Chen et al., NAFNet, ECCV 2022).
 
     x, target: [B, C, h, w]. A picture counts by the factor, not by the amount, that its error falls: where a batch
     spans 30 dB of noise, other losses leave the clean ones to the noisy. Gradients to both; 80 dB is the most.

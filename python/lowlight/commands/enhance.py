@@ -45,7 +45,9 @@ def enhance(
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", help="Shipped name (see `lowlight models`) or checkpoint file; default: by the options."
+            "--model",
+            "-m",
+            help="Shipped name or checkpoint file (default: see `lowlight models`, for raw by its options).",
         ),
     ] = "default",
     steps: Annotated[

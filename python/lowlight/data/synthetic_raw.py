@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import torch
@@ -44,7 +43,7 @@ def short_exposure(
         black=np.full(4, _BLACK, np.float32),
         white=_BLACK + SATURATION,
         iso=iso,
-        exposure=float(Fraction(1, round(ratio))),
+        exposure=1 / ratio,
         make="Simulated",
         model=f"Simulated {camera.models[0]}",
     )
