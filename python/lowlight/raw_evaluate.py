@@ -155,7 +155,10 @@ def _score(sample: RawSample, methods: Sequence[RawMethod]) -> tuple[list[dict[s
             | dict(zip(SCORES, scores, strict=True))
             | {"seconds": seconds}
         )
-        shown[f"{method.name}, {method.protocol}"] = developed
+        label = f"{method.name}, {method.protocol}"
+        # what is untouched is the input
+        if label != "untouched, blind":
+            shown[label] = developed
     return rows, shown | {"truth": truth}
 
 
