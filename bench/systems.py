@@ -57,10 +57,6 @@ def dark_picture(system: System, width: int, height: int, device: torch.device, 
     return torch.rand(1, *shape, device=device, dtype=dtype) * 0.1
 
 
-def own_steps(system: System) -> int:
-    return system.config.iter_num + 1 if system.space == "raw" else system.config.steps
-
-
 def contender(system: System, low: torch.Tensor, steps: int, backend: str) -> Contender:
     options = {"ratio": 100.0, "K": 3.0, "iter_num": steps - 1} if system.space == "raw" else {"steps": steps}
 
@@ -86,7 +82,7 @@ def main() -> None:
                 continue
             system = make()
             low = dark_picture(system, width, height, device, dtype)
-            for steps in options.steps or [own_steps(system)]:
+            for steps in options.steps or [system.config.steps]:
                 pair = [contender(system, low, steps, backend) for backend in ("auto", "reference")]
                 ours, plain = race(pair, options.seconds)
                 gain = plain.median_ms / ours.median_ms

@@ -36,7 +36,7 @@ class Wire:
     space = "raw"
     device = torch.device("cpu")
     dtype = torch.float32
-    config = SimpleNamespace(iter_num=2)
+    config = SimpleNamespace(steps=3)
 
     def enhance_tensor(self, packed, **told):
         self.told = told

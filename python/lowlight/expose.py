@@ -126,7 +126,7 @@ def enhance_raw(
     if not 1 <= ratio < math.inf:
         raise ValueError(f"enhance_raw: ratio must be 1 or more, got {ratio:g}")
     packed = _expose(system, raw, ratio, K, iterations, seed)
-    calls = system.config.iter_num + 1 if iterations is None else iterations
+    calls = system.config.steps if iterations is None else iterations
     return Exposed(packed, raw, path, float(ratio), K, taken_by.name, calls)
 
 

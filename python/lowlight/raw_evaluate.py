@@ -97,7 +97,7 @@ def system_methods(
 
     return [
         RawMethod(_title(name, calls), protocol, lambda exposures, p=protocol, c=calls: run(exposures, p, c), calls)
-        for calls in (iterations or [system.config.iter_num + 1])
+        for calls in (iterations or [system.config.steps])
         for protocol in protocols
     ]
 

@@ -27,6 +27,7 @@ def sample(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Write a small still life as a dark, noisy photograph, and if asked its bright original."""
+    from ..data.synthetic import still_life
     from ..image_io import PictureError, format_of
 
     width, height = _parse_size(size)
@@ -47,22 +48,21 @@ def sample(
             typer.echo(f"{path} exists and was left as it is (--overwrite replaces it).")
     if not wanted:
         return
-    writers = (_raw_writers if raw else _writers)(width, height, seed)
+    scene = still_life(width, height, seed=seed)
+    writers = dict(zip((dark, bright), (_raw_writers if raw else _writers)(scene, seed), strict=True))
     try:
         for path in wanted:
             path.parent.mkdir(parents=True, exist_ok=True)
-            typer.echo(f"{path}: {width} x {height}, {writers[path == bright](path)}")
+            typer.echo(f"{path}: {width} x {height}, {writers[path](path)}")
     except (OSError, PictureError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
 
 
-def _writers(width: int, height: int, seed: int) -> tuple[Callable[[Path], str], ...]:
+def _writers(scene: np.ndarray, seed: int) -> tuple[Callable[[Path], str], ...]:
     """What writes the dark and the bright picture, and says what they are."""
-    from ..data.synthetic import darken, still_life
+    from ..data.synthetic import darken
     from ..image_io import Picture, write_picture
-
-    scene = still_life(width, height, seed=seed)
 
     def write(pixels: np.ndarray, path: Path) -> str:
         write_picture(path, Picture(pixels))
@@ -71,15 +71,14 @@ def _writers(width: int, height: int, seed: int) -> tuple[Callable[[Path], str],
     return partial(write, darken(scene, seed=seed)), partial(write, scene)
 
 
-def _raw_writers(width: int, height: int, seed: int) -> tuple[Callable[[Path], str], ...]:
+def _raw_writers(scene: np.ndarray, seed: int) -> tuple[Callable[[Path], str], ...]:
     """The same of a raw file and of what the long exposure is developed to."""
-    from ..data.synthetic import still_life
     from ..data.synthetic_raw import CAMERA, short_exposure
     from ..image_io import write_picture
     from ..raw.develop import develop
     from ..raw.dng import write_dng
 
-    raw, clean = short_exposure(still_life(width, height, seed=seed), ratio=_RATIO, seed=seed)
+    raw, clean = short_exposure(scene, ratio=_RATIO, seed=seed)
 
     def write_dark(path: Path) -> str:
         write_dng(path, raw)

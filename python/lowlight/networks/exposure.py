@@ -70,6 +70,11 @@ class ExposureDiffusionConfig:
             raise ValueError("ExposureDiffusionConfig: resid is for a unet without adaptive")
 
     @property
+    def steps(self) -> int:
+        """Network calls, as other systems' configurations name them."""
+        return self.iter_num + 1
+
+    @property
     def in_channels(self) -> int:
         """4, 8 or 12, and 1 more with the gain."""
         return CHANNELS * (1 + self.with_photon + self.concat_origin) + self.with_gain

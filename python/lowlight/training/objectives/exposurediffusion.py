@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,7 @@ class ExposureObjective(Objective):
         network = ExposureDiffusionConfig(**config.network)
         self.system = ExposureDiffusion(network).to(device, memory_format=torch.channels_last)
         if self.settings.adaptive:
-            start = torch.full((network.iter_num,), 1 / (network.iter_num + 1), device=device)
+            start = torch.full((network.iter_num,), 1 / network.steps, device=device)
             self.beside.append(nn.Parameter(start))
 
     @classmethod
@@ -110,35 +110,23 @@ class ExposureObjective(Objective):
         return "train" if is_sid(root) else super().split(root)
 
     @classmethod
-    def batches(cls, config: TrainConfig, found: list[Any]) -> RawBatches:
-        recolour = ExposureOptions(**config.objective).recolour
-        return cls._batches(config, found, config.seed, turn=config.turn, recolour=recolour)
-
-    @classmethod
-    def validator(cls, config: TrainConfig, found: list[Any]) -> RawValidator:
-        crop = ExposureOptions(**config.objective).validation_crop
-        batches = cls._batches(config, found, seed=0, ahead=0)
-        return RawValidator(batches, config.validate_pairs, crop, config.stages[-1].shrink)
-
-    @classmethod
-    def _batches(
-        cls,
-        config: TrainConfig,
-        found: list[Any],
-        seed: int,
-        *,
-        turn: bool = False,
-        recolour: float = 0.0,
-        ahead: int = 4,
-    ) -> RawBatches:
+    def batches(cls, config: TrainConfig, found: list[Any], ahead: int = 4) -> RawBatches:
+        """ahead: RawBatches' own."""
         settings = ExposureOptions(**config.objective)
         camera = load_camera(config.network["camera"])
         cache = RawCache(settings.cache or default_cache())
         if settings.data == "pairs":
             source = RealPairs(found, cache, camera)
         else:
-            source = CleanPictures(found, cache, recolour=recolour)
-        return RawBatches(source, seed, noise=settings.noise(camera), turn=turn, ahead=ahead)
+            source = CleanPictures(found, cache, recolour=settings.recolour)
+        return RawBatches(source, config.seed, noise=settings.noise(camera), turn=config.turn, ahead=ahead)
+
+    @classmethod
+    def validator(cls, config: TrainConfig, found: list[Any]) -> RawValidator:
+        # pictures as they are, the same whatever a training draws
+        plain = replace(config, seed=0, turn=False, objective=config.objective | {"recolour": 0.0})
+        crop = ExposureOptions(**config.objective).validation_crop
+        return RawValidator(cls.batches(plain, found, ahead=0), config.validate_pairs, crop, config.stages[-1].shrink)
 
     @classmethod
     def check(cls, config: TrainConfig) -> None:
@@ -156,16 +144,16 @@ class ExposureObjective(Objective):
             fits = stage.crop is not None and stage.crop >= 2
             require(fits, f"stages.{i}.crop", "be set, in packed pixels, at least 2", stage.crop)
             calls = cls._calls(network, stage)
-            fits = not adaptive or calls == network.iter_num + 1
-            wanted = f"be 0 or {network.iter_num + 1}, whose weights are learned"
+            fits = not adaptive or calls == network.steps
+            wanted = f"be 0 or {network.steps}, whose weights are learned"
             require(fits, f"stages.{i}.sampling_steps", wanted, stage.sampling_steps)
             fits = settings.data == "pairs" or calls <= most
             require(fits, f"stages.{i}.sampling_steps", f"be at most {most} for such ratios", calls)
 
     @staticmethod
     def _calls(network: ExposureDiffusionConfig, stage: Stage) -> int:
-        """Network calls of the chain: the network's iter_num + 1 where the stage says nothing else."""
-        return stage.sampling_steps or network.iter_num + 1
+        """Network calls of the chain: the network's own number where the stage says nothing else."""
+        return stage.sampling_steps or network.steps
 
     @classmethod
     def active_terms(cls, config: TrainConfig) -> tuple[str, ...]:
