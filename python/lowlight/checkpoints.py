@@ -25,6 +25,8 @@ from .systems.anlightendiff import AnlightenDiff
 from .systems.base import System
 from .systems.diffll import DiffLL
 from .systems.exposurediffusion import ExposureDiffusion
+from .systems.wavelet_anchored.network import WaveletAnchoredConfig
+from .systems.wavelet_anchored.system import WaveletAnchored
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "diffll-small"
@@ -143,6 +145,11 @@ class _Kind(NamedTuple):
     complete: Callable[..., dict[str, Any]] = dict
 
 
+def _unnamed(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Only this project's files hold such a system, and they say its configuration."""
+    raise CheckpointError("its metadata lacks the configuration")
+
+
 _KINDS = {
     kind.system.name: kind
     for kind in (
@@ -157,6 +164,7 @@ _KINDS = {
             ("resid", "camera"),
             exposure_options,
         ),
+        _Kind("a WaveletAnchored", WaveletAnchored, WaveletAnchoredConfig, _unnamed, lambda state: (state, {}, [])),
     )
 }
 
