@@ -18,7 +18,7 @@ from lowlight.raw.dng import write_dng
 from lowlight.systems.exposurediffusion.process import drawn_ratios, illuminance_gain
 from lowlight.training.config_files import from_dict, load_config, shipped_configs
 from lowlight.training.loop import Trainer
-from lowlight.training.objectives.table import objective_of
+from lowlight.training.objectives.lookup import objective_of
 
 NETWORK = {"width": 4, "camera": "SonyA7S2"}
 
@@ -69,7 +69,7 @@ def test_what_the_losses_compare(trainer, protocol, loss, compare):
     with torch.no_grad():
         terms = one.objective(batch, one.plan.stages[0], 4)
         low, losses, parts = batch.measured(seeds), [], []
-        ratios = drawn_ratios(batch.ratio, 2, seeds)
+        ratios = drawn_ratios(batch.ratio, 3, seeds)
         for estimate in system.outputs(
             low, ratios, batch.K, target=batch.clean if protocol == "paper" else None, seed=seeds
         ):
@@ -112,7 +112,7 @@ def test_learned_weights_of_the_outputs(trainer):
 
 
 def test_chains_of_other_lengths(trainer):
-    """sampling_steps: network calls, whatever the network's iter_num."""
+    """sampling_steps: network calls, whatever the network's own number."""
     one = trainer(stages=[stage(sampling_steps=1), stage(sampling_steps=4)])
     seen = []
     forward = one.system.netG.forward

@@ -19,7 +19,7 @@ from ..files.atomic import write_atomically
 from ..systems.base import System
 from .config import Stage, TrainConfig
 from .logs import RunLog
-from .objectives.table import objective_of
+from .objectives.lookup import objective_of
 from .optimizers import make_optimizer
 from .plateau import Plateau
 from .processes import Alone
@@ -63,7 +63,7 @@ class Trainer:
         self.ema = {name: p.detach().clone() for name, p in self.system.named_parameters()}
         self.step, self.seconds = 0, 0.0
         self._validator = validator if config.validate_every else None
-        self._clock = TimeLeft(self.plan.stages, objective.calls, self._area())
+        self._clock = TimeLeft(self.plan.stages, objective.steps, self._area())
         if self._writes:
             folder.mkdir(parents=True, exist_ok=True)
 

@@ -30,7 +30,6 @@ class Objective(nn.Module):
     All draws are functions of (seed, number of the sample).
     """
 
-    network: ClassVar[type]  # the dataclass of the configuration's `network`
     options: ClassVar[type]  # the dataclass of the configuration's `objective`
     terms: ClassVar[tuple[str, ...]]  # names of the terms that `forward` may return
     groups: ClassVar[dict[str, tuple[str, ...]]] = {}  # names for several terms together
@@ -77,7 +76,7 @@ class Objective(nn.Module):
         return cls.terms
 
     @staticmethod
-    def calls(stage: Stage) -> int:
+    def steps(stage: Stage) -> int:
         """About how many network calls an iteration of the stage costs."""
         raise NotImplementedError
 
