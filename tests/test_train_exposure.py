@@ -97,7 +97,7 @@ def test_a_share_of_a_batch(trainer):
 
 def test_learned_weights_of_the_outputs(trainer):
     one = trainer(objective={"adaptive": True})
-    (weights,) = one._own.beside
+    (weights,) = one._own.loss_parameters
     assert weights.tolist() == pytest.approx([1 / 3] * 2)
     torch.testing.assert_close(one._own._shares(3), torch.full((3,), 1 / 3))
     with torch.no_grad():
@@ -108,7 +108,7 @@ def test_learned_weights_of_the_outputs(trainer):
     assert one._own._shares(3).tolist() == [0.25, 0.25, 0.5]
     one.train_step()
     assert weights.tolist() != [0.25, 0.25]
-    assert not any("beside" in name for name in one.system.state_dict())
+    assert not any("loss_parameters" in name for name in one.system.state_dict())
 
 
 def test_chains_of_other_lengths(trainer):
@@ -137,7 +137,7 @@ def test_resumes_to_the_same_weights(trainer):
     for name, tensor in straight.system.state_dict().items():
         assert torch.equal(tensor, resumed.system.state_dict()[name]), name
         assert torch.equal(straight.ema[name], resumed.ema[name]), name
-    assert torch.equal(straight._own.beside[0], resumed._own.beside[0])
+    assert torch.equal(straight._own.loss_parameters[0], resumed._own.loss_parameters[0])
 
 
 def test_it_learns(trainer):

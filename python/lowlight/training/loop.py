@@ -56,7 +56,7 @@ class Trainer:
         self._own = objective(config, self.processes.device)
         self.system = self._own.system
         self.objective = self.processes.wrap(self._own, partial=self._own.partial)
-        self._learned = [*self.system.parameters(), *self._own.beside]
+        self._learned = [*self.system.parameters(), *self._own.loss_parameters]
         self.optimizer = make_optimizer(config, self._learned)
         self._stage: Stage | None = None
         self._plateau = Plateau()
@@ -125,7 +125,7 @@ class Trainer:
         system = copy.deepcopy(self.system).eval().requires_grad_(False)
         for name, parameter in system.named_parameters():
             parameter.copy_(self.ema[name])
-        return self._own.plain(system)
+        return self._own.for_inference(system)
 
     def state(self) -> dict[str, Any]:
         """What `resume` needs, beside the configuration."""
@@ -136,7 +136,7 @@ class Trainer:
             "version": code_version(),
             "model": self.system.state_dict(),
             "ema": self.ema,
-            "beside": self._own.beside.state_dict(),
+            "beside": self._own.loss_parameters.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "plateau": self._plateau.state(),
         }
@@ -156,7 +156,7 @@ class Trainer:
         state = read_checkpoint(path, self.config, len(self.data), allow_changes)
         try:
             self.system.load_state_dict(state["model"])
-            self._own.beside.load_state_dict(state.get("beside", {}))
+            self._own.loss_parameters.load_state_dict(state.get("beside", {}))
         except RuntimeError as error:
             raise ValueError(f"{path} holds another network: {' '.join(str(error).split())[:300]}") from None
         with torch.no_grad():

@@ -179,7 +179,7 @@ class AnchoredObjective(Objective):
             return self._lpips(*self.system.dfpl_pictures(condition, high, t, predicted, target)).mean()
         return F.smooth_l1_loss(predicted, target) if loss == "l1" else F.mse_loss(predicted, target)
 
-    def plain(self, system: AnlightenDiff) -> AnlightenDiff:
+    def for_inference(self, system: AnlightenDiff) -> AnlightenDiff:
         for module in system.modules():
             if parametrize.is_parametrized(module):
                 parametrize.remove_parametrizations(module, "weight")

@@ -94,7 +94,7 @@ class ExposureObjective(Objective):
         self.system = ExposureDiffusion(network).to(device, memory_format=torch.channels_last)
         if self.settings.adaptive:
             start = torch.full((network.steps - 1,), 1 / network.steps, device=device)
-            self.beside.append(nn.Parameter(start))
+            self.loss_parameters.append(nn.Parameter(start))
 
     @classmethod
     def find(cls, config: TrainConfig, root: Path, split: str | None) -> list[Any]:
@@ -186,7 +186,7 @@ class ExposureObjective(Objective):
         """Weights of the outputs, which sum to 1; the learned ones are those of all but the last."""
         if not self.settings.adaptive:
             return 1 / steps
-        learned = self.beside[0].clamp(0, 1)
+        learned = self.loss_parameters[0].clamp(0, 1)
         return torch.cat([learned, 1 - learned.sum(dim=0, keepdim=True)])
 
 
