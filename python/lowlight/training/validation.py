@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..contact_sheet import ContactSheet
-from ..data.pairs import Pair
-from ..image_io import read_picture
-from ..metrics import gt_mean, psnr, ssim
-from ..systems.base import System
+from ..data.sets.pairs import Pair
+from ..files.contact_sheet import ContactSheet
+from ..files.pictures import read_picture
+from ..metrics.srgb import gt_mean, psnr, ssim
+from ..systems.base import PictureSystem
 
 SCORES = ("psnr", "psnr_gt_mean", "ssim")
 
@@ -37,10 +37,10 @@ class Validator:
             f"SSIM {scores['ssim']:.3f} on {len(self)} pairs"
         )
 
-    def _enhanced(self, system: System, low: Tensor, truth: Tensor, seed: int) -> Tensor:
+    def _enhanced(self, system: PictureSystem, low: Tensor, truth: Tensor, seed: int) -> Tensor:
         return system.enhance_tensor(low, seed=seed)
 
-    def __call__(self, system: System, sheet: Path, seed: int = 0) -> dict[str, float]:
+    def __call__(self, system: PictureSystem, sheet: Path, seed: int = 0) -> dict[str, float]:
         """Mean psnr, psnr_gt_mean and ssim (RGB); writes dark, result and truth side by side to `sheet`."""
         pictures = ContactSheet(width=600)
         rows = []
@@ -57,7 +57,7 @@ class Validator:
 class ToldValidator(Validator):
     """Scores of a system that is told how bright the truth is: its mean over all pixels and channels."""
 
-    def _enhanced(self, system: System, low: Tensor, truth: Tensor, seed: int) -> Tensor:
+    def _enhanced(self, system: PictureSystem, low: Tensor, truth: Tensor, seed: int) -> Tensor:
         return system.enhance_tensor(low, mean=truth.mean(dim=(1, 2, 3)).to(low), seed=seed)
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...schedules import SPACINGS
+from ...diffusion.schedules import SPACINGS
 from .anchor import STATISTICS
 
 BANDS = 9  # HL, LH, HH of three channels
@@ -49,9 +49,8 @@ class WaveletAnchoredConfig:
                 f"WaveletAnchoredConfig: spacing must be one of {', '.join(SPACINGS)}, got {self.spacing!r}"
             )
         if self.norm_groups < 1 or self.ch % self.norm_groups or self.ch < 4 or self.ch % 2:
-            raise ValueError(
-                f"WaveletAnchoredConfig: ch must be even and a multiple of norm_groups {self.norm_groups}, got {self.ch}"
-            )
+            wanted = f"even and a multiple of norm_groups {self.norm_groups}"
+            raise ValueError(f"WaveletAnchoredConfig: ch must be {wanted}, got {self.ch}")
         positive = ("num_res_blocks", "width", "blocks", "timesteps", "base")
         wrong = [f"{name} {getattr(self, name)}" for name in positive if getattr(self, name) < 1]
         if wrong or not self.ch_mult or min(self.ch_mult) < 1:

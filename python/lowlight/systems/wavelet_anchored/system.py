@@ -17,16 +17,15 @@ from torch import Tensor
 
 from lowlight_ext import haar_dwt2d, haar_idwt2d, normal
 
-from ...anchored_schedules import SAMPLERS, anchored_sampler_rows
-from ...networks.diffll import DiffLLConfig, UNet
-from ...sampling import iterate
-from ...schedules import alpha_bars, linear_betas, sampling_times
-from ...tiling import in_strips, pad_to_multiple
-from ..base import System, check_pictures, seeds_of
+from ...diffusion.sampling import iterate
+from ...diffusion.schedules import alpha_bars, linear_betas, sampling_times
+from ..anlightendiff.schedules import SAMPLERS, anchored_sampler_rows
+from ..base import Noise, PictureSystem, check_pictures, seeds_of
+from ..diffll.network import DiffLLConfig, UNet
+from ..tiling import pad_to_multiple
 from .anchor import Anchor, Curve, automatic_mean, band_statistics, stops_to_mean, stretch_of
 from .network import UNET_INPUTS, UNET_STATISTICS, Restorer, WaveletAnchoredConfig, condition_vector
 
-Noise = Callable[[int, tuple[int, ...]], Tensor]
 SCALE = 4.0  # of the low band of a picture in [-1, 1], as after two Haar levels, whatever their number
 MARGIN = 2  # positions reflected around the deepest band, whose outermost ones zero padding would mark
 _STRIP_BYTES = 48 << 20  # of one map inside the restoration module; a few live at once
@@ -50,7 +49,7 @@ class Analysis(NamedTuple):
     seen: tuple[int, int]  # of its part that shows the picture and not what it was padded with
 
 
-class WaveletAnchored(System):
+class WaveletAnchored(PictureSystem):
     """See the module; `WaveletAnchoredConfig` says of which widths."""
 
     name = "wavelet_anchored"

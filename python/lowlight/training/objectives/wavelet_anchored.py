@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,17 +11,18 @@ from torch import Tensor
 
 from lowlight_ext import anchored_q_sample
 
-from ...data.batches import Batch
-from ...data.made_pairs import Darkening
-from ...data.mixed_batches import MixedBatches, find_photographs
-from ...data.pairs import Pair
-from ...losses import ssim
+from ...data.batches.batches import Batch
+from ...data.batches.made_pairs import Darkening
+from ...data.batches.mixed_batches import MixedBatches, find_photographs
+from ...data.sets.pairs import Pair
+from ...metrics.losses import ssim
 from ...systems.light import from_linear, to_linear
+from ...systems.tiling import pad_to_multiple
 from ...systems.wavelet_anchored.network import WaveletAnchoredConfig
 from ...systems.wavelet_anchored.system import Analysis, WaveletAnchored, dark_pyramid, noise_levels
-from ...tiling import pad_to_multiple
+from ..config import require
 from ..validation import ToldValidator
-from .base import START, Objective, require
+from .base import START, Objective
 
 if TYPE_CHECKING:
     from ..config import Stage, TrainConfig
@@ -61,7 +61,7 @@ class WaveletAnchoredOptions:
 class WaveletAnchoredObjective(Objective):
     """L1 and SSIM of the picture, L1 of the deepest band and of the anchor's; every exposure is the truth's."""
 
-    network, options = WaveletAnchoredConfig, WaveletAnchoredOptions
+    options = WaveletAnchoredOptions
     terms = ("l1", "ssim", "colour", "anchor")
 
     def __init__(self, config: TrainConfig, device: torch.device):
@@ -94,7 +94,7 @@ class WaveletAnchoredObjective(Objective):
             require(not stage.sampling_steps, f"stages.{i}.sampling_steps", "be 0", stage.sampling_steps)
 
     @staticmethod
-    def calls(stage: Stage) -> int:
+    def steps(stage: Stage) -> int:
         return 2
 
     def forward(self, batch: Batch, stage: Stage, first: int, skip: int = 0) -> dict[str, Tensor]:
