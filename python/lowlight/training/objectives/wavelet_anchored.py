@@ -19,7 +19,9 @@ from ...metrics.losses import ssim
 from ...systems.light import from_linear, to_linear
 from ...systems.tiling import pad_to_multiple
 from ...systems.wavelet_anchored.network import WaveletAnchoredConfig
-from ...systems.wavelet_anchored.system import Analysis, WaveletAnchored, dark_pyramid, noise_levels
+from ...systems.wavelet_anchored.process import Analysis
+from ...systems.wavelet_anchored.pyramid import dark_pyramid, noise_levels
+from ...systems.wavelet_anchored.system import WaveletAnchored
 from ..config import require
 from ..validation import ToldValidator
 from .base import START, Objective
