@@ -82,6 +82,8 @@ class WaveletProcess(PictureSystem):
         whole = band[..., : seen[0], : seen[1]]
         statistics, stretch = band_statistics(whole), stretch_of(whole, mean)
         curve = self.anchor(whole, mean, statistics)
+        # what it was padded with depends on the picture's size: the band's own reflection does not
+        band = pad_to_multiple(whole, 1, least=max(band.shape[-2:]))[..., : band.shape[-2], : band.shape[-1]]
         change = (3 * stretch.abs()).tanh()
         around = pad_to_multiple(band, 2 ** (len(self.config.ch_mult) - 1), MARGIN)
         phi = self.from_picture(curve(band))

@@ -38,7 +38,8 @@ class WaveletAnchored(WaveletProcess):
         """Bright pictures of dark ones.
 
         low: [B, 3, H, W] in [0, 1], any size. brightness: stops against the automatic exposure, a number or [B]. mean:
-        [B], the wanted mean of the bright pictures in (0, 1), instead. strength: from 0, the dark picture, to 1.
+        the wanted mean of the bright pictures in (0, 1), instead, a number or [B]. Another exposure is another call of
+        the networks: they clean up what it shows. strength: from 0, the dark picture, to 1.
         steps: network calls S (default: the configuration's). noise(stream, shape) replaces lowlight_ext's generator:
         stream T for x_T, t for the step from t. seed: an integer, the same noise for every picture, or one a picture
         [B]. sampler: "ddim" (eta = 0), "drds" (the anchored posterior) or "dpm++".
@@ -107,9 +108,10 @@ class WaveletAnchored(WaveletProcess):
         analysis = self.analyse(band, noise_told, wanted, seen)
         shape, stream = tuple(analysis.phi.shape), self.config.timesteps
         seeds = seeds_of(seed, count)
-        x_T = (
-            noise(stream, shape) if noise else normal(shape, seeds, stream=stream, dtype=band.dtype, device=band.device)
-        )
+        if noise:
+            x_T = noise(stream, shape)
+        else:
+            x_T = normal(shape, seeds, stream=stream, dtype=band.dtype, device=band.device)
         step_noise = noise and (lambda t: noise(t, shape))
         start = self.start(analysis, x_T)
         estimates = self.generate(analysis, start, steps=steps, noise=step_noise, seed=seeds, sampler=sampler or "ddim")
@@ -133,15 +135,19 @@ class WaveletAnchored(WaveletProcess):
 
         Raises ValueError for a mean outside (0, 1), and for numbers of them that are not one or one a picture.
         """
-        count = band.shape[0]
         if mean is not None:
-            mean = torch.as_tensor(mean, dtype=band.dtype, device=band.device)
-            if mean.dim() > 1 or mean.numel() not in (1, count) or not ((mean > 0) & (mean < 1)).all():
-                raise ValueError(f"{type(self).__name__}: mean must be [B] between 0 and 1, got {mean.tolist()}")
-            return mean.expand(count).contiguous()
-        automatic = automatic_mean(band)
-        stops = torch.as_tensor(brightness, dtype=band.dtype, device=band.device).expand(count)
+            return self._of_each(band, "mean", mean, 0, 1)
+        stops, automatic = self._of_each(band, "brightness", brightness, -20, 20), automatic_mean(band)
         if not stops.any():
             return automatic
         curve = self.anchor(band, automatic, band_statistics(band))
         return stops_to_mean(curve(band), stops)
+
+    def _of_each(self, band: Tensor, name: str, value: Number, least: float, most: float) -> Tensor:
+        """[B] of a number between bounds for all pictures or of one for each."""
+        values = torch.as_tensor(value, dtype=band.dtype, device=band.device)
+        fits = values.dim() == 0 or values.shape in ((1,), (band.shape[0],))
+        if not fits or not ((values > least) & (values < most)).all():
+            wanted = f"a number between {least} and {most}, or one for each of {band.shape[0]} pictures"
+            raise ValueError(f"{type(self).__name__}: {name} must be {wanted}, got {values.tolist()}")
+        return values.expand(band.shape[0]).contiguous()
