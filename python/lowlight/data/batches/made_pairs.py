@@ -15,7 +15,7 @@ from lowlight_ext import raw_noise
 from ...cameras.cameras import Camera, shipped_cameras
 from ...cameras.noise_models import draw_parameters
 from ...raw.render import render
-from ...raw.unprocess import draw_development, recoloured, unprocess
+from ...raw.unprocess import draw_development, recoloured, tone, unprocess
 
 _STREAM = (1 << 15) + 1  # generator's stream of this noise
 
@@ -26,7 +26,8 @@ class Darkening:
 
     ratio: times that the exposure is too short, log-uniform. K: gain, log-uniform. balance: deviation of the natural
     logarithm of red's and blue's gains from the right ones. jpeg: share saved as JPEG, of quality 60 to 95. recolour:
-    share coloured anew.
+    share coloured anew. tone: share developed with the tone curve that the bright picture is taken to have; without it
+    the dark one is flatter.
     """
 
     ratio: tuple[float, float] = (2.0, 100.0)
@@ -34,6 +35,7 @@ class Darkening:
     balance: float = 0.08
     jpeg: float = 0.3
     recolour: float = 0.25
+    tone: float = 0.5
 
 
 def darkened(
@@ -61,6 +63,9 @@ def darkened(
     gains = picture.white_balance * np.exp(darkening.balance * rng.standard_normal(3) * (1, 0, 1))
     off = replace(picture, white_balance=gains)
     dark = render(short / np.float32(development.exposure), off, demosaic=False)
+    # at 0 no number is drawn: weights that shipped were trained before there was a tone
+    if darkening.tone and rng.random() < darkening.tone:
+        dark = tone(dark)
     dark = np.rint(dark * 255).astype(np.uint8)
     if rng.random() < darkening.jpeg:
         dark = _compressed(dark, int(rng.integers(60, 96)))
