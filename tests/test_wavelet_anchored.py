@@ -94,6 +94,29 @@ def test_a_bright_picture_stays(system):
     assert result.mean() == pytest.approx(bright.mean().item(), rel=0.05)
 
 
+def test_automatic_exposure():
+    def means(dark, lamps, share=0.02):
+        picture = torch.full((1, 3, 40, 50), dark)
+        picture.flatten(2)[..., : round(2000 * share)] = lamps
+        return picture
+
+    own = lambda picture: picture.mean().item()  # noqa: E731
+    automatic = lambda picture: automatic_mean(picture).item()  # noqa: E731
+    evenly = means(0.05, 0.15)
+    assert automatic(evenly) == pytest.approx(0.42, abs=0.01)
+    # half as dark or a tenth: the same
+    assert automatic(evenly / 10) == pytest.approx(automatic(evenly), abs=0.01)
+    # a night with lamps stays one, and is lifted all the same
+    night = means(0.05, 1.0)
+    assert own(night) * 1.3 < automatic(night) < 0.2
+    for mean in (0.3, 0.42, 0.5, 0.7):
+        lit = means(mean, 0.95)
+        assert own(lit) <= automatic(lit) <= 1.1 * own(lit)
+    for mean in (0.42, 0.5, 0.7):
+        assert automatic(means(mean, 0.95)) == pytest.approx(own(means(mean, 0.95)), rel=0.03)
+    assert automatic(torch.zeros(1, 3, 8, 8)) == pytest.approx(0.42, abs=0.01)
+
+
 @pytest.mark.parametrize("times", [2, 4])
 def test_a_scene_looks_the_same_at_every_size(system, times):
     low = scene()
@@ -157,7 +180,7 @@ def test_samplers(system, sampler):
     *_, last = system.enhance_steps(low, steps=4, sampler=sampler)
     bright = system.enhance_tensor(low, steps=4, sampler=sampler)
     assert torch.equal(last, bright)
-    assert bright.mean() == pytest.approx(0.4, abs=0.01)
+    assert bright.mean() == pytest.approx(automatic_mean(low).item(), abs=0.01)
 
 
 def test_one_step_is_one_call(system, monkeypatch):

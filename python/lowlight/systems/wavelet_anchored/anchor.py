@@ -12,7 +12,10 @@ from ..light import from_linear, to_linear
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 STATISTICS = 3 * len(QUANTILES)
 FLOOR = 1 / 255  # bounds the slope of a curve at black, where one step of an 8-bit picture is all there is
-AUTOMATIC_MEAN = 0.40
+AUTOMATIC_MEAN = 0.42
+_MOST_OF_HIGHLIGHTS = 0.9  # of the root of mean over highlights
+_EXPOSED = (0.5, 0.9)  # highlights of a picture that is not exposed too short, and of one that is exposed in full
+_RELUCTANCE = 1.5  # natural logarithm of a lift of which such a picture gets half
 _ROUNDS = 12
 _MOST_GAIN = 1e3
 _STRETCH = (-2.0, 4.0)
@@ -107,10 +110,18 @@ def _plane(values: Tensor, like: Tensor) -> Tensor:
 
 
 def automatic_mean(band: Tensor) -> Tensor:
-    """[B]: the mean that a picture with these dark means [B, 3, h, w] gets by itself."""
-    own = band.mean(dim=(1, 2, 3))
-    # a smooth maximum: a picture that is bright already stays as it is
-    return (own**12 + AUTOMATIC_MEAN**12) ** (1 / 12)
+    """[B]: the mean that pictures with these dark means [B, 3, h, w] get by themselves.
+
+    A constant, less where the brightest hundredth stands out: a night with lamps is dark elsewhere. Never less than the
+    picture's own; and what has highlights already is exposed as it should be, so that a small lift is left undone.
+    """
+    own = band.mean(dim=(1, 2, 3)).clamp(min=1e-4)
+    highlights = torch.quantile(band.amax(dim=1).flatten(1).float(), 0.99, dim=1).to(band.dtype)
+    wanted = _MOST_OF_HIGHLIGHTS * ((own + FLOOR) / (highlights + FLOOR)).sqrt()
+    wanted = wanted.clamp(max=AUTOMATIC_MEAN)
+    lift = torch.log((own**24 + wanted**24) ** (1 / 24) / own)  # a smooth maximum
+    share = ((highlights - _EXPOSED[0]) / (_EXPOSED[1] - _EXPOSED[0])).clamp(0, 1)
+    return own * (lift * lift / (lift + _RELUCTANCE * share * share * (3 - 2 * share) + 1e-6)).exp()
 
 
 def stops_to_mean(picture: Tensor, stops: Tensor) -> Tensor:
