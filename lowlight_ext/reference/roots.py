@@ -1,4 +1,4 @@
-"""Square roots rounded correctly on every processor, which PyTorch's are not (on Intel's it takes a vector library's)."""
+"""Square roots rounded correctly on every processor; PyTorch takes a vector library's on Intel, off by an ulp."""
 
 import torch
 from torch import Tensor
