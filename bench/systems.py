@@ -13,11 +13,11 @@ from timing import Contender, keep_memory, race
 import lowlight
 import lowlight_ext
 from lowlight.checkpoints import shipped_models
-from lowlight.networks.anlightendiff import AnlightenDiffConfig
-from lowlight.systems.anlightendiff import AnlightenDiff
+from lowlight.systems.anlightendiff.network import AnlightenDiffConfig
+from lowlight.systems.anlightendiff.system import AnlightenDiff
 from lowlight.systems.base import System
-from lowlight.systems.diffll import DiffLL
-from lowlight.systems.exposurediffusion import ExposureDiffusion
+from lowlight.systems.diffll.system import DiffLL
+from lowlight.systems.exposurediffusion.system import ExposureDiffusion
 
 KEY = ("system", "size", "dtype", "steps", "threads")
 

@@ -11,21 +11,22 @@ from PIL import Image
 from raw_pictures import BAYER, raw_picture, scene
 from typer.testing import CliRunner
 
-from lowlight import load, raw_metrics
+from lowlight import load
+from lowlight.cameras.cameras import load_camera
 from lowlight.checkpoints import save_weights
 from lowlight.cli import app
-from lowlight.data.eld import find_eld
-from lowlight.data.raw_cache import RawCache
-from lowlight.data.raw_samples import pair_samples, synthetic_samples
-from lowlight.data.sid import find_sid
-from lowlight.exposure_process import illuminance_gain
-from lowlight.networks.exposure import ExposureDiffusionConfig
-from lowlight.raw.cameras import load_camera
+from lowlight.data.batches.raw_cache import RawCache
+from lowlight.data.sets.eld import find_eld
+from lowlight.data.sets.sid import find_sid
+from lowlight.metrics import raw as raw_metrics
 from lowlight.raw.dng import write_dng
 from lowlight.raw.files import normalise
 from lowlight.raw.render import render
-from lowlight.raw_evaluate import evaluate_raw, input_methods, padded_as_published, system_methods
-from lowlight.systems.exposurediffusion import ExposureDiffusion
+from lowlight.scoring.raw import evaluate_raw, input_methods, padded_as_published, system_methods
+from lowlight.scoring.raw_samples import pair_samples, synthetic_samples
+from lowlight.systems.exposurediffusion.network import ExposureDiffusionConfig
+from lowlight.systems.exposurediffusion.process import illuminance_gain
+from lowlight.systems.exposurediffusion.system import ExposureDiffusion
 
 SONY = load_camera("SonyA7S2")
 CLEAN = scene(120, 136, noise=0)

@@ -12,17 +12,17 @@ from raw_pictures import BAYER, raw_picture, real_raw, scene
 
 import lowlight
 from lowlight import enhance_raw
+from lowlight.cameras.cameras import CameraError, shipped_cameras
 from lowlight.expose import reference_ratio
-from lowlight.image_io import PictureError, read_picture
-from lowlight.networks import exposure_unet
-from lowlight.networks.exposure import published
+from lowlight.files.pictures import PictureError, read_picture
 from lowlight.raw.automatic import AUTO_LEVEL, automatic_ratio
-from lowlight.raw.cameras import CameraError, shipped_cameras
 from lowlight.raw.dng import write_dng
 from lowlight.raw.exif import Shot
 from lowlight.raw.files import denormalise, normalise, read_raw
 from lowlight.raw.render import postprocess, render
-from lowlight.systems.exposurediffusion import ExposureDiffusion
+from lowlight.systems.exposurediffusion import unet as exposure_unet
+from lowlight.systems.exposurediffusion.network import published
+from lowlight.systems.exposurediffusion.system import ExposureDiffusion
 
 pytest.importorskip("exifread", reason="no exifread: pip install 'lowlight-ext[raw]'")
 rawpy = pytest.importorskip("rawpy", reason="no rawpy: pip install 'lowlight-ext[raw]'")

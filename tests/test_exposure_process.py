@@ -4,8 +4,8 @@ import golden
 import pytest
 import torch
 
-from lowlight.exposure_process import drawn_ratios, even_ratios, illuminance_gain
-from lowlight.losses import kl_loss
+from lowlight.metrics.losses import kl_loss
+from lowlight.systems.exposurediffusion.process import drawn_ratios, even_ratios, illuminance_gain
 
 
 def test_correction_and_kl_loss():

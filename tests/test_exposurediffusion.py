@@ -10,10 +10,10 @@ import torch.nn.functional as F
 
 import lowlight_ext
 from lowlight.enhance import enhance
-from lowlight.exposure_process import even_ratios, illuminance_gain
-from lowlight.losses import mixed_loss
-from lowlight.networks.exposure import ExposureDiffusionConfig, predict, published
-from lowlight.systems.exposurediffusion import ExposureDiffusion
+from lowlight.metrics.losses import mixed_loss
+from lowlight.systems.exposurediffusion.network import ExposureDiffusionConfig, predict, published
+from lowlight.systems.exposurediffusion.process import even_ratios, illuminance_gain
+from lowlight.systems.exposurediffusion.system import ExposureDiffusion
 
 OPERATOR = "exposure_step"
 S = 15583.0

@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 
 from lowlight import load
 from lowlight.cli import app
-from lowlight.exposure_process import drawn_ratios, illuminance_gain
-from lowlight.losses import kl_loss, mixed_loss
+from lowlight.metrics.losses import kl_loss, mixed_loss
+from lowlight.metrics.raw import psnr
 from lowlight.raw.dng import write_dng
-from lowlight.raw_metrics import psnr
+from lowlight.systems.exposurediffusion.process import drawn_ratios, illuminance_gain
 from lowlight.training.config_files import from_dict, load_config, shipped_configs
 from lowlight.training.loop import Trainer
+from lowlight.training.objectives.table import objective_of
 
 NETWORK = {"width": 4, "camera": "SonyA7S2"}
 
@@ -46,7 +47,8 @@ def trainer(folder, cache, tmp_path):
         values = {"system": "exposurediffusion", "network": network, "stages": stages or [stage()], "warmup": 2,
                   "log_every": 1, "objective": {"cache": str(cache)} | (objective or {})}  # fmt: skip
         config = from_dict(values | changes)
-        return Trainer(config, config.kind.batches(config, config.kind.find(config, folder, None)), tmp_path / name)
+        objective = objective_of(config.system)
+        return Trainer(config, objective.batches(config, objective.find(config, folder, None)), tmp_path / name)
 
     return make
 
@@ -217,5 +219,5 @@ def test_shipped_recipes():
     assert plan.iterations == 30000
     assert (eld.objective["data"], paired.objective["data"]) == ("clean", "pairs")
     small = load_config("exposurediffusion_small")
-    system = small.kind(small, torch.device("cpu")).system
+    system = objective_of(small.system)(small, torch.device("cpu")).system
     assert sum(p.numel() for p in system.parameters()) <= 6e6

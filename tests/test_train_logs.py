@@ -8,14 +8,14 @@ import torch
 from PIL import Image
 from train_process import NETWORK, make_pairs
 
-from lowlight.data.batches import PairBatches
-from lowlight.metrics import psnr
+from lowlight.data.batches.batches import PairBatches
+from lowlight.metrics.srgb import psnr
 from lowlight.training.budget import within_iterations, within_minutes
 from lowlight.training.config import Stage
 from lowlight.training.config_files import from_dict
 from lowlight.training.logs import RunLog, read_log
 from lowlight.training.loop import Trainer
-from lowlight.training.objectives import DiffLLObjective
+from lowlight.training.objectives.diffll import DiffLLObjective
 from lowlight.training.time_left import TimeLeft
 from lowlight.training.validation import Validator
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,17 +16,23 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from .checkpoint_anlightendiff import anlightendiff_weights, detect_anlightendiff, looks_like_anlightendiff
-from .checkpoint_exposure import detect_exposure, exposure_options, exposure_weights, looks_like_exposure
-from .checkpoint_files import CheckpointError, count_of, read_checkpoint, short_list
-from .image_io import write_atomically
-from .networks.anlightendiff import AnlightenDiffConfig
-from .networks.diffll import DiffLLConfig
-from .networks.exposure import ExposureDiffusionConfig
-from .systems.anlightendiff import AnlightenDiff
+from .files.atomic import write_atomically
+from .files.tensors import CheckpointError, read_checkpoint, short_list
+from .systems.anlightendiff.checkpoint import anlightendiff_weights, detect_anlightendiff, looks_like_anlightendiff
+from .systems.anlightendiff.network import AnlightenDiffConfig
+from .systems.anlightendiff.system import AnlightenDiff
 from .systems.base import System
-from .systems.diffll import DiffLL
-from .systems.exposurediffusion import ExposureDiffusion
+from .systems.diffll.checkpoint import detect_diffll
+from .systems.diffll.network import DiffLLConfig
+from .systems.diffll.system import DiffLL
+from .systems.exposurediffusion.checkpoint import (
+    detect_exposure,
+    exposure_options,
+    exposure_weights,
+    looks_like_exposure,
+)
+from .systems.exposurediffusion.network import ExposureDiffusionConfig
+from .systems.exposurediffusion.system import ExposureDiffusion
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "diffll-small"
@@ -79,23 +87,64 @@ def load(
     return system.to(memory_format=torch.channels_last) if system.device.type == "cpu" else system
 
 
-def detect_diffll(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Fields of DiffLLConfig that the names and shapes of a DiffLL's tensors tell.
+def chosen_system(
+    model: str | os.PathLike | System, device: str | torch.device | None, dtype: str | torch.dtype | None
+) -> System:
+    """What enhance and enhance_raw work with; raises as load_system, ValueError for a loaded one with either."""
+    if isinstance(model, str | os.PathLike):
+        return load_system(model, device=device, dtype=dtype)
+    if device is None and dtype is None:
+        return model
+    raise ValueError("device and dtype are for a model given by name or path; this one is already loaded")
 
-    The rest (groups of the normalisation, schedule, steps) leaves no trace in them. Raises KeyError on a missing name.
+
+def load_system(
+    model: str | os.PathLike,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    resid: bool | None = None,
+) -> System:
+    """lowlight.load with names for device and dtype; keeps the last two, so that a loop of calls loads once.
+
+    resid: as load takes it, None to leave it out.
+
+    Raises ValueError for a device that is not there or a dtype that networks do not run in, else what load raises.
     """
-    ch, inputs = state["Unet.conv_in.weight"].shape[:2]
-    levels = range(count_of(state, r"Unet\.down\.(\d+)\."))
-    return {
-        "ch": ch,
-        "ch_mult": tuple(state[f"Unet.down.{i}.block.0.conv1.weight"].shape[0] // ch for i in levels),
-        "num_res_blocks": count_of(state, r"Unet\.down\.0\.block\.(\d+)\."),
-        "attention_level": count_of(state, r"Unet\.down\.(\d+)\.attn\.") - 1,
-        "hfrm_width": state["high_enhance0.conv_head.point_conv.weight"].shape[0],
-        "levels": count_of(state, r"high_enhance(\d+)\."),
-        "guide": "gamma" if inputs == 9 else "none",
-        "statistics": any(name.startswith("Unet.statistics.") for name in state),
-    }
+    path = Path(model)
+    # a file written anew under the same name is another model
+    version = path.stat().st_mtime_ns if path.is_file() else 0
+    return _load(os.fspath(model), version, parse_device(device), parse_dtype(dtype), resid)
+
+
+@lru_cache(maxsize=2)
+def _load(
+    model: str, version: int, device: torch.device | None, dtype: torch.dtype | None, resid: bool | None
+) -> System:
+    return load(model, device=device, dtype=dtype, **({} if resid is None else {"resid": resid}))
+
+
+def parse_device(device: str | torch.device | None) -> torch.device | None:
+    """A torch device from its name; raises ValueError if this torch has no such device."""
+    if device is None:
+        return None
+    try:
+        parsed = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device: no such device {device!r} ({str(error).splitlines()[0]})") from None
+    if parsed.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device: {device} asked for, but torch {torch.__version__} sees no GPU")
+    return parsed
+
+
+def parse_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """A floating-point torch dtype from its name; raises ValueError for any other."""
+    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+    if dtype is None or dtype in names.values():
+        return dtype
+    if dtype not in names:
+        raise ValueError(f"dtype: expected one of {', '.join(names)}, got {dtype!r}")
+    return names[dtype]
 
 
 def save_weights(

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .data.raw_pairs import exposure_ratio
-from .enhance import chosen_system
-from .image_io import FORMATS, HOLDS_16_BIT, Picture, PictureError, format_of, write_picture
+from .cameras.cameras import SATURATION, Camera, CameraError, camera_by_exif, load_camera, shipped_cameras
+from .data.sets.raw_pairs import exposure_ratio
+from .files.pictures import FORMATS, HOLDS_16_BIT, Picture, PictureError, format_of, write_picture
 from .raw.automatic import automatic_ratio
-from .raw.cameras import Camera, CameraError, camera_by_exif, load_camera, shipped_cameras
 from .raw.develop import develop, is_raw
 from .raw.dng import write_dng
 from .raw.exif import Shot, read_exif
@@ -95,14 +94,14 @@ def enhance_raw(
     photograph: a raw file's path or what read_raw returned; Bayer. model: a shipped name ("default": the one for raw),
     a checkpoint's path or what lowlight.load returned. ratio: at least 1; None: the exposure (ISO x time, by EXIF) of
     `reference`, a raw file or JPEG, over the photograph's; without either the one of raw.automatic.automatic_ratio.
-    camera: whose noise, a name of raw.cameras.shipped_cameras(), a file of `lowlight calibrate` or a Camera; None: by
-    EXIF. iso: for files that do not say theirs. iterations: network calls, 1 to 10, None: the model's own number.
+    camera: whose noise, a name of cameras.cameras.shipped_cameras(), a file of `lowlight calibrate` or a Camera; None:
+    by EXIF. iso: for files that do not say theirs. iterations: network calls, 1 to 10, None: the model's own number.
     seed: of the photons that are added. device, dtype: for a model given by name or path.
     Same seed, same device: same picture. Memory: see docs/raw.md.
     Raises PictureError for a file that cannot be used, CameraError where the gain is not known, ValueError for other
     arguments that do not fit (both are ValueErrors too), and what lowlight.load raises.
     """
-    from .checkpoints import DEFAULT_RAW_MODEL
+    from .checkpoints import DEFAULT_RAW_MODEL, chosen_system
 
     system = chosen_system(DEFAULT_RAW_MODEL if model == "default" else model, device, dtype)
     if not works_on_raw(system):
@@ -165,8 +164,6 @@ def gain(camera: Camera, raw: RawPicture, iso: float | None = None) -> float:
     numbers of its files, of which the picture's levels say how many there are. iso: in the place of the picture's.
     Raises CameraError where no ISO is known.
     """
-    from .exposure_process import SATURATION
-
     if iso is None and raw.iso is None:
         raise CameraError("the file does not say its ISO, from which the gain follows: give it (--iso)")
     K = camera.K(raw.iso if iso is None else iso)

@@ -126,8 +126,7 @@ def enhance(
 
 def _load(model: str, device: str | None, dtype: str | None, resid: bool | None, options: RawOptions) -> System:
     """The model; the default one is that of raw files where options are theirs."""
-    from ..checkpoints import DEFAULT_RAW_MODEL
-    from ..enhance import load_system
+    from ..checkpoints import DEFAULT_RAW_MODEL, load_system
 
     name = DEFAULT_RAW_MODEL if model == "default" and options.given() else model
     try:
@@ -169,8 +168,8 @@ def _run(todo: list[Job], work: Callable[[Job], tuple[str, ...]], outcome: Outco
 
 
 def _brighten(job: Job, system: System, steps: int | None, seed: int) -> tuple[str, ...]:
-    from ..enhance import enhance_picture, read_any
-    from ..image_io import format_of, write_picture
+    from ..files.pictures import format_of, write_picture
+    from ..systems.brighten import enhance_picture, read_any
 
     format_of(job.target)
     dark = read_any(job.source)

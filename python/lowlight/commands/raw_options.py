@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .jobs import Job, PlanError
 
 if TYPE_CHECKING:
-    from ..raw.cameras import Camera
+    from ..cameras.cameras import Camera
     from ..raw.exif import Shot
     from ..systems.base import System
 
@@ -58,7 +58,7 @@ class RawWork:
 
 def raw_suffix(options: RawOptions, output: str) -> str:
     """The extension of what raw files become in a folder. Raises PlanError where the options contradict the output."""
-    from ..image_io import FORMATS
+    from ..files.pictures import FORMATS
     from ..raw.develop import RENDERERS
 
     if options.render not in (None, *RENDERERS):
@@ -77,9 +77,9 @@ def raw_suffix(options: RawOptions, output: str) -> str:
 
 def raw_work(system: System, options: RawOptions, steps: int | None, seed: int) -> RawWork:
     """What to do with each file, the camera and the reference read. Raises PlanError for what cannot be."""
+    from ..cameras.cameras import CameraError, load_camera
     from ..expose import MOST_ITERATIONS, shot_of
-    from ..image_io import PictureError
-    from ..raw.cameras import CameraError, load_camera
+    from ..files.pictures import PictureError
 
     ways = [options.ratio is not None, options.ratio_from is not None, options.auto]
     if sum(ways) != 1:

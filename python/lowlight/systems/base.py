@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .brighten import enhance_picture
+
 
 class System(nn.Module):
     """Networks and their sampler. Subclasses define `name` and `enhance_tensor`."""
@@ -29,8 +31,6 @@ class System(nn.Module):
 
     def enhance(self, picture: Any, *, steps: int | None = None, seed: int = 0) -> Any:
         """The bright picture of a path, PIL image, array or tensor, of the same kind; see lowlight.enhance."""
-        from ..enhance import enhance_picture
-
         return enhance_picture(self, picture, steps=steps, seed=seed)
 
     @property

@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 
-from ..data.batches import PairBatches
-from ..data.raw_batches import RawBatches
-from ..image_io import write_atomically
+from ..data.batches.batches import PairBatches
+from ..data.batches.raw_batches import RawBatches
+from ..files.atomic import write_atomically
 from ..systems.base import System
 from .config import Stage, TrainConfig
 from .logs import RunLog
+from .objectives.table import objective_of
 from .optimizers import make_optimizer
 from .plateau import Plateau
 from .processes import Alone
@@ -51,7 +52,8 @@ class Trainer:
         for stage in self.plan.stages:
             if stage.batch % self.processes.count:
                 raise ValueError(f"batch must be a multiple of the {self.processes.count} processes, got {stage.batch}")
-        self._own = config.kind(config, self.processes.device)
+        objective = objective_of(config.system)
+        self._own = objective(config, self.processes.device)
         self.system = self._own.system
         self.objective = self.processes.wrap(self._own, partial=self._own.partial)
         self._learned = [*self.system.parameters(), *self._own.beside]
@@ -61,7 +63,7 @@ class Trainer:
         self.ema = {name: p.detach().clone() for name, p in self.system.named_parameters()}
         self.step, self.seconds = 0, 0.0
         self._validator = validator if config.validate_every else None
-        self._clock = TimeLeft(self.plan.stages, config.kind.calls, self._area())
+        self._clock = TimeLeft(self.plan.stages, objective.calls, self._area())
         if self._writes:
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -182,7 +184,7 @@ class Trainer:
         if self._writes:
             config = json.dumps(dataclasses.asdict(self.config), indent=1)
             write_atomically(self.folder / "config.json", config.encode())
-            terms, scores = self.config.kind.active_terms(self.config), self.config.kind.scores
+            terms, scores = self._own.active_terms(self.config), self._own.scores
             log = RunLog(self.folder, terms, self.step, self.config.tensorboard, scores)
         sums: dict[str, float] = {}
         stopping = False

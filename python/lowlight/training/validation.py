@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..contact_sheet import ContactSheet
-from ..data.pairs import Pair
-from ..image_io import read_picture
-from ..metrics import gt_mean, psnr, ssim
+from ..data.sets.pairs import Pair
+from ..files.contact_sheet import ContactSheet
+from ..files.pictures import read_picture
+from ..metrics.srgb import gt_mean, psnr, ssim
 from ..systems.base import System
 
 SCORES = ("psnr", "psnr_gt_mean", "ssim")

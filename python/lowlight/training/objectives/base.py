@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,15 +11,15 @@ from torch import Tensor, nn
 
 import lowlight_ext
 
-from ...data.batches import Batch, PairBatches
-from ...data.pairs import Pair, find_pairs
+from ...data.batches.batches import Batch, PairBatches
+from ...data.sets.pairs import Pair, find_pairs
+from ..config import Stage, TrainConfig, require
 from ..validation import SCORES, Validator
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ...systems.base import System
-    from ..config import Stage, TrainConfig
 
 NOISE, TIMES, START, CENTER = 1 << 15, 1 << 14, 1 << 13, 1 << 12  # generator's streams, apart from a sampler's
 
@@ -116,6 +117,14 @@ class Objective(nn.Module):
         return lowlight_ext.uniform((count,), seed, stream=stream, device=self.system.device)
 
 
-def require(condition: bool, name: str, expectation: str, value: Any) -> None:
-    if not condition:
-        raise ValueError(f"{name} must {expectation}, got {value}")
+def term_weights(weights: dict[str, float], kind: type[Objective]) -> dict[str, float]:
+    """A weight for each of the terms."""
+    unknown = sorted(set(weights) - set(kind.terms) - set(kind.groups))
+    require(not unknown, "weights", f"have keys of {', '.join((*kind.terms, *kind.groups))}", ", ".join(unknown))
+    full = dict.fromkeys(kind.terms, 1.0)
+    for group, terms in kind.groups.items():
+        full |= dict.fromkeys(terms, weights.get(group, 1.0))
+    full |= {name: value for name, value in weights.items() if name in kind.terms}
+    for name, value in full.items():
+        require(isinstance(value, int | float) and math.isfinite(value), f"weights.{name}", "be a number", value)
+    return {name: float(value) for name, value in full.items()}

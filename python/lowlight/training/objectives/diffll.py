@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ...data.batches import Batch
-from ...networks.diffll import DiffLLConfig
-from ...systems.diffll import DiffLL, log_quantiles
-from ...tiling import pad_to_multiple
-from .base import START, Objective, require
-
-if TYPE_CHECKING:
-    from ..config import Stage, TrainConfig
+from ...data.batches.batches import Batch
+from ...systems.diffll.network import DiffLLConfig
+from ...systems.diffll.system import DiffLL, log_quantiles
+from ...systems.tiling import pad_to_multiple
+from ..config import Stage, TrainConfig, require
+from .base import START, Objective
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,20 +13,18 @@ from torch import Tensor, nn
 
 from lowlight_ext import RawNoiseParameters
 
-from ...data.raw_batches import NoiseDraws, RawBatch, RawBatches
-from ...data.raw_cache import RawCache
-from ...data.raw_sources import CleanPictures, RealPairs, default_cache, find_clean, is_sid
-from ...data.sid import find_sid
-from ...exposure_process import drawn_ratios
-from ...losses import kl_loss, mixed_loss, psnr_loss
-from ...networks.exposure import ExposureDiffusionConfig
-from ...raw.cameras import Camera, load_camera
-from ...systems.exposurediffusion import PROTOCOLS, ExposureDiffusion
+from ...cameras.cameras import Camera, load_camera
+from ...data.batches.raw_batches import NoiseDraws, RawBatch, RawBatches
+from ...data.batches.raw_cache import RawCache
+from ...data.batches.raw_sources import CleanPictures, RealPairs, default_cache, find_clean, is_sid
+from ...data.sets.sid import find_sid
+from ...metrics.losses import kl_loss, mixed_loss, psnr_loss
+from ...systems.exposurediffusion.network import ExposureDiffusionConfig
+from ...systems.exposurediffusion.process import drawn_ratios
+from ...systems.exposurediffusion.system import PROTOCOLS, ExposureDiffusion
+from ..config import Stage, TrainConfig, require
 from ..raw_validation import SCORES, RawValidator
-from .base import Objective, require
-
-if TYPE_CHECKING:
-    from ..config import Stage, TrainConfig
+from .base import Objective
 
 _LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": F.l1_loss,
