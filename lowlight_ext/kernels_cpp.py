@@ -13,11 +13,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lowlight_ext.unbuilt import warn_of_unbuilt_sources
+
 try:
     from lowlight_ext import _C
 except ImportError as error:
     # not built (then the record below says why), or built for another Python or machine
     _C, _import_error = None, str(error)
+    warn_of_unbuilt_sources(Path(__file__).parent)
 
 CODES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 NORMS = ("group_norm_silu", "mish_instance_norm", "layer_norm2d", "simple_gate")

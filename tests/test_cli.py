@@ -269,7 +269,8 @@ def test_info_tells_every_backend(run):
     for fact in (
         "Python 3",
         "torch",
-        torch.__version__,
+        # "+cpu" and the like are no part of what pip records
+        torch.__version__.split("+")[0],
         "compiled",
         "backend reference",
         "backend cpp",

@@ -137,7 +137,7 @@ def test_the_reference_is_plain_pytorch():
 def test_kernels_do_not_know_the_operators():
     for path in EXT.glob("kernels_cpp*.py"):
         for target in imported(path, ("lowlight_ext",)):
-            known = target == "lowlight_ext._C" or target.split(".")[1:2] in (["kernels_cpp"], ["layouts"])
+            known = target == "lowlight_ext._C" or target.split(".")[1:2] in (["kernels_cpp"], ["layouts"], ["unbuilt"])
             assert known or not target.startswith("lowlight_ext"), f"{path.name} imports {target}"
 
 

@@ -35,14 +35,24 @@ class Brightens(Protocol):
 
 
 def enhance_picture(
-    system: Brightens, picture: Any, *, steps: int | None = None, seed: int | Tensor = 0, **options: Any
+    system: Brightens,
+    picture: Any,
+    *,
+    brightness: float | Tensor = 0.0,
+    strength: float = 1.0,
+    steps: int | None = None,
+    seed: int | Tensor = 0,
+    **options: Any,
 ) -> Any:
     """`enhance` with a loaded system; besides the kinds named there takes a files.pictures.Picture and returns one."""
     import torch
 
+    from .wish import Wish
+
     if steps is not None and steps < 1:
         raise ValueError(f"enhance: steps must be at least 1, got {steps}")
-    told = {"steps": steps, "seed": seed, **checked_options(system, options)}
+    wish = Wish.checked(brightness, strength)
+    told = {"wish": wish, "steps": steps, "seed": seed, **checked_options(system, options)}
     if isinstance(picture, str | os.PathLike):
         return to_pil(_enhance_read(system, read_any(picture), told))
     if isinstance(picture, Picture):
@@ -60,9 +70,14 @@ def enhance_picture(
 
 
 def options_of(system: Brightens) -> tuple[str, ...]:
-    """Names of what its enhance_tensor takes beside steps, seed and noise."""
+    """Names of what its enhance_tensor takes beside steps, seed, noise and what every system can be asked."""
+    return tuple(name for name in keywords_of(system) if name not in ("steps", "seed", "noise", "brightness"))
+
+
+def keywords_of(system: Brightens) -> list[str]:
+    """Names of what its enhance_tensor takes by keyword."""
     taken = inspect.signature(system.enhance_tensor).parameters.values()
-    return tuple(p.name for p in taken if p.kind is p.KEYWORD_ONLY and p.name not in ("steps", "seed", "noise"))
+    return [p.name for p in taken if p.kind is p.KEYWORD_ONLY]
 
 
 def checked_options(system: Brightens, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +90,7 @@ def checked_options(system: Brightens, options: Mapping[str, Any]) -> dict[str, 
     if unknown:
         raise TypeError(
             f"enhance: {type(system).__name__} has no option {' or '.join(unknown)}; "
-            f"its options are {', '.join(('steps', 'seed', *known))}"
+            f"its options are {', '.join(('brightness', 'strength', 'steps', 'seed', *known))}"
         )
     return given
 
@@ -117,6 +132,8 @@ def _enhance_array(system: Brightens, array: np.ndarray, told: dict[str, Any]) -
 def _enhance_tensor(system: Brightens, picture: Tensor, told: dict[str, Any]) -> Tensor:
     import torch
 
+    from .wish import wished_rows
+
     batch = picture[None] if picture.dim() == 3 else picture
     if batch.dim() != 4 or batch.shape[1] not in (1, 2, 3, 4) or batch.numel() == 0:
         raise ValueError(
@@ -124,10 +141,7 @@ def _enhance_tensor(system: Brightens, picture: Tensor, told: dict[str, Any]) ->
         )
     rows = _PictureRows(batch, system.device)
     with torch.no_grad():
-        if hasattr(system, "enhance_rows"):
-            system.enhance_rows(rows, **told)
-        else:
-            rows.write(0, system.enhance_tensor(rows.read(0, batch.shape[-2]), **told))
+        wished_rows(system, keywords_of(system), rows, **told)
     if rows.overflowed:
         raise RuntimeError(f"enhance: the network produced NaN or infinity in {system.dtype}; try float32")
     return rows.bright.reshape(picture.shape)

@@ -29,7 +29,6 @@ class WaveletAnchored(WaveletProcess):
         *,
         brightness: Number = 0.0,
         mean: Number | None = None,
-        strength: float = 1.0,
         steps: int | None = None,
         noise: Noise | None = None,
         seed: int | Tensor = 0,
@@ -39,12 +38,11 @@ class WaveletAnchored(WaveletProcess):
 
         low: [B, 3, H, W] in [0, 1], any size. brightness: stops against the automatic exposure, a number or [B]. mean:
         the wanted mean of the bright pictures in (0, 1), instead, a number or [B]. Another exposure is another call of
-        the networks: they clean up what it shows. strength: from 0, the dark picture, to 1.
+        the networks: they clean up what it shows.
         steps: network calls S (default: the configuration's). noise(stream, shape) replaces lowlight_ext's generator:
         stream T for x_T, t for the step from t. seed: an integer, the same noise for every picture, or one a picture
         [B]. sampler: "ddim" (eta = 0), "drds" (the anchored posterior) or "dpm++".
-        Raises ValueError on another shape, sampler or number of steps, for a mean outside (0, 1) and a strength
-        outside [0, 1].
+        Raises ValueError on another shape, sampler or number of steps, and for a mean outside (0, 1).
         """
         check_pictures(self, low)
         rows = TensorRows(low)
@@ -52,7 +50,6 @@ class WaveletAnchored(WaveletProcess):
             rows,
             brightness=brightness,
             mean=mean,
-            strength=strength,
             steps=steps,
             noise=noise,
             seed=seed,
@@ -61,33 +58,32 @@ class WaveletAnchored(WaveletProcess):
         return rows.bright
 
     @torch.no_grad()
-    def enhance_rows(self, rows: Rows, *, strength: float = 1.0, **options: Any) -> None:
+    def enhance_rows(self, rows: Rows, **options: Any) -> None:
         """As enhance_tensor, its arguments too, from pictures of any size in memory that hardly grows with them."""
-        pyramid, analysis, estimates = self._begin(rows, strength, **options)
+        pyramid, analysis, estimates = self._begin(rows, **options)
         for band in estimates:
             last = band
-        self._write(analysis, pyramid, last, rows, strength)
+        self._write(analysis, pyramid, last, rows)
 
-    def enhance_steps(self, low: Tensor, *, strength: float = 1.0, **options: Any) -> Iterator[Tensor]:
+    def enhance_steps(self, low: Tensor, **options: Any) -> Iterator[Tensor]:
         """The bright pictures as estimated after each network call, the last as enhance_tensor's; its arguments."""
         check_pictures(self, low)
         with torch.no_grad():
-            pyramid, analysis, estimates = self._begin(TensorRows(low), strength, **options)
-        return self._shown(analysis, pyramid, estimates, low, strength)
+            pyramid, analysis, estimates = self._begin(TensorRows(low), **options)
+        return self._shown(analysis, pyramid, estimates, low)
 
     @torch.no_grad()
     def _shown(
-        self, analysis: Analysis, pyramid: list[Tensor], bands: Iterator[Tensor], low: Tensor, strength: float
+        self, analysis: Analysis, pyramid: list[Tensor], bands: Iterator[Tensor], low: Tensor
     ) -> Iterator[Tensor]:
         for band in bands:
             rows = TensorRows(low)
-            self._write(analysis, pyramid, band, rows, strength)
+            self._write(analysis, pyramid, band, rows)
             yield rows.bright
 
     def _begin(
         self,
         rows: Rows,
-        strength: float,
         *,
         brightness: Number = 0.0,
         mean: Number | None = None,
@@ -97,8 +93,6 @@ class WaveletAnchored(WaveletProcess):
         sampler: str | None = None,
     ) -> tuple[list[Tensor], Analysis, Iterator[Tensor]]:
         """Dark means of level 1 and deeper, what is known of the pictures, the bright bands after each network call."""
-        if not 0 <= strength <= 1:
-            raise ValueError(f"{type(self).__name__}: strength must lie in [0, 1], got {strength}")
         count, *size = rows.shape
         levels = self.levels(*size)
         pyramid, noise_told = read_pyramid(PaddedRows(rows, self.multiple(levels)), levels)
@@ -117,7 +111,7 @@ class WaveletAnchored(WaveletProcess):
         estimates = self.generate(analysis, start, steps=steps, noise=step_noise, seed=seeds, sampler=sampler or "ddim")
         return pyramid, analysis, estimates
 
-    def _write(self, analysis: Analysis, pyramid: list[Tensor], band: Tensor, rows: Rows, strength: float) -> None:
+    def _write(self, analysis: Analysis, pyramid: list[Tensor], band: Tensor, rows: Rows) -> None:
         """Write the bright pictures of a deepest band and of the dark means above it, pyramid."""
         _, height, width = rows.shape
         dark = PaddedRows(rows, self.multiple(len(analysis.told)))
@@ -126,8 +120,6 @@ class WaveletAnchored(WaveletProcess):
             strip = strip[..., : height - first, :width]
             if not strip.shape[-2]:
                 break
-            if strength < 1:
-                strip = torch.lerp(rows.read(first, first + strip.shape[-2]), strip, strength)
             rows.write(first, strip)
 
     def wanted_mean(self, band: Tensor, brightness: Number = 0.0, mean: Number | None = None) -> Tensor:
