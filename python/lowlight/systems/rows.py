@@ -44,9 +44,9 @@ class PaddedRows:
 
     def __init__(self, rows: Rows, multiple: int):
         self._rows, (_, height, width) = rows, rows.shape
-        self._y, self._x = reflected(height, multiple), reflected(width, multiple)
-        self._padded = len(self._x) > width
-        self.height, self.width = len(self._y), len(self._x)
+        self._y, columns = reflected(height, multiple), reflected(width, multiple)
+        self.height, self.width = len(self._y), len(columns)
+        self._more = columns[width:]
 
     def read(self, first: int, last: int) -> Tensor:
         """[B, 3, last - first, width] floating point in [0, 1]."""
@@ -55,7 +55,9 @@ class PaddedRows:
         strip = self._rows.read(top, bottom)
         if last > self._rows.shape[1]:
             strip = strip.index_select(-2, (wanted - top).to(strip.device))
-        return strip.index_select(-1, self._x.to(strip.device)) if self._padded else strip
+        if not len(self._more):
+            return strip
+        return torch.cat([strip, strip.index_select(-1, self._more.to(strip.device))], dim=-1)
 
 
 def strips(height: int, rows: int, halo: int = 0) -> list[tuple[int, int, int, int]]:

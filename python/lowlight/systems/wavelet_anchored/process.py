@@ -29,7 +29,7 @@ from .network import UNET_INPUTS, UNET_STATISTICS, Restorer, WaveletAnchoredConf
 
 SCALE = 4.0  # of the low band of a picture in [-1, 1], as after two Haar levels, whatever their number
 MARGIN = 2  # positions reflected around the deepest band, whose outermost ones zero padding would mark
-_STRIP_BYTES = 96 << 20  # of one map inside the restoration module; a few live at once
+_STRIP_BYTES = 64 << 20  # of one map inside the restoration module; a few live at once
 
 
 class Analysis(NamedTuple):
