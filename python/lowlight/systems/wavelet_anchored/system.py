@@ -65,16 +65,34 @@ class WaveletAnchored(WaveletProcess):
             last = band
         self._write(analysis, pyramid, last, rows)
 
-    def enhance_steps(self, low: Tensor, **options: Any) -> Iterator[Tensor]:
+    def enhance_steps(
+        self,
+        low: Tensor,
+        *,
+        brightness: Number = 0.0,
+        mean: Number | None = None,
+        steps: int | None = None,
+        noise: Noise | None = None,
+        seed: int | Tensor = 0,
+        sampler: str | None = None,
+    ) -> Iterator[Tensor]:
         """The bright pictures as estimated after each network call, the last as enhance_tensor's; its arguments."""
         check_pictures(self, low)
         with torch.no_grad():
-            pyramid, analysis, estimates = self._begin(TensorRows(low), **options)
-        return self._shown(analysis, pyramid, estimates, low)
+            begun = self._begin(
+                TensorRows(low),
+                brightness=brightness,
+                mean=mean,
+                steps=steps,
+                noise=noise,
+                seed=seed,
+                sampler=sampler,
+            )
+        return self._shown(*begun, low)
 
     @torch.no_grad()
     def _shown(
-        self, analysis: Analysis, pyramid: list[Tensor], bands: Iterator[Tensor], low: Tensor
+        self, pyramid: list[Tensor], analysis: Analysis, bands: Iterator[Tensor], low: Tensor
     ) -> Iterator[Tensor]:
         for band in bands:
             rows = TensorRows(low)
