@@ -145,8 +145,10 @@ def test_strips_are_the_whole(system, monkeypatch):
     torch.testing.assert_close(strips, whole, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [(36, 52), (37, 41), (3, 5), (1, 1)])
-def test_rows_are_padded_as_pictures(size):
+@pytest.mark.parametrize("size", [(36, 52), (37, 41), (3, 5), (1, 1), (800, 9)])
+def test_rows_are_padded_as_pictures(size, monkeypatch):
+    # no multiple of the rows from one block of the noise's sample to the next, which are 4 in the tallest
+    monkeypatch.setattr("lowlight.systems.wavelet_anchored.pyramid._READ", 6)
     low = scene(2, size)
     padded, rows = pad_to_multiple(low, 8), PaddedRows(TensorRows(low), 8)
     assert (rows.height, rows.width) == tuple(padded.shape[-2:])
