@@ -84,6 +84,8 @@ def test_batches_are_a_function_of_seed_and_number(pairs):
     assert 0 <= whole.low.min() <= whole.high.max() <= 1
     assert torch.equal(whole.low[2:], tail.low)
     assert torch.equal(whole.high[2:], tail.high)
+    # a whole epoch, made pairs among it
+    assert torch.equal(batches.batch(0, 10).low, MixedBatches(pairs, seed=1, made=0.5).batch(0, 10).low)
     assert not torch.equal(MixedBatches(pairs, seed=2, made=0.5).batch(3, 4).low, whole.low)
     # an epoch shows every pair and every made one once
     assert sorted(batches.indices(10, 10)) == list(range(10))
@@ -117,6 +119,15 @@ def test_it_learns(pairs, tmp_path):
     # no part is left out
     still = [name for name, p in training.system.named_parameters() if p.grad is None or not p.grad.any()]
     assert all("told" in name or "statistics" in name for name in still), still
+
+
+def test_the_anchor_learns_by_itself(pairs, tmp_path):
+    training = trainer(pairs, tmp_path)
+    stage, _, first = training.plan.stage_at(0)
+    training.objective(training.data.batch(first, 2), stage, first)["anchor"].backward()
+    learned = {name for name, p in training.system.named_parameters() if p.grad is not None and p.grad.any()}
+    assert learned
+    assert all(name.startswith("anchor.") for name in learned)
 
 
 def test_resumes_to_the_same_weights(pairs, tmp_path):
