@@ -82,6 +82,12 @@ def implementation(op: str, device_type: str) -> ModuleType:
     return next(module for module in (CPP if name == "cpp" else CUDA) if hasattr(module, op))
 
 
+def _refuse_a_compiler() -> None:
+    # what torch.compiler.disable is for, but that decorator imports torch._dynamo, two seconds of every start
+    if torch.compiler.is_compiling():
+        raise RuntimeError("use_backend: can not be called inside a compiled function")
+
+
 class use_backend:
     """Force a backend: `use_backend("reference")` for the process, `with use_backend("cpp"): ...` for a block.
 
@@ -92,9 +98,9 @@ class use_backend:
     inside a compiled function.
     """
 
-    @torch.compiler.disable
     def __init__(self, name: str) -> None:
         global _forced
+        _refuse_a_compiler()
         if name not in CHOICES:
             raise ValueError(f"use_backend: name must be one of {', '.join(CHOICES)}, got {name!r}")
         self.previous, _forced = _forced, name
@@ -102,9 +108,9 @@ class use_backend:
     def __enter__(self) -> "use_backend":
         return self
 
-    @torch.compiler.disable
     def __exit__(self, *exception: object) -> None:
         global _forced
+        _refuse_a_compiler()
         _forced = self.previous
 
 
