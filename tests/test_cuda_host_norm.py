@@ -19,7 +19,7 @@ import torch
 from lowlight_ext import group_norm_silu, kernels_cuda, layer_norm2d, mish_instance_norm, simple_gate, testing
 from lowlight_ext.backends import use_backend
 from lowlight_ext.checks import DTYPES
-from lowlight_ext.kernels_cpp import NORMS
+from lowlight_ext.testing_norm import NORMS
 
 # the package's name `backends` is the function
 backends = importlib.import_module("lowlight_ext.backends")

@@ -29,7 +29,7 @@ from lowlight_ext import (
 )
 from lowlight_ext.backends import OPERATORS, select
 from lowlight_ext.checks import DTYPES
-from lowlight_ext.kernels_cpp import NORMS
+from lowlight_ext.testing_norm import NORMS
 from lowlight_ext.reference.poisson import inversion
 
 choice = sys.modules["lowlight_ext.backends"]

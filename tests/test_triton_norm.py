@@ -6,7 +6,7 @@ from test_triton import DEVICE, both, small_programs
 
 import lowlight_ext
 from lowlight_ext import testing, use_backend
-from lowlight_ext.kernels_cpp import NORMS
+from lowlight_ext.testing_norm import NORMS
 from lowlight_ext.kernels_triton import layer_norm, norm, tiles
 from lowlight_ext.kernels_triton.blocks import launch
 

@@ -4,7 +4,7 @@
 #include "sums.h"
 
 namespace lowlight {
-LOWLIGHT_DECLARE_NORM_LEVEL(LOWLIGHT_CPU_LEVEL)
+LOWLIGHT_DECLARE_LEVEL(LOWLIGHT_CPU_LEVEL)
 namespace LOWLIGHT_CPU_LEVEL {
 
 constexpr int64_t kMaxTile = 512;

@@ -7,6 +7,10 @@
 namespace lowlight {
 namespace LOWLIGHT_CPU_LEVEL {
 
+// norm_channels_last.cpp
+void norm_channels_last(const NormArguments& a);
+void norm_backward_channels_last(const NormGradients& a);
+
 // elements between two starts of a thread
 constexpr int64_t kSpan = 32768;
 

@@ -3,7 +3,7 @@
 #include "norm_blocks.h"
 
 namespace lowlight {
-LOWLIGHT_DECLARE_NORM_LEVEL(LOWLIGHT_CPU_LEVEL)
+LOWLIGHT_DECLARE_LEVEL(LOWLIGHT_CPU_LEVEL)
 namespace LOWLIGHT_CPU_LEVEL {
 
 constexpr int64_t kMinWidth = 256;

@@ -35,12 +35,11 @@ endif()
 if(cuda_reason STREQUAL "")
     enable_language(CUDA)
     set(CMAKE_CUDA_STANDARD 17)
-    add_library(cuda_kernels OBJECT cuda/exposure.cu cuda/gate.cu cuda/haar.cu cuda/layer_norm.cu cuda/noise.cu cuda/norm.cu
-                cuda/norm_gradient.cu cuda/poisson.cu cuda/q_sample.cu cuda/raw_noise.cu cuda/step.cu)
+    file(GLOB kernels CONFIGURE_DEPENDS cuda/*.cu)
+    add_library(cuda_kernels OBJECT ${kernels})
     # -fmad=false: a * b + c rounds twice, as on the CPU, unless the formula says fused(); --threads: architectures at once
     target_compile_options(cuda_kernels PRIVATE -fmad=false --threads=0 -Xcompiler=-Wall,-Wextra)
-    target_sources(_C PRIVATE cuda/bindings.cpp cuda/bindings_norm.cpp cuda/bindings_raw.cpp
-                   $<TARGET_OBJECTS:cuda_kernels>)
+    target_sources(_C PRIVATE $<TARGET_OBJECTS:cuda_kernels>)
     target_compile_definitions(_C PRIVATE LOWLIGHT_CUDA)
     # the static runtime shares the primary context with torch and needs no library at run time
     target_link_libraries(_C PRIVATE CUDA::cudart_static)
