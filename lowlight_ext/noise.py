@@ -13,7 +13,6 @@ from lowlight_ext import checks
 from lowlight_ext.backends import implementation
 from lowlight_ext.registry import no_mode, register
 
-
 # int seeds as tensors, which are only read: making one costs as much as a small kernel
 _seeds: dict[int, Tensor] = {}
 MOST_SEEDS = 64

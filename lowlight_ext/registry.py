@@ -84,7 +84,9 @@ def _function(name: str, kernel: Callable, backward: Callable, setup_context: Ca
         return output
 
     # not as a setup_context of the class: torch then binds the arguments to a signature, which takes 15 us
-    return type(name, (torch.autograd.Function,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
+    return type(
+        name, (torch.autograd.Function,), {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    )
 
 
 def register(

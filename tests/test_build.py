@@ -93,7 +93,10 @@ def test_every_missing_part_has_a_reason():
     for part in ("cpu", "cuda"):
         assert (part in record["built"]) != bool(record["reason"].get(part)), record
     assert ("cpu" in record["built"]) == (call._C is not None)
-    assert kernels_compiled.available("cpu", "haar_dwt2d") is None or len(kernels_compiled.available("cpu", "haar_dwt2d")) > 10
+    assert (
+        kernels_compiled.available("cpu", "haar_dwt2d") is None
+        or len(kernels_compiled.available("cpu", "haar_dwt2d")) > 10
+    )
     assert "no compiled kernels for mps" in kernels_compiled.available("mps", "haar_dwt2d")
 
 

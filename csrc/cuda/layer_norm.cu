@@ -7,12 +7,4 @@ const char* launch_layer_norm(const NormArguments& a, Place place) {
     return run_layer_norm(a, CrewLauncher{{place}});
 }
 
-const char* launch_layer_norm_backward(const NormGradients& a, Place place) {
-    return run_layer_norm_backward(a, CrewLauncher{{place}});
-}
-
-int64_t size_layer_norm_backward(const NormGradients& a) {
-    return layer_norm_backward_workspace(a);
-}
-
 }  // namespace lowlight

@@ -47,7 +47,7 @@ def tukey_lambda(
 ) -> Tensor:
     """Tukey-lambda noise of shape [B, C, H, W]."""
     out = empty(shape, dtype, device)
-    call("tukey_lambda", out, out, CODES[dtype], *shape, *source(seeds, out, stream, y0, x0, plane), lam)
+    call("tukey_lambda", out, out, CODES[dtype], *shape, *source(seeds, out, stream, y0, x0, plane), float(lam))
     return out
 
 
@@ -71,7 +71,7 @@ def raw_noise(
     """Clean raw [B, 4, H, W] -> noisy raw; rows (K, ratio, g_scale, G_scale, G_shape, R_scale)."""
     out = like(clean)
     place = (*clean.shape, *source(seeds, clean, stream, y0, x0, plane))
-    model = (*_lookup(rows), saturation, parts, clip)
+    model = (*_lookup(rows), float(saturation), parts, clip)
     call("raw_noise", clean, clean.contiguous(), out, CODES[clean.dtype], *place, *model)
     return out
 

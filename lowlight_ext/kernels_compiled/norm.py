@@ -42,7 +42,7 @@ def _forward(
     out = like(x, layout)
     if x.numel():
         tensors = (x.contiguous(memory_format=layout), *_parameters(x, weight, bias), out, stats)
-        _run("norm" if groups else "layer_norm", x, *tensors, *_sizes(x, layout, activation, groups), eps)
+        _run("norm" if groups else "layer_norm", x, *tensors, *_sizes(x, layout, activation, groups), float(eps))
     return out, stats
 
 

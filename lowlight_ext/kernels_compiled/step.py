@@ -48,7 +48,7 @@ def diffusion_step(
     out, estimate = like(x_t), like(x_t) if return_x0 else None
     inputs = contiguous(x_t, eps, center, x0_previous, noise)
     drawn = NO_SOURCE if seeds is None else source(seeds, x_t, stream, y0, x0, plane)
-    bounds = (-math.inf, math.inf) if lo is None else (lo, hi)
+    bounds = (-math.inf, math.inf) if lo is None or hi is None else (float(lo), float(hi))
     sizes = (CODES[x_t.dtype], *x_t.shape)
     call("step", x_t, *inputs, out, estimate, *sizes, *_lookup(rows, t, x_t), seeds is not None, *drawn, *bounds)
     return out, estimate
@@ -69,6 +69,6 @@ def diffusion_step_backward(
     gradients = results(grad, needed)
     inputs = contiguous(grad, grad_x0, x_t, eps)
     sizes = (CODES[grad.dtype], grad.shape[0], math.prod(grad.shape[1:]))
-    clip = (False, 0.0, 0.0) if lo is None else (True, lo, hi)
+    clip = (False, 0.0, 0.0) if lo is None or hi is None else (True, float(lo), float(hi))
     call("step_backward", grad, *inputs, *gradients, *sizes, *_lookup(rows, t, grad), *clip)
     return gradients
