@@ -1,18 +1,17 @@
-"""Builds lowlight_ext/_C from csrc/ with CMake and ninja; everything else is in pyproject.toml.
+"""Builds lowlight_ext/_C from csrc/ (csrc/build_module.py does it); everything else is in pyproject.toml.
 
 LOWLIGHT_EXT_BUILD=auto  (default) build what can be built; a missing compiler or nvcc is reported and recorded
                    cpu   the CPU kernels only; failing to build them fails the installation
                    cuda  CPU and CUDA kernels; failing to build either fails the installation
                    off   nothing: the package works on its reference backend
-The outcome is recorded in lowlight_ext/_build_info.json, which lowlight_ext.build_info() reads.
+The outcome is recorded in lowlight_ext/_build_info.json, which lowlight_ext.build_info() reads. What was built before
+of the same sources by the same tools is taken from build/ again.
 """
 
 import json
 import os
 import shutil
-import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -21,34 +20,8 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 MODES = ("auto", "cpu", "cuda", "off")
 
-
-class BuildFailed(RuntimeError):
-    """One sentence about what could not be built, and why."""
-
-
-def tool(name: str, directory: str) -> str:
-    """Path of cmake or ninja: the Python package of that name where it is installed, else the one on PATH."""
-    try:
-        found = shutil.which(name, path=getattr(import_module(name), directory))
-    except (ImportError, AttributeError):
-        found = None
-    found = found or shutil.which(name)
-    if found is None:
-        raise BuildFailed(f"{name} was not found (pip install {name})")
-    return found
-
-
-def run(command: list[str], log: Path) -> None:
-    """Runs one step; its output goes to the terminal and to `log`, its last error into the exception."""
-    print(" ".join(command), flush=True)
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-    print(done.stdout, flush=True)
-    log.write_text(done.stdout)
-    if done.returncode:
-        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-        marks = [i for i, line in enumerate(lines) if "error" in line.lower()]
-        told = " ".join(lines[marks[0] : marks[0] + 4]) if marks else " ".join(lines[-3:])
-        raise BuildFailed(f"{Path(command[0]).name} failed: {told[:600]}")
+sys.path.insert(0, str(ROOT / "csrc"))
+from build_module import BuildFailed, built_module  # noqa: E402
 
 
 class CMakeBuild(build_ext):
@@ -87,28 +60,10 @@ class CMakeBuild(build_ext):
             return {"reason": {"cpu": str(failure), "cuda": first}}
 
     def compile(self, mode: str, target: Path) -> dict:
-        """Configures, builds and copies the module to `target`; returns what CMake says it built."""
-        build = Path(self.build_temp).resolve() / "cmake"
-        build.mkdir(parents=True, exist_ok=True)
-        cmake = tool("cmake", "CMAKE_BIN_DIR")
-        try:
-            pybind11 = import_module("pybind11").get_cmake_dir()
-        except ImportError:
-            raise BuildFailed("pybind11 was not found (pip install pybind11)") from None
-        options = {
-            "CMAKE_BUILD_TYPE": "Release",
-            "CMAKE_MAKE_PROGRAM": tool("ninja", "BIN_DIR"),
-            "Python_EXECUTABLE": sys.executable,
-            "pybind11_DIR": pybind11,
-            "LOWLIGHT_EXT_BUILD": mode,
-        }
-        defines = [f"-D{name}={value}" for name, value in options.items()]
-        # --fresh: the cache of an earlier isolated build names tools that are gone
-        source = ["-S", str(ROOT / "csrc"), "-B", str(build)]
-        run([cmake, "--fresh", "-G", "Ninja", *source, *defines], build / "configure.log")
-        run([cmake, "--build", str(build)], build / "build.log")
-        shutil.copy2(next(build.glob("_C*.so")), target)
-        return json.loads((build / "build_info.json").read_text())
+        """Builds the module and copies it to `target`; returns what CMake says it built."""
+        module, info = built_module(mode, ROOT / "build")
+        shutil.copy2(module, target)
+        return info
 
     def copy_extensions_to_source(self) -> None:
         """For `build_ext --inplace`, which builds elsewhere first: the record belongs beside the module."""

@@ -9,8 +9,8 @@ from cases_raw import raw
 from torch import Tensor
 
 import lowlight_ext as e
-from lowlight.anchored_schedules import drds_rows
-from lowlight.schedules import ddim_rows
+from lowlight.diffusion.schedules import ddim_rows
+from lowlight.systems.anlightendiff.schedules import drds_rows
 
 TIMESTEPS = 200
 TIME = 100

@@ -187,7 +187,7 @@ def haar_idwt2d(bands: Tensor, *, denormalise: bool = False) -> Tensor:
 
     bands: [4, B, C, h, w] (any [4, ..., h, w]) in the order LL, HL, LH, HH; float32, float64, float16 or bfloat16.
     Returns [B, C, 2h, 2w], contiguous. Computes in float32 (float64 for float64).
-    Gradients: bands, to any order; zero where the clamp acts, passed on its bounds, as torch.clamp.
+    Gradients: bands, to any order; zero where the clamp acts, passed on its bounds (whatever torch.clamp does there).
     Raises TypeError where bands is no tensor, ValueError on a dtype or shape that does not fit.
     """
     checks.tensor("haar_idwt2d", "bands", bands)

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from lowlight.perceptual_trunks import TRUNKS
+from lowlight.metrics.lpips_trunks import TRUNKS
 
 
 def random_state(net: str) -> dict[str, torch.Tensor]:

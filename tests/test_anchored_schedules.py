@@ -5,17 +5,8 @@ import pytest
 import torch
 
 import lowlight_ext
-from lowlight.anchored_schedules import (
-    SAMPLERS,
-    anchored,
-    anchored_ddim_rows,
-    anchored_dpm_solver_rows,
-    anchored_sampler_rows,
-    drds_rows,
-    rederived,
-)
-from lowlight.sampling import iterate
-from lowlight.schedules import (
+from lowlight.diffusion.sampling import iterate
+from lowlight.diffusion.schedules import (
     alpha_bars,
     cosine_betas,
     ddim_rows,
@@ -23,6 +14,15 @@ from lowlight.schedules import (
     dpm_solver_rows,
     linear_betas,
     sampling_times,
+)
+from lowlight.systems.anlightendiff.schedules import (
+    SAMPLERS,
+    anchored,
+    anchored_ddim_rows,
+    anchored_dpm_solver_rows,
+    anchored_sampler_rows,
+    drds_rows,
+    rederived,
 )
 
 BETAS = cosine_betas(100)

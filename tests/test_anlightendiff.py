@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import lowlight_ext
-from lowlight.anchored_schedules import SAMPLERS, drds_rows
-from lowlight.checkpoint_anlightendiff import anlightendiff_weights, detect_anlightendiff
-from lowlight.conditioning import condition_features, equalize
-from lowlight.networks import anlightendiff as networks
-from lowlight.networks.anlightendiff import AnlightenDiffConfig, published_two_step
-from lowlight.step_study import sampler_methods
-from lowlight.systems.anlightendiff import AnlightenDiff
+from lowlight.scoring.steps import sampler_methods
+from lowlight.systems.anlightendiff import network as networks
+from lowlight.systems.anlightendiff.checkpoint import anlightendiff_weights, detect_anlightendiff
+from lowlight.systems.anlightendiff.conditioning import condition_features, equalize
+from lowlight.systems.anlightendiff.network import AnlightenDiffConfig, published_two_step
+from lowlight.systems.anlightendiff.schedules import SAMPLERS, drds_rows
+from lowlight.systems.anlightendiff.system import AnlightenDiff
 
 OPERATOR = "diffusion_step"
 SMALL = AnlightenDiffConfig(widths=(8, 8, 12), timesteps=20, steps=3)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lowlight.raw.anscombe import closed_form_inverse, stabilise, unbiased_inverse
+from lowlight.cameras.anscombe import closed_form_inverse, stabilise, unbiased_inverse
 
 stats = pytest.importorskip("scipy.stats", reason="scipy is in the extra [test]")
 integrate = pytest.importorskip("scipy.integrate")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lowlight import baselines
-from lowlight.baselines import BASELINES, TARGET_MEAN
+from lowlight.scoring import baselines
+from lowlight.scoring.baselines import BASELINES, TARGET_MEAN
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from lowlight.data import batches as module
-from lowlight.data.batches import PairBatches
-from lowlight.data.pairs import find_pairs
-from lowlight.data.picture_cache import PairCache, decode_rgb
-from lowlight.data.prefetch import Prefetch, Request
-from lowlight.image_io import PictureError, read_picture
-from lowlight.systems.diffll import log_quantiles
+from lowlight.data.batches import batches as module
+from lowlight.data.batches.batches import PairBatches
+from lowlight.data.batches.picture_cache import PairCache
+from lowlight.data.batches.prefetch import Prefetch, Request
+from lowlight.data.sets.pairs import find_pairs
+from lowlight.files.eight_bit import decode_rgb
+from lowlight.files.pictures import PictureError, read_picture
+from lowlight.systems.diffll.system import log_quantiles
 
 
 def write_pairs(root, sizes, suffix=".png", seed=0):
@@ -115,7 +116,7 @@ def test_decoding_is_lazy_and_within_the_budget(pairs, monkeypatch):
         decoded.append(path)
         return decode_rgb(path)
 
-    monkeypatch.setattr("lowlight.data.picture_cache.decode_rgb", count)
+    monkeypatch.setattr("lowlight.data.batches.picture_cache.decode_rgb", count)
     one = 2 * 3 * 70 * 83
     cache = PairCache(pairs, memory=2 * one + one // 2)
     assert decoded == []

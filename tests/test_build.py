@@ -38,7 +38,8 @@ with ext.use_backend("cpp"):
         for affine in (False, True):
             bands = ext.haar_dwt2d(x, normalise=affine)
             feed(bands, ext.haar_idwt2d(bands, denormalise=affine))
-        feed(*kernels_compiled.haar_wavedec2d(x, 1), kernels_compiled.haar_waverec2d(kernels_compiled.haar_wavedec2d(x, 1)))
+        levels = kernels_compiled.haar_wavedec2d(x, 1)
+        feed(*levels, kernels_compiled.haar_waverec2d(levels))
         rows = torch.linspace(-1, 1, 16).reshape(2, 8)
         for given in ({"seed": 7}, {"noise": last}, {"seed": torch.tensor([7, -1])}):
             options = {"center": center, "x0_previous": last, "clip": (-1, 1), "return_x0": True}
@@ -187,6 +188,65 @@ def test_missing_compiler_is_recorded_or_refused(copy_of_source):
     refused = build(copy_of_source, "cpu", CXX="/no/such/compiler")
     assert refused.returncode != 0
     assert "LOWLIGHT_EXT_BUILD=cpu: cmake failed" in refused.stderr
+
+
+@pytest.fixture
+def small_build(tmp_path):
+    """built_module over sources whose "compiler" only copies one of them; returns what the module holds."""
+    source, cache = tmp_path / "csrc", tmp_path / "build"
+    source.mkdir()
+    shutil.copy2(ROOT / "csrc" / "build_module.py", source)
+    (source / "kernel.cpp").write_text("1")
+    (source / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.24)\nproject(small LANGUAGES NONE)\n"
+        "if(EXISTS ${CMAKE_SOURCE_DIR}/wrong)\n  message(FATAL_ERROR wrong)\nendif()\n"
+        "configure_file(kernel.cpp _C.so COPYONLY)\n"
+        'file(WRITE ${CMAKE_BINARY_DIR}/build_info.json "{}")\n'
+    )
+    code = "import sys, pathlib; sys.path.insert(0, 'csrc'); from build_module import built_module;"
+    code += f"print(built_module(sys.argv[1], pathlib.Path({str(cache)!r}))[0].read_text())"
+
+    def make(mode="auto", **environment):
+        return run([sys.executable, "-c", code, mode], tmp_path, **environment)
+
+    make.source, make.cache = source, cache
+    return make
+
+
+def test_the_same_sources_are_compiled_once(small_build):
+    """A second installation takes what the first one built; a changed source, mode or flag is built anew."""
+    small_build()
+    again = small_build()
+    assert "holds what was built" in again.stdout
+    assert "cmake" not in again.stdout
+    (small_build.source / "kernel.cpp").write_text("2")
+    for done in (small_build(), small_build("cpu"), small_build(CXXFLAGS="-Os")):
+        assert "holds what was built" not in done.stdout
+        assert done.stdout.endswith("2\n"), done.stderr
+    assert len(list(small_build.cache.iterdir())) == 4
+    assert {p.name for p in small_build.cache.glob("*/*")} == {"_C.so", "build_info.json"}
+
+
+def test_a_failed_build_is_not_taken_for_a_finished_one(small_build):
+    (small_build.source / "wrong").touch()
+    for _ in range(2):
+        failed = small_build()
+        assert "BuildFailed: cmake failed: CMake Error" in failed.stderr
+        assert "holds what was built" not in failed.stdout
+
+
+@pytest.mark.skipif(not kernels_compiled.recorded()["requested"], reason="lowlight_ext is not installed")
+def test_python_in_the_root_of_a_clone_is_warned(copy_of_source, tmp_path):
+    """There the unbuilt sources hide the installed package; anywhere else nothing is said."""
+    code = PLAIN_IMPORTS + "import lowlight_ext as e; print(e.backends()['cpp'])"
+    hidden = run([sys.executable, "-c", code], copy_of_source)
+    assert "not installed by its setup.py" in hidden.stdout
+    assert f"unbuilt sources in {copy_of_source / 'lowlight_ext'}" in hidden.stderr
+    assert "pip install -e ." in hidden.stderr
+    assert hidden.stderr.count("RuntimeWarning") == 1
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert "RuntimeWarning" not in run([sys.executable, "-c", "import lowlight_ext"], elsewhere).stderr
 
 
 def test_unknown_build_mode_is_refused(copy_of_source):

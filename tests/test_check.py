@@ -10,9 +10,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from lowlight.cli import app
-from lowlight.data.alignment import MATCHES, estimate_alignment
-from lowlight.data.checks import check_pairs
-from lowlight.data.pairs import scan_pairs
+from lowlight.data.sets.alignment import MATCHES, estimate_alignment
+from lowlight.data.sets.checks import check_pairs
+from lowlight.data.sets.pairs import scan_pairs
 
 SIZE = (120, 160)
 
@@ -200,7 +200,7 @@ def test_ctrl_c(folder, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lowlight.data.checks.estimate_alignment", interrupt)
+    monkeypatch.setattr("lowlight.data.sets.checks.estimate_alignment", interrupt)
     result = run(folder)
     assert result.exit_code == 130
     assert "Interrupted" in result.output

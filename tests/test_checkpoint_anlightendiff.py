@@ -14,12 +14,12 @@ from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
 
-from lowlight.checkpoint_anlightendiff import anlightendiff_weights, detect_anlightendiff, fold_weight_norm
 from lowlight.checkpoints import CheckpointError, load, save_weights
 from lowlight.cli import app
-from lowlight.networks.anlightendiff import AnlightenDiffConfig, published_two_step
-from lowlight.schedules import alpha_bars, cosine_betas, linear_betas
-from lowlight.systems.anlightendiff import AnlightenDiff
+from lowlight.diffusion.schedules import alpha_bars, cosine_betas, linear_betas
+from lowlight.systems.anlightendiff.checkpoint import anlightendiff_weights, detect_anlightendiff, fold_weight_norm
+from lowlight.systems.anlightendiff.network import AnlightenDiffConfig, published_two_step
+from lowlight.systems.anlightendiff.system import AnlightenDiff
 
 ONE_STEP = AnlightenDiffConfig(widths=(8, 8, 12), timesteps=40, steps=40)
 TWO_STEP = dataclasses.replace(ONE_STEP, two_step=True, stronger_cond=False)

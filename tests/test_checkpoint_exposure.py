@@ -7,10 +7,10 @@ import golden
 import pytest
 import torch
 
-from lowlight.checkpoint_exposure import detect_exposure, exposure_weights
 from lowlight.checkpoints import CheckpointError, load, save_weights
-from lowlight.networks.exposure import ExposureDiffusionConfig, published
-from lowlight.systems.exposurediffusion import ExposureDiffusion
+from lowlight.systems.exposurediffusion.checkpoint import detect_exposure, exposure_weights
+from lowlight.systems.exposurediffusion.network import ExposureDiffusionConfig, published
+from lowlight.systems.exposurediffusion.system import ExposureDiffusion
 
 PUBLISHED = {
     "unet": published("unet"),

@@ -15,15 +15,16 @@ import pytest
 import torch
 
 from lowlight import checkpoints
-from lowlight.checkpoints import CheckpointError, detect_diffll, load, read_checkpoint, save_weights, shipped_models
+from lowlight.cameras.cameras import load_camera
+from lowlight.checkpoints import CheckpointError, load, read_checkpoint, save_weights, shipped_models
 from lowlight.commands.train import export
-from lowlight.data.synthetic import still_life
-from lowlight.data.synthetic_raw import CAMERA, short_exposure
-from lowlight.networks.diffll import DiffLLConfig
-from lowlight.raw.cameras import load_camera
+from lowlight.metrics.raw import psnr
 from lowlight.raw.files import normalise
-from lowlight.raw_metrics import psnr
-from lowlight.systems.diffll import DiffLL
+from lowlight.scenes.synthetic import still_life
+from lowlight.scenes.synthetic_raw import CAMERA, short_exposure
+from lowlight.systems.diffll.checkpoint import detect_diffll
+from lowlight.systems.diffll.network import DiffLLConfig
+from lowlight.systems.diffll.system import DiffLL
 
 SMALL = DiffLLConfig(ch=16, ch_mult=(1, 2), num_res_blocks=1, attention_level=1, norm_groups=8, hfrm_width=8, levels=1)
 METADATA = {"system": "diffll", "config": SMALL}

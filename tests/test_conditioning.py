@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from lowlight.conditioning import color_map, condition_features, edges, equalize, histogram
+from lowlight.systems.anlightendiff.conditioning import color_map, condition_features, edges, equalize, histogram
 
 RNG = np.random.default_rng(0)
 

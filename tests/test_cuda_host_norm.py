@@ -3,12 +3,13 @@
 What the threads of a block add up together is added in the order of a GPU's warps, from the code of the kernels; the
 shuffles and barriers themselves are nvcc's (test_cuda_code.py) and a device's (test_cuda.py).
 """
+# ruff: noqa: F811 (fixtures of the other file are imported, and arguments here)
 
 import pytest
 import test_norm
 import test_norm_layouts
 import torch
-from cuda_host import compiled, host  # noqa: F401
+from cuda_host import backends, compiled, host  # noqa: F401
 
 from lowlight_ext import group_norm_silu, layer_norm2d, mish_instance_norm, simple_gate, testing
 from lowlight_ext.backends import use_backend

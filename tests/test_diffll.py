@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import lowlight_ext
-from lowlight.networks.diffll import DiffLLConfig
-from lowlight.systems.diffll import DiffLL, log_quantiles, pad_to_multiple
+from lowlight.systems.diffll.network import DiffLLConfig
+from lowlight.systems.diffll.system import DiffLL, log_quantiles, pad_to_multiple
 
 OPERATOR = "diffusion_step"
 SMALL = DiffLLConfig(ch=8, ch_mult=(1, 2, 2, 2), norm_groups=4, hfrm_width=8, guide="gamma", statistics=True, steps=2)
@@ -167,8 +167,8 @@ def test_statistics_are_of_the_picture():
 
 
 def test_strips_are_exact(small, monkeypatch):
-    from lowlight.networks.diffll import HFRM
-    from lowlight.systems import diffll
+    from lowlight.systems.diffll import system as diffll
+    from lowlight.systems.diffll.network import HFRM
 
     low = torch.rand(1, 3, 256, 32) * 0.2
     whole = small.enhance_tensor(low)

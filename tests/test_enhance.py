@@ -7,8 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from lowlight.enhance import enhance, enhance_picture, parse_device, parse_dtype
-from lowlight.image_io import Picture, PictureError, read_picture, write_picture
+from lowlight.checkpoints import parse_device, parse_dtype
+from lowlight.enhance import enhance
+from lowlight.files.pictures import Picture, PictureError, read_picture, write_picture
+from lowlight.systems.brighten import enhance_picture
 
 
 class Gamma:

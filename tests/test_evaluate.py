@@ -14,14 +14,15 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from lowlight import checkpoints, metrics
-from lowlight.baselines import BASELINES
+from lowlight import checkpoints
 from lowlight.checkpoints import save_weights
 from lowlight.cli import app
-from lowlight.data.pairs import find_pairs
-from lowlight.evaluate import Method, baseline_methods, evaluate, model_method, seen_in_training
-from lowlight.networks.diffll import DiffLLConfig
-from lowlight.systems.diffll import DiffLL
+from lowlight.data.sets.pairs import find_pairs
+from lowlight.metrics import srgb as metrics
+from lowlight.scoring.baselines import BASELINES
+from lowlight.scoring.srgb import Method, baseline_methods, evaluate, model_method, seen_in_training
+from lowlight.systems.diffll.network import DiffLLConfig
+from lowlight.systems.diffll.system import DiffLL
 
 SMALL = DiffLLConfig(ch=8, ch_mult=(1, 2), num_res_blocks=1, norm_groups=4, hfrm_width=8, levels=1, steps=2)
 
@@ -284,7 +285,7 @@ def test_lpips_is_in_every_output(data, tmp_path, monkeypatch):
         def distance(self, ours, theirs):
             return (ours - theirs).abs().double()
 
-    monkeypatch.setattr("lowlight.perceptual.Lpips", Fake)
+    monkeypatch.setattr("lowlight.metrics.lpips.Lpips", Fake)
     files = ["--csv", tmp_path / "s.csv", "--json", tmp_path / "s.json", "--markdown", tmp_path / "s.md"]
     code, stdout, stderr = run_plainly(data, "--model", "none", "--lpips-weights", "some.pth", *files)
     assert (code, stderr) == (0, "")

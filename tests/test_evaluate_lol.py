@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from lowlight import checkpoints
-from lowlight.data.pairs import find_pairs
-from lowlight.data.raw_cache import RawCache
-from lowlight.data.raw_samples import synthetic_samples
-from lowlight.data.raw_sources import find_clean
-from lowlight.evaluate import baseline_methods, evaluate, model_method
-from lowlight.raw.cameras import load_camera
-from lowlight.raw_classical import classical_methods
-from lowlight.raw_evaluate import evaluate_raw, system_methods
+from lowlight.cameras.cameras import load_camera
+from lowlight.data.batches.raw_cache import RawCache
+from lowlight.data.batches.raw_sources import find_clean
+from lowlight.data.sets.pairs import find_pairs
+from lowlight.scoring.raw import evaluate_raw, system_methods
+from lowlight.scoring.raw_baselines import classical_methods
+from lowlight.scoring.raw_samples import synthetic_samples
+from lowlight.scoring.srgb import baseline_methods, evaluate, model_method
 
 
 def lol() -> Path:

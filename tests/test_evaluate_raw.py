@@ -11,21 +11,22 @@ from PIL import Image
 from raw_pictures import BAYER, raw_picture, scene
 from typer.testing import CliRunner
 
-from lowlight import load, raw_metrics
+from lowlight import load
+from lowlight.cameras.cameras import load_camera
 from lowlight.checkpoints import save_weights
 from lowlight.cli import app
-from lowlight.data.eld import find_eld
-from lowlight.data.raw_cache import RawCache
-from lowlight.data.raw_samples import pair_samples, synthetic_samples
-from lowlight.data.sid import find_sid
-from lowlight.exposure_process import illuminance_gain
-from lowlight.networks.exposure import ExposureDiffusionConfig
-from lowlight.raw.cameras import load_camera
+from lowlight.data.batches.raw_cache import RawCache
+from lowlight.data.sets.eld import find_eld
+from lowlight.data.sets.sid import find_sid
+from lowlight.metrics import raw as raw_metrics
 from lowlight.raw.dng import write_dng
 from lowlight.raw.files import normalise
 from lowlight.raw.render import render
-from lowlight.raw_evaluate import evaluate_raw, input_methods, padded_as_published, system_methods
-from lowlight.systems.exposurediffusion import ExposureDiffusion
+from lowlight.scoring.raw import evaluate_raw, input_methods, padded_as_published, system_methods
+from lowlight.scoring.raw_samples import pair_samples, synthetic_samples
+from lowlight.systems.exposurediffusion.network import ExposureDiffusionConfig
+from lowlight.systems.exposurediffusion.process import illuminance_gain
+from lowlight.systems.exposurediffusion.system import ExposureDiffusion
 
 SONY = load_camera("SonyA7S2")
 CLEAN = scene(120, 136, noise=0)
@@ -150,7 +151,7 @@ def test_what_the_methods_do(sid, cache, model):
     assert [method.name for method in methods[2:]] == ["tiny, 1 call"] * 2 + ["tiny, 2 calls"] * 2
     low, truth = (torch.nn.functional.pad(x[None], (8, 8, 8, 8), mode="reflect") for x in exposures[:2])
     gained = exposures.short * illuminance_gain(exposures.short[None], exposures.clean[None])[0]
-    settings = {"ratio": 250.0, "K": exposures.K, "iter_num": 1}
+    settings = {"ratio": 250.0, "K": exposures.K, "steps": 2}
     blind = system.enhance_tensor(low, **settings)[0, :, 8:-8, 8:-8]
     paper = system.enhance_tensor(low, protocol="paper", target=truth, **settings)[0, :, 8:-8, 8:-8]
     for method, expected in zip((*methods[:2], *methods[4:]), (exposures.short, gained, blind, paper), strict=True):

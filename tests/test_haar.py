@@ -148,12 +148,10 @@ def test_clamp_passes_the_gradient_on_its_bounds(implementation):
     # the inverse is 1, -1, 3, -3: after (y + 1) / 2 exactly 1, exactly 0, above and below
     image = torch.tensor([[1.0, -1.0], [3.0, -3.0]], device=device, dtype=torch.float64)
     bands = haar_dwt2d(image).requires_grad_()
-    plain = haar_idwt2d(bands.detach()).requires_grad_()
-    ((plain + 1) / 2).clamp(0, 1).sum().backward()
-    assert plain.grad.tolist() == [[0.5, 0.5], [0.0, 0.0]]
     with use_backend(backend):
         haar_idwt2d(bands, denormalise=True).sum().backward()
-    torch.testing.assert_close(haar_idwt2d(bands.grad), plain.grad)
+    # our own promise: torch.clamp passes it on its bounds up to 2.13 only
+    assert haar_idwt2d(bands.grad).tolist() == [[0.5, 0.5], [0.0, 0.0]]
 
 
 def test_gradient_is_the_adjoint():

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from lowlight import image_io
-from lowlight.image_io import Picture, PictureError, decode, quantise, read_picture, write_picture
+from lowlight.files import pictures as image_io
+from lowlight.files.pictures import Picture, PictureError, decode, quantise, read_picture, write_picture
 
 LOSSLESS = [".png", ".tif", ".tiff", ".bmp"]
 

@@ -1,7 +1,8 @@
-"""Imports point one way: commands -> enhance -> systems -> networks -> lowlight_ext's public names -> kernels."""
+"""Imports point one way: files -> raw -> cameras -> data -> systems -> training, scoring -> enhance -> commands."""
 
 import ast
 import re
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,42 +12,27 @@ import lowlight_ext
 ROOT = Path(__file__).resolve().parent.parent
 EXT, PYTHON, CSRC = ROOT / "lowlight_ext", ROOT / "python" / "lowlight", ROOT / "csrc"
 
-# modules of `lowlight` from the ground up: each may import those of its own line and of the lines above it
-LAYERS = (
-    (
-        "image_codecs",
-        "image_io",
-        "checkpoint_files",
-        "contact_sheet",
-        "schedules",
-        "losses",
-        "perceptual",
-        "perceptual_files",
-        "perceptual_trunks",
-        "metrics",
-        "raw_metrics",
-        "tiling",
-    ),
-    ("conditioning", "anchored_schedules", "exposure_process", "raw"),
-    ("data", "networks", "sampling", "baselines"),
-    ("systems",),
-    ("checkpoint_anlightendiff", "checkpoint_exposure"),
-    ("checkpoints", "training"),
-    (
-        "enhance",
-        "expose",
-        "evaluate",
-        "raw_evaluate",
-        "raw_classical",
-        "score_files",
-        "raw_score_files",
-        "step_study",
-        "raw_step_plot",
-    ),
-    ("__init__", "commands", "cli", "demo", "__main__"),
+# what lies at the root of `lowlight`, from the ground up: each may import those before it, be it eagerly, lazily or for
+# types
+ORDER = (
+    "files",
+    "raw",
+    "cameras",
+    "scenes",
+    "data",
+    "diffusion",
+    "metrics",
+    "systems",
+    "checkpoints",
+    "training",
+    "scoring",
+    "enhance",
+    "expose",
+    "__init__",
+    "commands",
+    "cli",
+    "__main__",
 )
-# system.enhance(picture) is the same door as lowlight.enhance, offered as a method
-DOORS = {("systems/base.py", "enhance")}
 # lines a file may have; a test's table of cases may be longer
 LIMITS = {".py": 400, ".cpp": 400, ".cu": 400, ".h": 400, ".cuh": 400}
 TEST_LIMIT = 500
@@ -77,11 +63,57 @@ def imports_of(folder, name):
             yield inner.as_posix(), target
 
 
-def layer(module):
-    for rank, names in enumerate(LAYERS):
-        if module in names:
-            return rank
-    pytest.fail(f"lowlight.{module} has no place yet: add it to LAYERS in {Path(__file__).name}")
+def modules(folder):
+    """Paths in a package as their imports name them: {("data", "sets", "pairs"), ("data", "sets", "__init__"), ...}."""
+    return {path.relative_to(folder).with_suffix("").parts for path in sources(folder, ".py")}
+
+
+def module_of(target, known):
+    """The module in which an imported name lies: the longest prefix that is a file or a folder; the rest are names."""
+    parts = tuple(target.split(".")[1:])
+    places = (place for n in range(len(parts), -1, -1) for place in (parts[:n], (*parts[:n], "__init__")))
+    return next(place for place in places if place in known)
+
+
+def graph_of(folder):
+    """{module: the modules of `lowlight` that it imports}."""
+    known = modules(folder)
+    graph = {module: set() for module in known}
+    for file, target in imports_of(folder, "lowlight"):
+        if target.split(".")[0] == "lowlight":
+            graph[Path(file).with_suffix("").parts].add(module_of(target, known))
+    return graph
+
+
+def upward(graph):
+    """Imports between what lies at the root that do not follow ORDER, as sentences."""
+    assert {module[0] for module in graph} == set(ORDER), "ORDER names what lies at the root of lowlight, all of it"
+    return [
+        f"{'/'.join(module)} imports {'/'.join(target)}"
+        for module, targets in graph.items()
+        for target in targets
+        if ORDER.index(target[0]) > ORDER.index(module[0])
+    ]
+
+
+def circle(graph):
+    """The first circle that is found, as a list of nodes."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def side_by_side(graph, parent):
+    """The graph of what lies side by side in a folder: modules, and subfolders as one node each."""
+    nodes = {}
+    for module, targets in graph.items():
+        if module[: len(parent)] == parent:
+            node = module[: len(parent) + 1]
+            inside = {t[: len(parent) + 1] for t in targets if t[: len(parent)] == parent}
+            nodes.setdefault(node, set()).update(inside - {node})
+    return nodes
 
 
 def needs_checkout(folder):
@@ -104,7 +136,7 @@ def test_the_reference_is_plain_pytorch():
 
 def test_kernels_do_not_know_the_operators():
     for file, target in imports_of(EXT / "kernels_compiled", "kernels_compiled"):
-        known = target == "lowlight_ext._C" or target.split(".")[1:2] in (["kernels_compiled"], ["layouts"])
+        known = target == "lowlight_ext._C" or target.split(".")[1] in ("kernels_compiled", "layouts", "unbuilt")
         assert known or not target.startswith("lowlight_ext"), f"kernels_compiled/{file} imports {target}"
 
 
@@ -130,13 +162,23 @@ def test_models_use_public_names_only():
 
 def test_models_point_one_way():
     needs_checkout(PYTHON)
-    for file, target in imports_of(PYTHON, "lowlight"):
-        own, parts = file.split("/")[0].removesuffix(".py"), target.split(".")
-        if parts[0] != "lowlight" or len(parts) < 2 or parts[1] == own or (file, parts[1]) in DOORS:
-            continue
-        # `from . import x` of a name, not of a module, is a name of the package itself
-        known = (PYTHON / parts[1]).is_dir() or (PYTHON / f"{parts[1]}.py").exists()
-        assert layer(parts[1] if known else "__init__") <= layer(own), f"lowlight/{file} imports {target}"
+    assert upward(graph_of(PYTHON)) == []
+
+
+def test_models_have_no_circles():
+    """Neither between modules nor between subfolders, also inside functions and for types."""
+    needs_checkout(PYTHON)
+    graph = graph_of(PYTHON)
+    assert circle(graph) == []
+    for parent in {module[:-1] for module in graph} - {()}:
+        assert circle(side_by_side(graph, parent)) == []
+
+
+def test_packages_begin_with_imports_only():
+    needs_checkout(PYTHON)
+    for path in PYTHON.rglob("__init__.py"):
+        if path.parent != PYTHON:
+            assert len(ast.parse(path.read_text()).body) == 1, f"{path.relative_to(ROOT)} holds more than its docstring"
 
 
 def test_the_compiled_module_knows_nothing_of_torch():
@@ -160,10 +202,30 @@ def test_public_names_are_sorted_and_there():
 
 
 def test_the_rules_can_fail(tmp_path):
-    """Each kind of import is seen by the parser above."""
-    (tmp_path / "systems").mkdir()
+    """Each kind of import is seen by the parser above, and what points up or round is found."""
+    for name in ORDER:
+        (tmp_path / f"{name}.py").touch()
+    (tmp_path / "systems.py").unlink()
+    for inner in ("", "a", "b"):
+        (tmp_path / "systems" / inner).mkdir(exist_ok=True)
+        (tmp_path / "systems" / inner / "__init__.py").touch()
     source = "import a.b\nfrom ..enhance import enhance\n"
-    source += "def f():\n    from . import base\n    from lowlight_ext import testing"
+    source += "def f():\n    from . import base\n    from lowlight_ext import testing\n"
     (tmp_path / "systems" / "x.py").write_text(source)
     seen = {target for _, target in imports_of(tmp_path, "lowlight")}
     assert seen == {"a.b", "lowlight.enhance.enhance", "lowlight.systems.base", "lowlight_ext.testing"}
+    assert upward(graph_of(tmp_path)) == ["systems/x imports enhance"]
+    assert circle(graph_of(tmp_path)) == []
+    (tmp_path / "systems" / "base.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .x import f"
+    )
+    assert set(circle(graph_of(tmp_path))) == {("systems", "x"), ("systems", "base")}
+    # folders may lie in a circle where no two modules do
+    for inner, text in {"a/one": "from ..b import one", "b/one": "", "b/two": "from ..a.one import x"}.items():
+        (tmp_path / "systems" / f"{inner}.py").write_text(text)
+    (tmp_path / "systems" / "base.py").write_text("")
+    assert circle(graph_of(tmp_path)) == []
+    assert set(circle(side_by_side(graph_of(tmp_path), ("systems",)))) == {("systems", "a"), ("systems", "b")}
+    (tmp_path / "upstairs.py").touch()
+    with pytest.raises(AssertionError, match="ORDER names"):
+        upward(graph_of(tmp_path))

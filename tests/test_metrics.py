@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lowlight import metrics
+from lowlight.metrics import srgb as metrics
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lowlight.data.pairs import find_pairs, scan_pairs
+from lowlight.data.sets.pairs import find_pairs, scan_pairs
 
 
 def touch(root: Path, *names: str) -> None:

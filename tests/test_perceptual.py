@@ -10,10 +10,11 @@ import pytest
 import torch
 from perceptual_state import random_state
 
-from lowlight import metrics, perceptual_files
-from lowlight.checkpoint_files import CheckpointError
-from lowlight.perceptual import Lpips, LpipsUnavailable
-from lowlight.perceptual_trunks import TRUNKS
+from lowlight.files.tensors import CheckpointError
+from lowlight.metrics import lpips_files as perceptual_files
+from lowlight.metrics import srgb as metrics
+from lowlight.metrics.lpips import Lpips, LpipsUnavailable
+from lowlight.metrics.lpips_trunks import TRUNKS
 
 if find_spec("lpips") is None:
     pytest.skip("lpips is in the extra [lpips]", allow_module_level=True)

@@ -8,16 +8,16 @@ import torch
 from PIL import Image
 from raw_pictures import BAYER, raw_picture
 
-from lowlight.data.cutting import cut_out, draw_cut, generator
-from lowlight.data.raw_batches import NoiseDraws, RawBatches
-from lowlight.data.raw_cache import RawCache
-from lowlight.data.raw_pairs import RawPair
-from lowlight.data.raw_sources import CleanPictures, RealPairs, find_clean
-from lowlight.data.unprocess import RGGB, Development, draw_development, recoloured, unprocess, untone
-from lowlight.raw.cameras import load_camera
+from lowlight.cameras.cameras import load_camera
+from lowlight.data.batches.cutting import cut_out, draw_cut, generator
+from lowlight.data.batches.raw_batches import NoiseDraws, RawBatches
+from lowlight.data.batches.raw_cache import RawCache
+from lowlight.data.batches.raw_sources import CleanPictures, RealPairs, find_clean
+from lowlight.data.sets.raw_pairs import RawPair
 from lowlight.raw.colour import camera_to_srgb
 from lowlight.raw.packing import unpack
 from lowlight.raw.render import render
+from lowlight.raw.unprocess import RGGB, Development, draw_development, recoloured, unprocess, untone
 from lowlight_ext import raw_noise
 
 SONY = load_camera("SonyA7S2")

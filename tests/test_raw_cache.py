@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from raw_pictures import raw_picture, real_raw, scene
 
-from lowlight.data.raw_cache import CacheError, RawCache
+from lowlight.data.batches.raw_cache import CacheError, RawCache
 from lowlight.raw.dng import write_dng
 from lowlight.raw.files import denormalise, normalise, read_raw
 from lowlight.raw.packing import pack

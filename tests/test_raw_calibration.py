@@ -9,13 +9,13 @@ from raw_pictures import raw_picture
 from scipy import stats
 from typer.testing import CliRunner
 
+from lowlight.cameras.calibration import Measurement, fit_camera, measure
+from lowlight.cameras.calibration_frames import SIDE, Frame, find_frames, read_frame, sort_frames
+from lowlight.cameras.cameras import load_camera
+from lowlight.cameras.photon_transfer import CalibrationError, photon_transfer
+from lowlight.cameras.read_noise import fit_tukey_lambda, read_noise, tukey_quantile
 from lowlight.cli import app
-from lowlight.raw.calibration import Measurement, fit_camera, measure
-from lowlight.raw.calibration_frames import SIDE, Frame, find_frames, read_frame, sort_frames
-from lowlight.raw.cameras import load_camera
 from lowlight.raw.dng import write_dng
-from lowlight.raw.photon_transfer import CalibrationError, photon_transfer
-from lowlight.raw.read_noise import fit_tukey_lambda, read_noise, tukey_quantile
 
 BLACK, WHITE = 512, 16383
 RUN = CliRunner()

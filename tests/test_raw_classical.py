@@ -9,18 +9,18 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from lowlight import raw_classical, raw_step_plot
+from lowlight.cameras.cameras import load_camera
+from lowlight.cameras.noise_models import photon_gain, read_deviation, tukey_deviation
 from lowlight.checkpoints import save_weights
 from lowlight.cli import app
-from lowlight.data.raw_cache import RawCache
-from lowlight.data.raw_samples import synthetic_samples
-from lowlight.exposure_process import illuminance_gain
-from lowlight.networks.exposure import ExposureDiffusionConfig
-from lowlight.raw.cameras import load_camera
-from lowlight.raw.noise_models import photon_gain, read_deviation, tukey_deviation
-from lowlight.raw_classical import classical_methods, non_local_means
-from lowlight.raw_metrics import psnr
-from lowlight.systems.exposurediffusion import ExposureDiffusion
+from lowlight.data.batches.raw_cache import RawCache
+from lowlight.metrics.raw import psnr
+from lowlight.scoring import raw_baselines, raw_steps
+from lowlight.scoring.raw_baselines import classical_methods, non_local_means
+from lowlight.scoring.raw_samples import synthetic_samples
+from lowlight.systems.exposurediffusion.network import ExposureDiffusionConfig
+from lowlight.systems.exposurediffusion.process import illuminance_gain
+from lowlight.systems.exposurediffusion.system import ExposureDiffusion
 from lowlight_ext import RawNoiseParameters, raw_noise
 
 SONY = load_camera("SonyA7S2")
@@ -107,7 +107,7 @@ def test_methods_and_protocols(pictures, tmp_path):
 
 def test_without_scikit_image(monkeypatch):
     """Asked for it is an error; of the default it is left out, and that is said."""
-    monkeypatch.setattr(raw_classical, "find_spec", lambda name: None)
+    monkeypatch.setattr(raw_baselines, "find_spec", lambda name: None)
     methods, notes = classical_methods(None, ["blind"])
     assert [m.name for m in methods] == ["untouched"]
     assert notes == ["nlm left out: non-local means needs scikit-image: pip install 'lowlight-ext[eval]'."]
@@ -122,7 +122,7 @@ def test_command_with_plot(pictures, tmp_path):
     config = ExposureDiffusionConfig(width=4, camera="SonyA7S2")
     model, plot = tmp_path / "tiny.safetensors", tmp_path / "new" / "calls.svg"
     save_weights(model, ExposureDiffusion(config).state_dict(), {"system": "exposurediffusion", "config": config})
-    calls = [word for count in (3, 1) for word in ("--iterations", count)]
+    calls = [word for count in (3, 1) for word in ("--steps", count)]
     result = run(pictures, "-m", model, "--ratio", 200, "--crop", 32, "--protocol", "blind", *calls, "--plot", plot,
                  "--json", tmp_path / "scores.json", "--cache", tmp_path)  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -132,7 +132,7 @@ def test_command_with_plot(pictures, tmp_path):
     ]  # fmt: skip
     assert any("generalised Anscombe" in line for line in scores["recipe"])
     assert "<svg" in plot.read_text()[:2000]
-    (curve,) = raw_step_plot.curves(scores["summary"])
+    (curve,) = raw_steps.curves(scores["summary"])
     assert (curve.label, curve.calls) == ("tiny.safetensors, x200, blind", [1, 3])
     by_calls = {e["calls"]: e["raw_psnr"] for e in scores["summary"]}
     assert curve.values["raw_psnr"] == [by_calls[1], by_calls[3]]
@@ -142,7 +142,7 @@ def test_command_with_plot(pictures, tmp_path):
     ("arguments", "message"),
     [
         (["--method", "bm3d"], "--method must be one of untouched, nlm, got bm3d"),
-        (["--plot", "calls.png"], "--plot draws models over --iterations: name one with --model"),
+        (["--plot", "calls.png"], "--plot draws models over --steps: name one with --model"),
         (["--plot", "calls.bmpx", "-m", "any"], "cannot draw a plot as 'calls.bmpx'"),
     ],
 )

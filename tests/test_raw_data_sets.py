@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from raw_pictures import raw_picture
 
-from lowlight.data.eld import find_eld, ground_truth, scan_eld
-from lowlight.data.raw_pairs import by_ratio, exposure_ratio, long_exposures
-from lowlight.data.sid import exposure_of, find_sid, scan_sid
+from lowlight.data.sets.eld import find_eld, ground_truth, scan_eld
+from lowlight.data.sets.raw_pairs import by_ratio, exposure_ratio, long_exposures
+from lowlight.data.sets.sid import exposure_of, find_sid, scan_sid
 
 PAIRS = [
     ("10003_00_0.04s.ARW", "10003_00_10s.ARW", 250),

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, TiffTags
 from raw_pictures import BAYER, TO_CAMERA, raw_picture, real_raw, scene
 
-from lowlight.image_io import PictureError
+from lowlight.files.pictures import PictureError
 from lowlight.raw import dng
 from lowlight.raw.dng import write_dng
 from lowlight.raw.exif import Shot, read_exif

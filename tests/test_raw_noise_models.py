@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from lowlight.raw.cameras import (
+from lowlight.cameras.cameras import (
     CameraError,
     Line,
     camera_by_exif,
@@ -17,12 +17,7 @@ from lowlight.raw.cameras import (
     read_cameras,
     shipped_cameras,
 )
-from lowlight.raw.noise_models import (
-    CONTINUOUS_RATIO_RANGE,
-    PUBLISHED_MODELS,
-    draw_parameters,
-    typical_parameters,
-)
+from lowlight.cameras.noise_models import CONTINUOUS_RATIO_RANGE, PUBLISHED_MODELS, draw_parameters, typical_parameters
 from lowlight_ext import raw_noise
 
 SONY = load_camera("SonyA7S2")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from raw_pictures import BAYER, TO_CAMERA, raw_picture, real_raw, scene
 
-from lowlight.image_io import PictureError
+from lowlight.files.pictures import PictureError
 from lowlight.raw.colour import SRGB_TO_XYZ, camera_to_srgb, camera_to_xyz_of, daylight_gains
 from lowlight.raw.dng import write_dng
 from lowlight.raw.files import _camera_to_xyz, denormalise, normalise, open_raw, read_raw

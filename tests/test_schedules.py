@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lowlight.sampling import iterate, sample
-from lowlight.schedules import (
+from lowlight.diffusion.sampling import iterate, sample
+from lowlight.diffusion.schedules import (
     SPACINGS,
     alpha_bars,
     ddim_rows,

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from lowlight.checkpoints import save_weights
 from lowlight.cli import app
-from lowlight.data.pairs import find_pairs
-from lowlight.evaluate import evaluate
-from lowlight.networks.diffll import DiffLLConfig
-from lowlight.step_study import fewest_steps, sampler_methods, step_entries, verdicts
-from lowlight.systems.diffll import DiffLL
+from lowlight.data.sets.pairs import find_pairs
+from lowlight.scoring.srgb import evaluate
+from lowlight.scoring.steps import fewest_steps, sampler_methods, step_entries, verdicts
+from lowlight.systems.diffll.network import DiffLLConfig
+from lowlight.systems.diffll.system import DiffLL
 
 SMALL = DiffLLConfig(
     ch=8, ch_mult=(1, 2), num_res_blocks=1, norm_groups=4, hfrm_width=8, levels=1, steps=2, spacing="trailing"

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from lowlight.data.raycast import Box, Plane, Spheroid, Turned, polygon_distance
-from lowlight.data.srgb import hex_colour, to_linear, to_srgb
-from lowlight.data.synthetic import darken, still_life
+from lowlight.scenes.raycast import Box, Plane, Spheroid, Turned, polygon_distance
+from lowlight.scenes.srgb import hex_colour, to_linear, to_srgb
+from lowlight.scenes.synthetic import darken, still_life
 
 
 @pytest.fixture(scope="module")

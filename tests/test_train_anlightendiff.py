@@ -12,12 +12,13 @@ from scipy import signal
 from train_process import make_pairs
 
 from lowlight import load
-from lowlight.conditioning import color_map
-from lowlight.losses import ms_ssim, ssim
+from lowlight.metrics.losses import ms_ssim, ssim
+from lowlight.systems.anlightendiff.conditioning import color_map
 from lowlight.training.config import Stage
 from lowlight.training.config_files import from_dict, load_config
 from lowlight.training.loop import Trainer
 from lowlight.training.objectives import anlightendiff
+from lowlight.training.objectives.lookup import objective_of
 from lowlight.training.plateau import Plateau
 from lowlight_ext import use_backend
 
@@ -38,7 +39,7 @@ def pairs(tmp_path_factory):
 def trainer(pairs, folder, stages, network=NETWORK, **changes):
     values = {"system": "anlightendiff", "network": network, "stages": stages, "warmup": 2, "log_every": 1}
     config = from_dict(values | changes)
-    return Trainer(config, config.kind.batches(config, pairs), folder)
+    return Trainer(config, objective_of(config.system).batches(config, pairs), folder)
 
 
 def moved(learner, iterations):
@@ -267,7 +268,7 @@ def test_errors(changes, message):
 
 def test_published_recipes():
     one, two = load_config("anlightendiff_published"), load_config("anlightendiff_two_step")
-    assert one.kind.active_terms(one) == ("diffusion_dfpl",)
+    assert objective_of(one.system).active_terms(one) == ("diffusion_dfpl",)
     assert [list(s.losses) for s in two.stages] == [["color"], ["histogram"], ["diffusion"]]
     # 485 pairs, batches of 24
     assert one.resolved(485).iterations == 20209

@@ -4,7 +4,7 @@ import pytest
 from train_process import NETWORK, write_config
 
 from lowlight.training.config_files import differences, from_dict, load_config, shipped_configs
-from lowlight.training.objectives import DiffLLObjective
+from lowlight.training.objectives.diffll import DiffLLObjective
 
 TINY = {
     "network": NETWORK,

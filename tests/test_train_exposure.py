@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 
 from lowlight import load
 from lowlight.cli import app
-from lowlight.exposure_process import drawn_ratios, illuminance_gain
-from lowlight.losses import kl_loss, mixed_loss
+from lowlight.metrics.losses import kl_loss, mixed_loss
+from lowlight.metrics.raw import psnr
 from lowlight.raw.dng import write_dng
-from lowlight.raw_metrics import psnr
+from lowlight.systems.exposurediffusion.process import drawn_ratios, illuminance_gain
 from lowlight.training.config_files import from_dict, load_config, shipped_configs
 from lowlight.training.loop import Trainer
+from lowlight.training.objectives.lookup import objective_of
 
 NETWORK = {"width": 4, "camera": "SonyA7S2"}
 
@@ -46,7 +47,8 @@ def trainer(folder, cache, tmp_path):
         values = {"system": "exposurediffusion", "network": network, "stages": stages or [stage()], "warmup": 2,
                   "log_every": 1, "objective": {"cache": str(cache)} | (objective or {})}  # fmt: skip
         config = from_dict(values | changes)
-        return Trainer(config, config.kind.batches(config, config.kind.find(config, folder, None)), tmp_path / name)
+        objective = objective_of(config.system)
+        return Trainer(config, objective.batches(config, objective.find(config, folder, None)), tmp_path / name)
 
     return make
 
@@ -67,7 +69,7 @@ def test_what_the_losses_compare(trainer, protocol, loss, compare):
     with torch.no_grad():
         terms = one.objective(batch, one.plan.stages[0], 4)
         low, losses, parts = batch.measured(seeds), [], []
-        ratios = drawn_ratios(batch.ratio, 2, seeds)
+        ratios = drawn_ratios(batch.ratio, 3, seeds)
         for estimate in system.outputs(
             low, ratios, batch.K, target=batch.clean if protocol == "paper" else None, seed=seeds
         ):
@@ -95,7 +97,7 @@ def test_a_share_of_a_batch(trainer):
 
 def test_learned_weights_of_the_outputs(trainer):
     one = trainer(objective={"adaptive": True})
-    (weights,) = one._own.beside
+    (weights,) = one._own.loss_parameters
     assert weights.tolist() == pytest.approx([1 / 3] * 2)
     torch.testing.assert_close(one._own._shares(3), torch.full((3,), 1 / 3))
     with torch.no_grad():
@@ -106,11 +108,11 @@ def test_learned_weights_of_the_outputs(trainer):
     assert one._own._shares(3).tolist() == [0.25, 0.25, 0.5]
     one.train_step()
     assert weights.tolist() != [0.25, 0.25]
-    assert not any("beside" in name for name in one.system.state_dict())
+    assert not any("loss_parameters" in name for name in one.system.state_dict())
 
 
 def test_chains_of_other_lengths(trainer):
-    """sampling_steps: network calls, whatever the network's iter_num."""
+    """sampling_steps: network calls, whatever the network's own number."""
     one = trainer(stages=[stage(sampling_steps=1), stage(sampling_steps=4)])
     seen = []
     forward = one.system.netG.forward
@@ -135,7 +137,7 @@ def test_resumes_to_the_same_weights(trainer):
     for name, tensor in straight.system.state_dict().items():
         assert torch.equal(tensor, resumed.system.state_dict()[name]), name
         assert torch.equal(straight.ema[name], resumed.ema[name]), name
-    assert torch.equal(straight._own.beside[0], resumed._own.beside[0])
+    assert torch.equal(straight._own.loss_parameters[0], resumed._own.loss_parameters[0])
 
 
 def test_it_learns(trainer):
@@ -217,5 +219,5 @@ def test_shipped_recipes():
     assert plan.iterations == 30000
     assert (eld.objective["data"], paired.objective["data"]) == ("clean", "pairs")
     small = load_config("exposurediffusion_small")
-    system = small.kind(small, torch.device("cpu")).system
+    system = objective_of(small.system)(small, torch.device("cpu")).system
     assert sum(p.numel() for p in system.parameters()) <= 6e6

@@ -12,7 +12,7 @@ from train_process import NETWORK, finish, make_pairs, start, write_config
 from typer.testing import CliRunner
 
 from lowlight.cli import app
-from lowlight.data.batches import PairBatches
+from lowlight.data.batches.batches import PairBatches
 from lowlight.training.config_files import load_config
 from lowlight.training.logs import read_log
 from lowlight.training.loop import Trainer

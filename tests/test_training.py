@@ -6,7 +6,7 @@ import pytest
 import torch
 from train_process import NETWORK, make_pairs
 
-from lowlight.data.batches import PairBatches
+from lowlight.data.batches.batches import PairBatches
 from lowlight.training.config_files import from_dict
 from lowlight.training.loop import Trainer
 
@@ -229,7 +229,7 @@ def test_damaged_checkpoint(pairs, tmp_path):
 def test_full_disk(pairs, tmp_path, monkeypatch):
     import errno
 
-    from lowlight import image_io
+    from lowlight.files import atomic
 
     learner = trainer(pairs, tmp_path)
     learner.save()
@@ -245,7 +245,7 @@ def test_full_disk(pairs, tmp_path, monkeypatch):
         def write(self, data):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(image_io, "open", lambda *_: Full(), raising=False)
+    monkeypatch.setattr(atomic, "open", lambda *_: Full(), raising=False)
     learner.train_step()
     with pytest.raises(OSError, match=r"last\.pt .*iteration 1\) not written: no space left.*checkpoint is intact"):
         learner.save()

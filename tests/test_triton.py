@@ -94,8 +94,14 @@ def small_programs(monkeypatch, wide, count=16):
                 monkeypatch.setattr(module, name, value)
 
 
+def quick(dtypes):
+    """float32, and the others where they are quick or asked for with --slow."""
+    slow = pytest.mark.slow if testing.interpreted("triton") else ()
+    return [pytest.param(d, marks=() if d == torch.float32 else slow) for d in dtypes]
+
+
 @both
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", quick(DTYPES))
 @pytest.mark.parametrize("op", WRITTEN)
 def test_bits_of_cpp(op, dtype):
     if op in LONG:

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from lowlight.data.pairs import find_pairs
+from lowlight.data.sets.pairs import find_pairs
 
 NETWORK = {"ch": 8, "ch_mult": [1, 1, 1, 1], "norm_groups": 4, "hfrm_width": 8, "guide": "gamma", "steps": 2}
 

@@ -1,7 +1,7 @@
 """Calls of the compiled module `_C`, for the CPU and for CUDA: allocation, where seeds live, and the launch.
 
-`_C` takes the fields of a C++ argument struct one after the other (csrc/core/*arguments.h), a tensor for its address and
-None for none. Nothing is checked here: the operators have done so. Inputs are made contiguous, outputs are fresh.
+`_C` takes the fields of a C++ argument struct one after the other (csrc/core/*arguments.h), a tensor for its address
+and None for none. Nothing is checked here: the operators have done so. Inputs are made contiguous, outputs are fresh.
 
 On CUDA a call runs on the device of its tensors and on torch's current stream there. Between the launch and the caller
 there is no copy to the host and no waiting: rows, times and seeds that lie on the device are read there, one seed from
@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lowlight_ext.unbuilt import warn_of_unbuilt_sources
+
 _C: Any
 try:
     from lowlight_ext import _C  # type: ignore[attr-defined, no-redef]
@@ -26,6 +28,7 @@ try:
 except ImportError as error:
     # not built (then the record below says why), or built for another Python or machine
     _C, _import_error = None, str(error)
+    warn_of_unbuilt_sources(Path(__file__).parents[1])
 
 CODES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 # from this size on an output asks for huge pages: 512 times fewer page faults when it is first written

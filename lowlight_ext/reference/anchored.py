@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 
+from lowlight_ext.reference.roots import root
 from lowlight_ext.reference.step import columns, drawn, rounded, widened
 
 
 def anchored_rows(t: Tensor, alpha_bar: Tensor) -> Tensor:
     """[B, 3] float64 rows (sqrt(ab_t), sqrt(1 - ab_t), k_t); (1, 0, 0) where t < 0 and where ab_t = 1."""
     ab = torch.where(t < 0, 1.0, alpha_bar.double()[t.clamp(min=0)])
-    al, sg = ab.sqrt(), (1 - ab).sqrt()
+    al, sg = root(ab), root(1 - ab)
     # (1 - al) / sg = sg / (1 + al), which neither cancels nor divides zero by zero
     return torch.stack((al, sg, sg / (1 + al)), dim=-1)
 

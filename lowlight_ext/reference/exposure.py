@@ -13,9 +13,9 @@ from lowlight_ext.reference.poisson import (
     SIGNAL_NORMAL,
     poisson,
     quantile,
-    root,
     stream_word,
 )
+from lowlight_ext.reference.roots import root
 from lowlight_ext.reference.step import columns, rounded, widened
 
 # bits of `parts`, in the order in which they act

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lowlight_ext.reference.noise import MASK, draw, philox_words, uniforms
+from lowlight_ext.reference.roots import root
 
 # counter word 3 = stream + 2^16 (16 attempt + source); source 0 of attempt 0 belongs to `normal` and `uniform`
 POISSON_FIRST, POISSON_SECOND, QUANTISATION, SIGNAL_NORMAL, ROW_NORMAL, READ_NORMAL, READ_TUKEY = range(1, 8)
@@ -59,11 +60,6 @@ def fused(a: Tensor | float, b: Tensor | float, c: Tensor | float) -> Tensor:
 def over(a: Tensor | float, b: Tensor) -> Tensor:
     """A true division: PyTorch's quotients with a number multiply by a reciprocal."""
     return (a if isinstance(a, Tensor) else b.new_tensor(a)) / b
-
-
-def root(x: Tensor) -> Tensor:
-    """Correctly rounded, which PyTorch's square root of float32 is not on every processor."""
-    return x.double().sqrt().to(x.dtype)
 
 
 def horner(x: Tensor, coefficients: Sequence[str], step) -> Tensor:

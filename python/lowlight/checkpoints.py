@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,17 +16,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from .checkpoint_anlightendiff import anlightendiff_weights, detect_anlightendiff, looks_like_anlightendiff
-from .checkpoint_exposure import detect_exposure, exposure_options, exposure_weights, looks_like_exposure
-from .checkpoint_files import CheckpointError, count_of, read_checkpoint, short_list
-from .image_io import write_atomically
-from .networks.anlightendiff import AnlightenDiffConfig
-from .networks.diffll import DiffLLConfig
-from .networks.exposure import ExposureDiffusionConfig
-from .systems.anlightendiff import AnlightenDiff
+from .files.atomic import write_atomically
+from .files.tensors import CheckpointError, read_checkpoint, short_list
 from .systems.base import System
-from .systems.diffll import DiffLL
-from .systems.exposurediffusion import ExposureDiffusion
+from .systems.registry import SYSTEMS, Row, recognised
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "diffll-small"
@@ -79,23 +74,64 @@ def load(
     return system.to(memory_format=torch.channels_last) if system.device.type == "cpu" else system
 
 
-def detect_diffll(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Fields of DiffLLConfig that the names and shapes of a DiffLL's tensors tell.
+def chosen_system(
+    model: str | os.PathLike | System, device: str | torch.device | None, dtype: str | torch.dtype | None
+) -> System:
+    """What enhance and enhance_raw work with; raises as load_system, ValueError for a loaded one with either."""
+    if isinstance(model, str | os.PathLike):
+        return load_system(model, device=device, dtype=dtype)
+    if device is None and dtype is None:
+        return model
+    raise ValueError("device and dtype are for a model given by name or path; this one is already loaded")
 
-    The rest (groups of the normalisation, schedule, steps) leaves no trace in them. Raises KeyError on a missing name.
+
+def load_system(
+    model: str | os.PathLike,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    resid: bool | None = None,
+) -> System:
+    """lowlight.load with names for device and dtype; keeps the last two, so that a loop of calls loads once.
+
+    resid: as load takes it, None to leave it out.
+
+    Raises ValueError for a device that is not there or a dtype that networks do not run in, else what load raises.
     """
-    ch, inputs = state["Unet.conv_in.weight"].shape[:2]
-    levels = range(count_of(state, r"Unet\.down\.(\d+)\."))
-    return {
-        "ch": ch,
-        "ch_mult": tuple(state[f"Unet.down.{i}.block.0.conv1.weight"].shape[0] // ch for i in levels),
-        "num_res_blocks": count_of(state, r"Unet\.down\.0\.block\.(\d+)\."),
-        "attention_level": count_of(state, r"Unet\.down\.(\d+)\.attn\.") - 1,
-        "hfrm_width": state["high_enhance0.conv_head.point_conv.weight"].shape[0],
-        "levels": count_of(state, r"high_enhance(\d+)\."),
-        "guide": "gamma" if inputs == 9 else "none",
-        "statistics": any(name.startswith("Unet.statistics.") for name in state),
-    }
+    path = Path(model)
+    # a file written anew under the same name is another model
+    version = path.stat().st_mtime_ns if path.is_file() else 0
+    return _load(os.fspath(model), version, parse_device(device), parse_dtype(dtype), resid)
+
+
+@lru_cache(maxsize=2)
+def _load(
+    model: str, version: int, device: torch.device | None, dtype: torch.dtype | None, resid: bool | None
+) -> System:
+    return load(model, device=device, dtype=dtype, **({} if resid is None else {"resid": resid}))
+
+
+def parse_device(device: str | torch.device | None) -> torch.device | None:
+    """A torch device from its name; raises ValueError if this torch has no such device."""
+    if device is None:
+        return None
+    try:
+        parsed = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device: no such device {device!r} ({str(error).splitlines()[0]})") from None
+    if parsed.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device: {device} asked for, but torch {torch.__version__} sees no GPU")
+    return parsed
+
+
+def parse_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """A floating-point torch dtype from its name; raises ValueError for any other."""
+    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+    if dtype is None or dtype in names.values():
+        return dtype
+    if dtype not in names:
+        raise ValueError(f"dtype: expected one of {', '.join(names)}, got {dtype!r}")
+    return names[dtype]
 
 
 def save_weights(
@@ -129,73 +165,36 @@ def _find(name_or_path: str | Path) -> Path:
     raise FileNotFoundError(f"load: {str(name_or_path)!r} is neither a shipped model nor a file; {known}")
 
 
-class _Kind(NamedTuple):
-    """How files of one system are read."""
-
-    title: str
-    system: type[System]
-    config: type
-    detect: Callable[[Mapping[str, Tensor]], dict[str, Any]]
-    # the system's weights among the tensors, fields of the configuration they tell, names of those that are ignored
-    prepare: Callable[[Mapping[str, Tensor]], tuple[Mapping[str, Tensor], dict[str, Any], list[str]]]
-    # names of what `load` may be told beside a file, and the fields of the configuration with it
-    options: tuple[str, ...] = ()
-    complete: Callable[..., dict[str, Any]] = dict
-
-
-_KINDS = {
-    kind.system.name: kind
-    for kind in (
-        _Kind("a DiffLL", DiffLL, DiffLLConfig, detect_diffll, lambda state: (state, {}, [])),
-        _Kind("an AnlightenDiff", AnlightenDiff, AnlightenDiffConfig, detect_anlightendiff, anlightendiff_weights),
-        _Kind(
-            "an ExposureDiffusion",
-            ExposureDiffusion,
-            ExposureDiffusionConfig,
-            detect_exposure,
-            exposure_weights,
-            ("resid", "camera"),
-            exposure_options,
-        ),
-    )
-}
-
-
-def _kind_of(path: Path, state: Mapping[str, Tensor], named: str | None) -> _Kind:
-    """What the metadata names, else what the tensors' names tell."""
-    if named is None and {"high_enhance0", "Unet"} <= {name.split(".")[0] for name in state}:
-        named = DiffLL.name
-    elif named is None and looks_like_anlightendiff(state):
-        named = AnlightenDiff.name
-    elif named is None and looks_like_exposure(state):
-        named = ExposureDiffusion.name
-    if named not in _KINDS:
-        what = f"a system {named!r}" if named else f"an unknown network ({short_list(state)})"
-        raise CheckpointError(f"{path} holds {what}; known systems: {', '.join(_KINDS)}")
-    return _KINDS[named]
+def _row_of(path: Path, state: Mapping[str, Tensor], named: str | None) -> Row:
+    """That of the system which the metadata names, else of the one that the tensors' names tell."""
+    name = recognised(state) if named is None else named
+    if name not in SYSTEMS:
+        what = f"a system {name!r}" if name else f"an unknown network ({short_list(state)})"
+        raise CheckpointError(f"{path} holds {what}; known systems: {', '.join(SYSTEMS)}")
+    return SYSTEMS[name]
 
 
 def _build(path: Path, state: Mapping[str, Tensor], metadata: dict[str, Any], options: dict[str, Any]) -> System:
     """The system that a file holds, with its weights."""
-    kind = _kind_of(path, state, metadata.get("system"))
-    unknown = options.keys() - set(kind.options)
+    row = _row_of(path, state, metadata.get("system"))
+    unknown = options.keys() - set(row.options)
     if unknown:
-        known = ", ".join(kind.options) or "none"
-        raise TypeError(f"load: options of {kind.title} are {known}; got {', '.join(sorted(unknown))}")
+        known = ", ".join(row.options) or "none"
+        raise TypeError(f"load: options of {row.title} are {known}; got {', '.join(sorted(unknown))}")
     try:
-        weights, told, ignored = kind.prepare(state)
-        fields = metadata["config"] if "config" in metadata else kind.detect(weights) | told
-        system = kind.system(kind.config(**kind.complete(fields, **options)))
+        weights, told, ignored = row.prepare(state)
+        fields = metadata["config"] if "config" in metadata else row.detect(weights) | told
+        system = row.system(row.config(**row.complete(fields, **options)))
     except KeyError as error:
-        raise CheckpointError(f"{path} looks like {kind.title}, but has no {error.args[0]}") from error
+        raise CheckpointError(f"{path} looks like {row.title}, but has no {error.args[0]}") from error
     except CheckpointError as error:
-        raise CheckpointError(f"{path} looks like {kind.title}, but {error}") from error
+        raise CheckpointError(f"{path} looks like {row.title}, but {error}") from error
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: its configuration does not make {kind.title} ({error})") from error
+        raise CheckpointError(f"{path}: its configuration does not make {row.title} ({error})") from error
     _fit(path, system, weights)
     if ignored:
         warnings.warn(
-            f"{path}: {len(ignored)} tensors are no part of {kind.title} and were ignored: {short_list(ignored)}",
+            f"{path}: {len(ignored)} tensors are no part of {row.title} and were ignored: {short_list(ignored)}",
             stacklevel=3,
         )
     return system

@@ -17,8 +17,8 @@ from .train import prepare
 from .train import run as run_training
 
 if TYPE_CHECKING:
-    from ..data.batches import PairBatches
-    from ..data.pairs import Pair
+    from ..data.batches.batches import PairBatches
+    from ..data.sets.pairs import Pair
     from ..training.config import TrainConfig
     from ..training.loop import Trainer
     from ..training.processes import Alone
@@ -62,8 +62,9 @@ def ablate(
 
     A schedule shrinks to its budget. The same command goes on where it was stopped; finished ones are not run again.
     """
-    from ..data.pairs import find_pairs
+    from ..data.sets.pairs import find_pairs
     from ..training.config_files import load_config, shipped_configs
+    from ..training.objectives.lookup import objective_of
 
     try:
         if (budget_minutes is None) == (budget_iterations is None):
@@ -79,7 +80,7 @@ def ablate(
         pairs, scored = find_pairs(data, split), find_pairs(score_data or data, score_split)
         # pictures are looked at and decoded once for all that draw alike
         drawing = {_draws(config): config for config in loaded.values()}
-        batches = {draws: config.kind.batches(config, pairs) for draws, config in drawing.items()}
+        batches = {draws: objective_of(config.system).batches(config, pairs) for draws, config in drawing.items()}
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     common = len({pair.low for pair in pairs} & {pair.low for pair in scored})
@@ -116,8 +117,8 @@ def _one(
     processes: Alone,
 ) -> dict[str, Any]:
     """The row of one configuration: from its folder where it is finished, else trained and scored now."""
-    from ..evaluate import evaluate, model_method
-    from ..score_files import write_text
+    from ..scoring.srgb import evaluate, model_method
+    from ..scoring.tables import write_text
     from ..training.loop import Trainer
 
     def make(config: TrainConfig, folder: Path) -> Trainer:
@@ -183,7 +184,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def _write(rows: list[dict[str, Any]], folder: Path) -> None:
-    from ..score_files import write_text
+    from ..scoring.tables import write_text
 
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(_COLUMNS), lineterminator="\n")

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from ..raw.calibration import Measurement
-    from ..raw.calibration_frames import GainFrames
-    from ..raw.cameras import Camera
+    from ..cameras.calibration import Measurement
+    from ..cameras.calibration_frames import GainFrames
+    from ..cameras.cameras import Camera
 
 
 def calibrate(
@@ -35,8 +35,8 @@ def calibrate(
     light, out of focus) in two or three exposures from dark to nearly white, two frames each. ISO and exposure come
     from EXIF or from names such as iso800/flat/0.1s_1.npy. Two ISOs or more, and draws of the noise can lie between.
     """
-    from ..image_io import PictureError
-    from ..raw.cameras import CameraError
+    from ..cameras.cameras import CameraError
+    from ..files.pictures import PictureError
 
     if output.exists() and not overwrite:
         raise typer.BadParameter(f"{output} exists (--overwrite replaces it)")
@@ -57,7 +57,7 @@ def calibrate(
 
 
 def _read(folder: Path, white: float | None) -> list[GainFrames]:
-    from ..raw.calibration_frames import find_frames, read_frame, sort_frames
+    from ..cameras.calibration_frames import find_frames, read_frame, sort_frames
 
     found, frames = find_frames(folder), []
     with _progress() as progress:
@@ -69,7 +69,7 @@ def _read(folder: Path, white: float | None) -> list[GainFrames]:
 
 
 def _measure(gains: list[GainFrames]) -> list[Measurement]:
-    from ..raw.calibration import CalibrationError, measure
+    from ..cameras.calibration import CalibrationError, measure
 
     measurements = []
     with _progress() as progress:
@@ -94,8 +94,8 @@ def _progress():
 def _write(path: Path, name: str, measurements: list[Measurement], models: list[str]) -> Camera:
     import json
 
-    from ..image_io import write_atomically
-    from ..raw.calibration import fit_camera
+    from ..cameras.calibration import fit_camera
+    from ..files.atomic import write_atomically
 
     camera = fit_camera(name, measurements, models)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from ..data.checks import CheckReport
-    from ..data.pairs import Pair
+    from ..data.sets.checks import CheckReport
+    from ..data.sets.pairs import Pair
 
 
 def check(
@@ -37,7 +37,7 @@ def check(
     Ends with 0 if nothing is wrong, 1 if something is. A shift is only suspected: look at the pair. It is one of the
     whole picture; what moved in a part of it, and small rotations, are not seen.
     """
-    from ..data.pairs import scan_pairs
+    from ..data.sets.pairs import scan_pairs
 
     try:
         pairs, unpaired = scan_pairs(data, split, high=high)
@@ -56,7 +56,7 @@ def check(
 def _run(pairs: list[Pair], unpaired: list[str], shift: float | None) -> CheckReport:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from ..data.checks import check_pairs
+    from ..data.sets.checks import check_pairs
 
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -66,7 +66,7 @@ def _run(pairs: list[Pair], unpaired: list[str], shift: float | None) -> CheckRe
 
 
 def _print(report: CheckReport) -> None:
-    from ..data.checks import KINDS
+    from ..data.sets.checks import KINDS
 
     console = Console()
     if not console.is_terminal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -50,9 +50,17 @@ def enhance(
             help="Shipped name or checkpoint file (default: see `lowlight models`, for raw by its options).",
         ),
     ] = "default",
+    brightness: Annotated[
+        float | None,
+        typer.Option("--brightness", "-b", help="Stops brighter (1) or darker (-1) than the model's own exposure."),
+    ] = None,
+    strength: Annotated[
+        float | None, typer.Option(min=0, max=1, help="From 0, the dark picture itself, to 1 (default).")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Network calls a picture (default: the model's own).")
     ] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise: the same seed gives the same picture.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 (default: float32).")] = None,
@@ -78,9 +86,6 @@ def enhance(
     iso: Annotated[
         float | None, typer.Option(min=1, help="For files that do not say it.", rich_help_panel=_RAW)
     ] = None,
-    iterations: Annotated[
-        int | None, typer.Option(min=1, max=10, help="Network calls, as --steps.", rich_help_panel=_RAW)
-    ] = None,
     render: Annotated[
         str | None, typer.Option(help="own (default) or libraw: who makes sRGB of it.", rich_help_panel=_RAW)
     ] = None,
@@ -98,7 +103,10 @@ def enhance(
     16-bit PNG in a folder. Outputs that exist are left alone, so an interrupted run goes on where it stopped. Pictures
     that fail are listed at the end.
     """
-    options = RawOptions(ratio, ratio_from, auto, camera, iso, iterations, render, output_raw)
+    if None not in (steps, iterations):
+        raise typer.BadParameter("--iterations is the old name of --steps; give one")
+    steps = iterations if steps is None else steps
+    options = RawOptions(ratio, ratio_from, auto, camera, iso, render, output_raw)
     try:
         work = plan(inputs, output, recursive=recursive, suffix=suffix, raw_suffix=raw_suffix(options, output))
     except PlanError as error:
@@ -114,7 +122,8 @@ def enhance(
     try:
         # nothing to do needs no model
         if todo:
-            _run(todo, _work(_load(model, device, dtype, resid, options), options, steps, seed), outcome)
+            system = _load(model, device, dtype, resid, options)
+            _run(todo, _work(system, options, {"brightness": brightness, "strength": strength}, steps, seed), outcome)
     except KeyboardInterrupt:
         interrupted = True
     _report(outcome, len(todo), interrupted)
@@ -126,8 +135,7 @@ def enhance(
 
 def _load(model: str, device: str | None, dtype: str | None, resid: bool | None, options: RawOptions) -> System:
     """The model; the default one is that of raw files where options are theirs."""
-    from ..checkpoints import DEFAULT_RAW_MODEL
-    from ..enhance import load_system
+    from ..checkpoints import DEFAULT_RAW_MODEL, load_system
 
     name = DEFAULT_RAW_MODEL if model == "default" and options.given() else model
     try:
@@ -142,17 +150,22 @@ def _load(model: str, device: str | None, dtype: str | None, resid: bool | None,
     return system
 
 
-def _work(system: System, options: RawOptions, steps: int | None, seed: int) -> Callable[[Job], tuple[str, ...]]:
+def _work(
+    system: System, options: RawOptions, wish: dict[str, float | None], steps: int | None, seed: int
+) -> Callable[[Job], tuple[str, ...]]:
     """What becomes of each job: reads, brightens, writes and returns notes for the user."""
-    from ..expose import works_on_raw
+    from ..systems.base import RawSystem
 
+    wish = {name: value for name, value in wish.items() if value is not None}
     try:
-        if works_on_raw(system):
+        if isinstance(system, RawSystem):
+            if wish:
+                raise PlanError(f"--{' and --'.join(wish)} are for pictures; raw files take --ratio")
             return raw_work(system, options, steps, seed)
         check_unused(system, options)
     except PlanError as error:
         raise typer.BadParameter(str(error)) from None
-    return lambda job: _brighten(job, system, steps, seed)
+    return lambda job: _brighten(job, system, **wish, steps=steps, seed=seed)
 
 
 def _run(todo: list[Job], work: Callable[[Job], tuple[str, ...]], outcome: Outcome) -> None:
@@ -168,13 +181,13 @@ def _run(todo: list[Job], work: Callable[[Job], tuple[str, ...]], outcome: Outco
             progress.advance(bar)
 
 
-def _brighten(job: Job, system: System, steps: int | None, seed: int) -> tuple[str, ...]:
-    from ..enhance import enhance_picture, read_any
-    from ..image_io import format_of, write_picture
+def _brighten(job: Job, system: System, **told: Any) -> tuple[str, ...]:
+    from ..files.pictures import format_of, write_picture
+    from ..systems.brighten import enhance_picture, read_any
 
     format_of(job.target)
     dark = read_any(job.source)
-    bright = enhance_picture(system, dark, steps=steps, seed=seed)
+    bright = enhance_picture(system, dark, **told)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     return *dark.notes, *write_picture(job.target, bright)
 

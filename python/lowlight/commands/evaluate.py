@@ -10,9 +10,9 @@ import typer
 from .scoring import Split, check_outputs, echo_lines, find_splits, load_lpips, progress_bar, table, wide_console
 
 if TYPE_CHECKING:
-    from ..contact_sheet import ContactSheet
-    from ..evaluate import Method, Report
-    from ..perceptual import Lpips
+    from ..files.contact_sheet import ContactSheet
+    from ..metrics.lpips import Lpips
+    from ..scoring.srgb import Method, Report
 
 # what a reader of the table must know of LOL-v1's pictures
 _NOTES = {
@@ -65,9 +65,9 @@ def evaluate(
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet: dark, results, truth.")] = None,
 ) -> None:
     """Score models on pairs of dark and bright pictures: PSNR, SSIM and LPIPS, as they come, GT-mean and LS gain."""
-    from .. import evaluate as scoring
-    from ..contact_sheet import ContactSheet
-    from ..image_io import format_of
+    from ..files.contact_sheet import ContactSheet
+    from ..files.pictures import format_of
+    from ..scoring import srgb as scoring
 
     try:
         splits = find_splits(data, split, limit)
@@ -108,12 +108,13 @@ def evaluate(
 
 
 def _models(names: list[str], steps: int | None, device: str | None) -> list[Method]:
-    from ..checkpoints import DEFAULT_MODEL, load
-    from ..enhance import parse_device
-    from ..evaluate import model_method
+    from ..checkpoints import DEFAULT_MODEL, load, parse_device
+    from ..scoring.srgb import model_method
+    from ..systems.base import picture_system
 
     names = [DEFAULT_MODEL if name == "default" else name for name in names if name != "none"]
-    return [model_method(name, load(name, device=parse_device(device)), steps) for name in dict.fromkeys(names)]
+    systems = {name: picture_system(load(name, device=parse_device(device))) for name in dict.fromkeys(names)}
+    return [model_method(name, system, steps) for name, system in systems.items()]
 
 
 def _run(
@@ -124,8 +125,8 @@ def _run(
     sheet: ContactSheet | None,
     lpips: Lpips | None,
 ) -> Report:
-    from ..evaluate import Report
-    from ..evaluate import evaluate as score_pairs
+    from ..scoring.srgb import Report
+    from ..scoring.srgb import evaluate as score_pairs
 
     report = Report()
     with progress_bar(sum(len(split.pairs) for split in splits)) as advance:
@@ -143,8 +144,8 @@ def _run(
 
 
 def _recipe(lpips: Lpips | None) -> str:
-    from .. import perceptual
-    from ..metrics import RECIPE
+    from ..metrics import lpips as perceptual
+    from ..metrics.srgb import RECIPE
 
     if lpips is None:
         return RECIPE
@@ -174,7 +175,7 @@ def _facts(splits: list[Split], models: list[Method], lpips: Lpips | None) -> di
 
 
 def _print(report: Report, models: list[Method], notes: list[str]) -> None:
-    from ..score_files import score_rows
+    from ..scoring.tables import score_rows
 
     console = wide_console()
     summary, pictures = report.summary(), report.pictures()
@@ -204,15 +205,15 @@ def _write(
     sheet: Path | None,
     context: dict[str, Any],
 ) -> None:
-    from .. import score_files
+    from ..scoring import tables
 
     if csv:
-        score_files.write_text(csv, score_files.report_csv(report))
+        tables.write_text(csv, tables.report_csv(report))
     if json:
-        score_files.write_text(json, score_files.report_json(report, **context))
+        tables.write_text(json, tables.report_json(report, **context))
     if markdown:
         notes = [context["recipe"], *context["notes"]]
-        score_files.write_text(markdown, score_files.report_markdown(report, notes))
+        tables.write_text(markdown, tables.report_markdown(report, notes))
     if sheet and collected and report.rows:
         collected.write(sheet)
         if collected.left_out:

@@ -10,10 +10,10 @@ import typer
 from .scoring import check_outputs, echo_lines, progress_bar, table, wide_console
 
 if TYPE_CHECKING:
-    from ..contact_sheet import ContactSheet
-    from ..data.raw_sets import RawSet
-    from ..raw_evaluate import RawMethod, RawReport
-    from ..systems.exposurediffusion import ExposureDiffusion
+    from ..files.contact_sheet import ContactSheet
+    from ..scoring.raw import RawMethod, RawReport
+    from ..scoring.raw_sets import RawSet
+    from ..systems.exposurediffusion.system import ExposureDiffusion
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
 
@@ -35,9 +35,10 @@ def evaluate_raw(
         list[str] | None,
         typer.Option(help="untouched, nlm (non-local means); repeat (default: both, nlm where scikit-image is there)."),
     ] = None,
-    iterations: Annotated[
+    steps: Annotated[
         list[int] | None, typer.Option(min=1, max=50, help="Network calls; repeat (default: the model's own).")
     ] = None,
+    iterations: Annotated[list[int] | None, typer.Option(min=1, max=50, hidden=True)] = None,
     kind: Annotated[
         str | None, typer.Option("--set", help="sid, eld or synthetic (default: what the folder is).")
     ] = None,
@@ -67,25 +68,27 @@ def evaluate_raw(
     markdown: Annotated[Path | None, typer.Option(help="Write the table.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet: input, results, truth.")] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the models' PSNR and SSIM over --iterations (.png, .svg, .pdf).")
+        Path | None, typer.Option(help="Draw the models' PSNR and SSIM over --steps (.png, .svg, .pdf).")
     ] = None,
 ) -> None:
     """Score models in raw space: PSNR and SSIM of packed raw and of its rendering, by ratio, the protocol named."""
-    from .. import raw_evaluate as scoring
-    from .. import raw_score_files as files
-    from .. import raw_step_plot
-    from ..contact_sheet import ContactSheet
-    from ..image_io import format_of
-    from ..raw_classical import classical_methods
-    from ..raw_metrics import RECIPE
-    from ..score_files import write_text
+    from ..files.contact_sheet import ContactSheet
+    from ..files.pictures import format_of
+    from ..metrics.raw import RECIPE
+    from ..scoring import raw as scoring
+    from ..scoring import raw_steps
+    from ..scoring import raw_tables as files
+    from ..scoring.raw_baselines import classical_methods
+    from ..scoring.tables import write_text
 
     try:
         protocols = _protocols(protocol)
+        # the old name
+        steps = [*(steps or []), *(iterations or [])]
         if sheet is not None:
             format_of(sheet)
         if plot is not None:
-            raw_step_plot.check_plot(plot, model)
+            raw_steps.check_plot(plot, model)
         check_outputs(csv, json, markdown, sheet, plot)
         methods, about = classical_methods(method, protocols)
         models = _models(model or [], device, resid)
@@ -94,7 +97,7 @@ def evaluate_raw(
     except (OSError, ValueError, TypeError) as error:
         raise typer.BadParameter(str(error)) from None
     for name, system in models.items():
-        methods += scoring.system_methods(name, system, protocols, iterations, seed)
+        methods += scoring.system_methods(name, system, protocols, steps, seed)
     samples = found.samples if found.name == "synthetic" else _first(found.samples, limit)
     collected = ContactSheet() if sheet else None
     try:
@@ -112,7 +115,7 @@ def evaluate_raw(
         if sheet and collected.rows:
             collected.write(sheet)
         if plot is not None and report.rows:
-            raw_step_plot.write_plot(plot, report.summary(), f"{found.name}: quality over network calls")
+            raw_steps.write_plot(plot, report.summary(), f"{found.name}: quality over network calls")
     except (OSError, ValueError) as error:
         typer.echo(f"not written: {error}", err=True)
         raise typer.Exit(1) from None
@@ -121,7 +124,7 @@ def evaluate_raw(
 
 
 def _protocols(names: list[str] | None) -> list[str]:
-    from ..systems.exposurediffusion import PROTOCOLS
+    from ..systems.exposurediffusion.system import PROTOCOLS
 
     wrong = [name for name in names or [] if name not in PROTOCOLS]
     if wrong:
@@ -130,11 +133,12 @@ def _protocols(names: list[str] | None) -> list[str]:
 
 
 def _models(names: list[str], device: str | None, resid: bool | None) -> dict[str, ExposureDiffusion]:
-    from ..enhance import load_system
+    from ..checkpoints import load_system
+    from ..systems.base import RawSystem
 
     models = {name: load_system(name, device=device, resid=resid) for name in dict.fromkeys(names)}
     for name, system in models.items():
-        if system.space != "raw":
+        if not isinstance(system, RawSystem):
             raise ValueError(f"{name} takes sRGB pictures: score it with `lowlight evaluate`")
     return models
 
@@ -151,9 +155,9 @@ def _find(
     models: list[ExposureDiffusion],
     synthetic: dict[str, Any],
 ) -> RawSet:
-    from ..data import raw_sets
-    from ..data.raw_cache import RawCache
-    from ..data.raw_sources import default_cache
+    from ..data.batches.raw_cache import RawCache
+    from ..data.batches.raw_sources import default_cache
+    from ..scoring import raw_sets
 
     kind = kind or raw_sets.kind_of(data)
     if kind not in raw_sets.SETS:
@@ -179,7 +183,7 @@ def _first(samples: list, limit: int | None) -> list:
 
 
 def _run(samples: list, methods: list[RawMethod], sheet: ContactSheet | None) -> RawReport:
-    from ..raw_evaluate import evaluate_raw
+    from ..scoring.raw import evaluate_raw
 
     add = None
     if sheet is not None:
@@ -192,7 +196,7 @@ def _run(samples: list, methods: list[RawMethod], sheet: ContactSheet | None) ->
 
 
 def _show(report: RawReport, name: str, notes: list[str]) -> None:
-    from ..raw_score_files import summary_lines
+    from ..scoring.raw_tables import summary_lines
 
     console = wide_console()
     if report.rows:

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..image_io import FORMATS, PictureError, format_of
+from ..files.pictures import FORMATS, PictureError, format_of
 from ..raw.develop import is_raw
 
 # what outputs may be: pictures, and raw files exposed longer

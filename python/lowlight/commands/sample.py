@@ -27,8 +27,8 @@ def sample(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Write a small still life as a dark, noisy photograph, and if asked its bright original."""
-    from ..data.synthetic import still_life
-    from ..image_io import PictureError, format_of
+    from ..files.pictures import PictureError, format_of
+    from ..scenes.synthetic import still_life
 
     width, height = _parse_size(size)
     paths = [path for path in (dark, bright) if path is not None]
@@ -61,8 +61,8 @@ def sample(
 
 def _writers(scene: np.ndarray, seed: int) -> tuple[Callable[[Path], str], ...]:
     """What writes the dark and the bright picture, and says what they are."""
-    from ..data.synthetic import darken
-    from ..image_io import Picture, write_picture
+    from ..files.pictures import Picture, write_picture
+    from ..scenes.synthetic import darken
 
     def write(pixels: np.ndarray, path: Path) -> str:
         write_picture(path, Picture(pixels))
@@ -73,10 +73,10 @@ def _writers(scene: np.ndarray, seed: int) -> tuple[Callable[[Path], str], ...]:
 
 def _raw_writers(scene: np.ndarray, seed: int) -> tuple[Callable[[Path], str], ...]:
     """The same of a raw file and of what the long exposure is developed to."""
-    from ..data.synthetic_raw import CAMERA, short_exposure
-    from ..image_io import write_picture
+    from ..files.pictures import write_picture
     from ..raw.develop import develop
     from ..raw.dng import write_dng
+    from ..scenes.synthetic_raw import CAMERA, short_exposure
 
     raw, clean = short_exposure(scene, ratio=_RATIO, seed=seed)
 

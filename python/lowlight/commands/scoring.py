@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from ..data.pairs import Pair
-    from ..perceptual import Lpips
+    from ..data.sets.pairs import Pair
+    from ..metrics.lpips import Lpips
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
 
@@ -31,7 +31,7 @@ def find_splits(data: Path, names: Sequence[str] | None, limit: int | None) -> l
 
     Those of LOL-v1 bear its names (eval15, heldout ...), others the folder's name in front.
     """
-    from ..data.pairs import scan_pairs
+    from ..data.sets.pairs import scan_pairs
 
     folder, parts = data.resolve().name, ("eval15", "our485")
     is_root = any((data / part).is_dir() for part in parts)
@@ -48,7 +48,7 @@ def find_splits(data: Path, names: Sequence[str] | None, limit: int | None) -> l
 
 def load_lpips(wanted: bool, weights: Path | None, device: str | None) -> tuple[Lpips | None, str | None]:
     """LPIPS, or the sentence that says why it is left out. Weights that were asked for and do not fit are an error."""
-    from ..perceptual import Lpips, LpipsUnavailable
+    from ..metrics.lpips import Lpips, LpipsUnavailable
 
     if not wanted:
         if weights is not None:

@@ -11,7 +11,7 @@ import typer
 from .scoring import Split, check_outputs, echo_lines, find_splits, progress_bar, table, wide_console
 
 if TYPE_CHECKING:
-    from ..evaluate import Method, Report
+    from ..scoring.srgb import Method, Report
 
 _SAMPLING = ("spacing", "start_noise")
 
@@ -45,10 +45,10 @@ def steps(
     plot: Annotated[Path | None, typer.Option(help="Draw PSNR and SSIM over S (.png, .svg, .pdf).")] = None,
 ) -> None:
     """Score a model with few and many sampling steps, and say how few are as good as the best."""
-    from .. import step_study
-    from ..checkpoints import DEFAULT_MODEL, load
-    from ..enhance import parse_device
-    from ..evaluate import seen_in_training
+    from ..checkpoints import DEFAULT_MODEL, load, parse_device
+    from ..scoring import steps as step_study
+    from ..scoring.srgb import seen_in_training
+    from ..systems.base import picture_system
 
     try:
         counts = _counts(steps)
@@ -57,7 +57,7 @@ def steps(
             step_study.require_matplotlib(plot)
         check_outputs(csv, json, markdown, plot)
         model = DEFAULT_MODEL if model == "default" else model
-        system = load(model, device=parse_device(device))
+        system = picture_system(load(model, device=parse_device(device)))
         system.config = _replaced(system.config, set_ or [])
         methods = step_study.sampler_methods(system, sampler or system.samplers, counts)
     except (OSError, ValueError) as error:
@@ -126,7 +126,7 @@ def _counts(text: str) -> list[int]:
 
 
 def _run(splits: list[Split], methods: list[Method], seeds: list[int]) -> Report:
-    from ..evaluate import Report, evaluate
+    from ..scoring.srgb import Report, evaluate
 
     report = Report()
     with progress_bar(sum(len(split.pairs) for split in splits)) as advance:
@@ -139,13 +139,13 @@ def _run(splits: list[Split], methods: list[Method], seeds: list[int]) -> Report
 def _recipe() -> str:
     import torch
 
-    from ..metrics import RECIPE
+    from ..metrics.srgb import RECIPE
 
     return f"{RECIPE} Seconds: the median a picture, {torch.get_num_threads()} CPU threads."
 
 
 def _rows(entries: list[dict[str, Any]]) -> list[dict[str, str]]:
-    from ..score_files import TITLES, cell
+    from ..scoring.tables import TITLES, cell
 
     measures = {"psnr": "PSNR", "psnr_gt_mean": "PSNR GT-mean", "ssim_rgb": TITLES["ssim_rgb"]}
     return [
@@ -177,16 +177,17 @@ def _write(
     markdown: Path | None,
     plot: Path | None,
 ) -> None:
-    from .. import score_files, step_study
+    from ..scoring import steps as step_study
+    from ..scoring import tables
 
     if csv:
-        score_files.write_text(csv, score_files.report_csv(report))
+        tables.write_text(csv, tables.report_csv(report))
     if json:
-        content = {**context, "conditions": score_files.conditions(), "table": entries, "rows": report.rows}
-        score_files.write_text(json, score_files.json_text(content))
+        content = {**context, "conditions": tables.conditions(), "table": entries, "rows": report.rows}
+        tables.write_text(json, tables.json_text(content))
     if markdown:
-        parts = [f"# Steps of {context['model']}", score_files.markdown_table(_rows(entries), 2)]
+        parts = [f"# Steps of {context['model']}", tables.markdown_table(_rows(entries), 2)]
         parts += [*context["verdicts"], *context["notes"]]
-        score_files.write_text(markdown, "\n\n".join(part.rstrip("\n") for part in parts) + "\n")
+        tables.write_text(markdown, "\n\n".join(part.rstrip("\n") for part in parts) + "\n")
     if plot:
         step_study.write_plot(plot, entries, f"{Path(context['model']).stem}: {entries[0]['pictures']} pictures")

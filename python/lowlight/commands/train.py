@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from ..data.pairs import Pair
-    from ..data.raw_pairs import RawPair
+    from ..data.sets.pairs import Pair
+    from ..data.sets.raw_pairs import RawPair
     from ..training.loop import Trainer
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
@@ -47,19 +47,21 @@ def train(
     """
     from ..training.config_files import load_config
     from ..training.loop import Trainer
+    from ..training.objectives.lookup import objective_of
 
     try:
         settings = load_config(config, overrides or [])
+        objective = objective_of(settings.system)
         root = data or (Path(settings.data) if settings.data else None)
         if root is None:
             raise ValueError("no data: give --data FOLDER or data=FOLDER")
         processes = prepare(settings.threads, device)
-        settings = replace(settings, data=str(root), split=split or settings.split or settings.kind.split(root))
-        pairs, validator = settings.kind.find(settings, root, settings.split), None
+        settings = replace(settings, data=str(root), split=split or settings.split or objective.split(root))
+        pairs, validator = objective.find(settings, root, settings.split), None
         if settings.validate_every and (val_data or val_split):
-            val_pairs = settings.kind.find(settings, val_data or root, val_split)
-            validator = settings.kind.validator(settings, val_pairs)
-        batches = settings.kind.batches(settings, pairs)
+            val_pairs = objective.find(settings, val_data or root, val_split)
+            validator = objective.validator(settings, val_pairs)
+        batches = objective.batches(settings, pairs)
         trainer = Trainer(settings, batches, output, validator=validator, processes=processes)
         trainer.resume(allow_changes)
     except (OSError, ValueError) as error:
@@ -84,8 +86,7 @@ def export(
     dtype: Annotated[str, typer.Option(help="float16, bfloat16 or float32.")] = "float16",
 ) -> None:
     """Write a checkpoint's averaged weights as a small safetensors file that holds nothing else."""
-    from ..checkpoints import load, save_weights
-    from ..enhance import parse_dtype
+    from ..checkpoints import load, parse_dtype, save_weights
 
     try:
         system = load(checkpoint, device="cpu")
@@ -102,7 +103,7 @@ def prepare(threads: int | None, device: str | None):
     """Set the threads; this process among those that train."""
     import torch
 
-    from ..enhance import parse_device
+    from ..checkpoints import parse_device
     from ..training.processes import join_processes
 
     if threads:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..image_io import PictureError
+from ..files.pictures import PictureError
 from .files import RawPicture, normalise_packed
 from .packing import layout, pack
 

@@ -1,4 +1,4 @@
-"""Raw files among other pictures: which files they are, and a developed one as an image_io.Picture."""
+"""Raw files among other pictures: which files they are, and a developed one as a files.pictures.Picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
-from ..image_io import Picture
+from ..files.pictures import Picture
 from .exif import ISO_FULL
 from .files import RawPicture, denormalise, normalise, read_raw
 from .render import postprocess, render

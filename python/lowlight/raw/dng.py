@@ -11,7 +11,8 @@ import numpy as np
 from PIL import TiffImagePlugin as tiff
 from PIL import TiffTags
 
-from ..image_io import PictureError, write_atomically
+from ..files.atomic import write_atomically
+from ..files.pictures import PictureError
 from .exif import ISO_FULL
 from .files import RawPicture
 from .packing import layout, second_green

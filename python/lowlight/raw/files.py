@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..image_io import PictureError
+from ..files.pictures import PictureError
 from .colour import camera_to_xyz_of
 from .exif import ISO_FULL, Shot, read_exif
 from .packing import layout, pack, second_green, unpack

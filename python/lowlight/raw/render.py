@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..image_io import PictureError, turn_upright
+from ..files.pictures import PictureError, turn_upright
 from .colour import camera_to_srgb, daylight_gains
 from .files import RawPicture, open_raw
 from .packing import colour_map, layout, unpack

@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .objectives import OBJECTIVES, Objective
-from .objectives.base import require
-
 # torch.optim's Adam and AdamW; Lion of Chen et al. 2023 from the lion-pytorch package
 _BETAS = {"adam": (0.9, 0.99), "adamw": (0.9, 0.99), "lion": (0.9, 0.99)}
 _SCHEDULES = ("cosine", "constant", "step", "plateau")
+
+
+def require(condition: bool, name: str, expectation: str, value: Any) -> None:
+    if not condition:
+        raise ValueError(f"{name} must {expectation}, got {value}")
 
 
 @dataclass
@@ -75,13 +77,12 @@ class Stage:
 
 @dataclass
 class TrainConfig:
-    """Everything a training depends on, beside the pictures.
+    """Everything a training depends on, beside the pictures; objectives.lookup.checked does what its system must check.
 
     data, split: the folder of pairs and which of them, where the command line does not say.
-    system: "diffll", "anlightendiff" or "exposurediffusion". network: fields of its DiffLLConfig, AnlightenDiffConfig
-    or ExposureDiffusionConfig. objective: its further settings (AnchoredOptions, ExposureOptions). weights: factors on
-    the terms of its loss; DiffLL's are noise, l1, ssim, bands and tv, with "photo" for l1 and ssim, "frequency" for
-    bands and tv; AnlightenDiff's are PART_LOSS; ExposureDiffusion's are l1, l2, kl and auxiliary.
+    system: a name of systems.registry.SYSTEMS. network: fields of that row's configuration. objective: settings of its
+    objective (DiffLLOptions, AnchoredOptions, ExposureOptions). weights: factors on the objective's `terms`, or on
+    several of them together by a name of its `groups`.
     turn: quarter turns of what is cut out, beside flips. optimizer: adam, adamw or lion (the extra [train]); betas:
     null for (0.9, 0.99). warmup: iterations over which the learning rate rises. clip_norm: of the gradient, null for
     none. recompute: the in-step sampling forgets its activations and computes them again, for less memory.
@@ -114,8 +115,6 @@ class TrainConfig:
     tensorboard: bool = False
 
     def __post_init__(self):
-        require(self.system in OBJECTIVES, "system", f"be one of {', '.join(OBJECTIVES)}", repr(self.system))
-        self.weights = _term_weights(self.weights, self.kind)
         require(bool(self.stages), "stages", "list at least one stage", self.stages)
         for name in ("checkpoint_every", "log_every", "validate_pairs", "threads"):
             value = getattr(self, name)
@@ -128,12 +127,6 @@ class TrainConfig:
         betas = self.betas
         require(len(betas) == 2 and all(0 <= b < 1 for b in betas), "betas", "be two numbers in [0, 1)", betas)
         require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "be positive or null", self.clip_norm)
-        self.kind.check(self)
-
-    @property
-    def kind(self) -> type[Objective]:
-        """What the system brings to its training."""
-        return OBJECTIVES[self.system]
 
     def resolved(self, pairs: int) -> TrainConfig:
         """The configuration with all stages counted in iterations, for a data set of so many pairs."""
@@ -153,16 +146,3 @@ class TrainConfig:
             step -= stage.iterations
             drawn += stage.iterations * stage.batch
         raise IndexError("step lies behind the last stage")
-
-
-def _term_weights(weights: dict[str, float], kind: type[Objective]) -> dict[str, float]:
-    """A weight for each of the terms."""
-    unknown = sorted(set(weights) - set(kind.terms) - set(kind.groups))
-    require(not unknown, "weights", f"have keys of {', '.join((*kind.terms, *kind.groups))}", ", ".join(unknown))
-    full = dict.fromkeys(kind.terms, 1.0)
-    for group, terms in kind.groups.items():
-        full |= dict.fromkeys(terms, weights.get(group, 1.0))
-    full |= {name: value for name, value in weights.items() if name in kind.terms}
-    for name, value in full.items():
-        require(isinstance(value, int | float) and math.isfinite(value), f"weights.{name}", "be a number", value)
-    return {name: float(value) for name, value in full.items()}

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ..systems.registry import SYSTEMS
 from .config import Stage, TrainConfig
-from .objectives import OBJECTIVES
+from .objectives.lookup import checked, objective_of
 
 CONFIGS = Path(__file__).parent / "configs"
 _MISSING = object()
@@ -47,12 +49,13 @@ def from_dict(values: Mapping[str, Any], where: str = "configuration") -> TrainC
     if not isinstance(stages, list) or not stages:
         raise ValueError(f"{where}: stages must list at least one stage")
     parsed = [s if isinstance(s, Stage) else _build(Stage, s, f"{where}: stage {i}") for i, s in enumerate(stages)]
-    kind = OBJECTIVES.get(values.get("system", TrainConfig.system))
-    if kind is not None:
+    with _named(where):
+        system = values.get("system", TrainConfig.system)
+        objective = objective_of(system)
         # built once for their checks: the configuration keeps what was given
-        _build(kind.network, values.get("network", {}), f"{where}: network")
-        _build(kind.options, values.get("objective", {}), f"{where}: objective")
-    return _build(TrainConfig, values | {"stages": parsed}, where)
+        _build(SYSTEMS[system].config, values.get("network", {}), "network")
+        _build(objective.options, values.get("objective", {}), "objective")
+        return checked(_build(TrainConfig, values | {"stages": parsed}))
 
 
 def differences(old: TrainConfig, new: TrainConfig, free: typing.Collection[str] = ()) -> list[str]:
@@ -85,22 +88,29 @@ def _read(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     return merged
 
 
-def _build(cls: type, values: Any, where: str) -> Any:
-    """The dataclass with these values, each of the field's type."""
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{where}: expected keys and values, got {values!r}")
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(map(str, set(values) - set(hints)))
-    if unknown:
-        raise ValueError(f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(sorted(hints))}")
-    required = (f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING)
-    missing = [name for name in required if name not in values]
-    if missing:
-        raise ValueError(f"{where}: {', '.join(missing)} is missing")
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """What is wrong is wrong there."""
     try:
-        return cls(**{name: _typed(value, hints[name], name) for name, value in values.items()})
+        yield
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+def _build(cls: type, values: Any, where: str | None = None) -> Any:
+    """The dataclass with these values, each of the field's type."""
+    with _named(where) if where else nullcontext():
+        if not isinstance(values, Mapping):
+            raise ValueError(f"expected keys and values, got {values!r}")
+        hints = typing.get_type_hints(cls)
+        unknown = sorted(map(str, set(values) - set(hints)))
+        if unknown:
+            raise ValueError(f"unknown key {', '.join(unknown)}; known are {', '.join(sorted(hints))}")
+        required = (f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING)
+        missing = [name for name in required if name not in values]
+        if missing:
+            raise ValueError(f"{', '.join(missing)} is missing")
+        return cls(**{name: _typed(value, hints[name], name) for name, value in values.items()})
 
 
 def _typed(value: Any, hint: Any, name: str) -> Any:
@@ -138,8 +148,8 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
 def _flat(config: TrainConfig) -> dict[str, Any]:
     """Dotted key -> value, with the network's and the objective's defaults."""
     values = dataclasses.asdict(config)
-    values["network"] = dataclasses.asdict(config.kind.network(**config.network))
-    values["objective"] = dataclasses.asdict(config.kind.options(**config.objective))
+    values["network"] = dataclasses.asdict(SYSTEMS[config.system].config(**config.network))
+    values["objective"] = dataclasses.asdict(objective_of(config.system).options(**config.objective))
 
     def walk(value: Any, prefix: str) -> dict[str, Any]:
         if isinstance(value, dict):

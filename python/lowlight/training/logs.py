@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..image_io import write_atomically
+from ..files.atomic import write_atomically
 
 # titles of validation scores in dB
 _DECIBELS = {

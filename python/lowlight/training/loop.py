@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 
-from ..data.batches import PairBatches
-from ..data.raw_batches import RawBatches
-from ..image_io import write_atomically
+from ..data.batches.batches import PairBatches
+from ..data.batches.raw_batches import RawBatches
+from ..files.atomic import write_atomically
 from ..systems.base import System
 from .config import Stage, TrainConfig
 from .logs import RunLog
+from .objectives.lookup import objective_of
 from .optimizers import make_optimizer
 from .plateau import Plateau
 from .processes import Alone
@@ -51,17 +52,18 @@ class Trainer:
         for stage in self.plan.stages:
             if stage.batch % self.processes.count:
                 raise ValueError(f"batch must be a multiple of the {self.processes.count} processes, got {stage.batch}")
-        self._own = config.kind(config, self.processes.device)
+        objective = objective_of(config.system)
+        self._own = objective(config, self.processes.device)
         self.system = self._own.system
         self.objective = self.processes.wrap(self._own, partial=self._own.partial)
-        self._learned = [*self.system.parameters(), *self._own.beside]
+        self._learned = [*self.system.parameters(), *self._own.loss_parameters]
         self.optimizer = make_optimizer(config, self._learned)
         self._stage: Stage | None = None
         self._plateau = Plateau()
         self.ema = {name: p.detach().clone() for name, p in self.system.named_parameters()}
         self.step, self.seconds = 0, 0.0
         self._validator = validator if config.validate_every else None
-        self._clock = TimeLeft(self.plan.stages, config.kind.calls, self._area())
+        self._clock = TimeLeft(self.plan.stages, objective.steps, self._area())
         if self._writes:
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -123,7 +125,7 @@ class Trainer:
         system = copy.deepcopy(self.system).eval().requires_grad_(False)
         for name, parameter in system.named_parameters():
             parameter.copy_(self.ema[name])
-        return self._own.plain(system)
+        return self._own.for_inference(system)
 
     def state(self) -> dict[str, Any]:
         """What `resume` needs, beside the configuration."""
@@ -134,7 +136,7 @@ class Trainer:
             "version": code_version(),
             "model": self.system.state_dict(),
             "ema": self.ema,
-            "beside": self._own.beside.state_dict(),
+            "beside": self._own.loss_parameters.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "plateau": self._plateau.state(),
         }
@@ -154,7 +156,7 @@ class Trainer:
         state = read_checkpoint(path, self.config, len(self.data), allow_changes)
         try:
             self.system.load_state_dict(state["model"])
-            self._own.beside.load_state_dict(state.get("beside", {}))
+            self._own.loss_parameters.load_state_dict(state.get("beside", {}))
         except RuntimeError as error:
             raise ValueError(f"{path} holds another network: {' '.join(str(error).split())[:300]}") from None
         with torch.no_grad():
@@ -182,7 +184,7 @@ class Trainer:
         if self._writes:
             config = json.dumps(dataclasses.asdict(self.config), indent=1)
             write_atomically(self.folder / "config.json", config.encode())
-            terms, scores = self.config.kind.active_terms(self.config), self.config.kind.scores
+            terms, scores = self._own.active_terms(self.config), self._own.scores
             log = RunLog(self.folder, terms, self.step, self.config.tensorboard, scores)
         sums: dict[str, float] = {}
         stopping = False

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..contact_sheet import ContactSheet
-from ..data.raw_batches import RawBatches
+from ..data.batches.raw_batches import RawBatches
+from ..files.contact_sheet import ContactSheet
 from ..raw.files import RawPicture
 from ..raw.render import render
-from ..systems.exposurediffusion import ExposureDiffusion
+from ..systems.exposurediffusion.system import ExposureDiffusion
 
 SCORES = ("psnr_blind", "psnr_paper", "psnr_input")
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from ..checkpoint_files import read_pickled
-from ..image_io import write_atomically
+from ..files.atomic import write_atomically
+from ..files.tensors import read_pickled
 from .config import TrainConfig
 from .config_files import differences, from_dict
 

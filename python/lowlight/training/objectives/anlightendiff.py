@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
-from ...conditioning import color_map
-from ...data.batches import Batch
-from ...losses import ms_ssim, ssim
-from ...networks.anlightendiff import AnlightenDiffConfig
-from ...systems.anlightendiff import AnlightenDiff, Condition
-from ...tiling import pad_to_multiple
-from .base import CENTER, Objective, require
-
-if TYPE_CHECKING:
-    from ..config import Stage, TrainConfig
+from ...data.batches.batches import Batch
+from ...metrics.losses import ms_ssim, ssim
+from ...systems.anlightendiff.conditioning import color_map
+from ...systems.anlightendiff.network import AnlightenDiffConfig
+from ...systems.anlightendiff.system import AnlightenDiff, Condition
+from ...systems.tiling import pad_to_multiple
+from ..config import Stage, TrainConfig, require
+from .base import CENTER, Objective
 
 _PICTURE_LOSSES = ("l1", "l2", "ssim", "ms_ssim", "lpips")
 _NOISE_LOSSES = ("l1", "l2", "dfpl")
@@ -61,7 +58,7 @@ class AnchoredOptions:
 class AnchoredObjective(Objective):
     """Losses of the parts that a stage names: Stage.losses maps each of PARTS to some of its losses."""
 
-    network, options = AnlightenDiffConfig, AnchoredOptions
+    options = AnchoredOptions
     terms = tuple(f"{part}_{loss}" for part, losses in PARTS.items() for loss in losses)
 
     def __init__(self, config: TrainConfig, device: torch.device):
@@ -102,7 +99,7 @@ class AnchoredObjective(Objective):
         return tuple(term for term in cls.terms if term in used)
 
     @staticmethod
-    def calls(stage: Stage) -> int:
+    def steps(stage: Stage) -> int:
         encoders = 2 if {"color", "histogram"} & set(stage.losses) else 1
         return encoders + ("diffusion" in stage.losses) + stage.sampling_steps
 
@@ -182,7 +179,7 @@ class AnchoredObjective(Objective):
             return self._lpips(*self.system.dfpl_pictures(condition, high, t, predicted, target)).mean()
         return F.smooth_l1_loss(predicted, target) if loss == "l1" else F.mse_loss(predicted, target)
 
-    def plain(self, system: AnlightenDiff) -> AnlightenDiff:
+    def for_inference(self, system: AnlightenDiff) -> AnlightenDiff:
         for module in system.modules():
             if parametrize.is_parametrized(module):
                 parametrize.remove_parametrizations(module, "weight")
@@ -213,7 +210,7 @@ def _initialise(module: nn.Module) -> None:
 
 def _perceptual(settings: AnchoredOptions, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
     """LPIPS without a gradient of its own weights. Raises ValueError where something of it is missing."""
-    from ...perceptual import Lpips, LpipsUnavailable
+    from ...metrics.lpips import Lpips, LpipsUnavailable
 
     try:
         return Lpips(settings.perceptual, settings.perceptual_weights, device)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ...data.batches import Batch
-from ...networks.diffll import DiffLLConfig
-from ...systems.diffll import DiffLL, log_quantiles
-from ...tiling import pad_to_multiple
-from .base import START, Objective, require
-
-if TYPE_CHECKING:
-    from ..config import Stage, TrainConfig
+from ...data.batches.batches import Batch
+from ...systems.diffll.network import DiffLLConfig
+from ...systems.diffll.system import DiffLL, log_quantiles
+from ...systems.tiling import pad_to_multiple
+from ..config import Stage, TrainConfig, require
+from .base import START, Objective
 
 
 @dataclass
@@ -26,7 +24,7 @@ class DiffLLOptions:
 class DiffLLObjective(Objective):
     """The published loss: noise, and with in-step sampling photometric and frequency terms of the sampled picture."""
 
-    network, options = DiffLLConfig, DiffLLOptions
+    options = DiffLLOptions
     terms = ("noise", "l1", "ssim", "bands", "tv")
     # the paper's names for two of them together
     groups: ClassVar = {"photo": ("l1", "ssim"), "frequency": ("bands", "tv")}
@@ -54,7 +52,7 @@ class DiffLLObjective(Objective):
             require(not stage.losses, f"stages.{i}.losses", "not be set for diffll", stage.losses)
 
     @staticmethod
-    def calls(stage: Stage) -> int:
+    def steps(stage: Stage) -> int:
         # one to predict noise, about one for the HFRMs, and the sampling's
         return 2 + stage.sampling_steps
 

@@ -1,0 +1,1 @@
+"""Batches for training: drawn, cut, kept in memory and read ahead."""

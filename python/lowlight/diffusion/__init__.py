@@ -1,0 +1,1 @@
+"""Noise schedules and samplers, as rows of diffusion_step."""

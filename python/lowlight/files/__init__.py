@@ -1,0 +1,1 @@
+"""Pictures, tensors and contact sheets on the disk."""

@@ -1,0 +1,32 @@
+"""The short way to 8-bit RGB, for training: most pictures are stored as that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from . import codecs
+from .pictures import READABLE, read_picture
+
+
+def decode_rgb(path: Path) -> np.ndarray:
+    """[H, W, 3] uint8, upright; 16-bit pictures rounded to 8. Raises PictureError as read_picture does."""
+    samples = _decode_plain(path)
+    return np.rint(read_picture(path).rgb * 255).astype(np.uint8) if samples is None else samples
+
+
+def _decode_plain(path: Path) -> np.ndarray | None:
+    """The short way of the usual upright 8-bit picture; None for any other, and for one that does not decode."""
+    try:
+        with Image.open(path, formats=READABLE) as image:
+            rawmode = codecs.rawmode(image)
+            if image.mode not in ("RGB", "RGBA", "L") or codecs.is_16_bit(image, rawmode):
+                return None
+            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                return None
+            return np.asarray(image.convert("RGB"))
+    # decoders raise nearly anything on a damaged file; read_picture meets it again and finds the words
+    except Exception:
+        return None

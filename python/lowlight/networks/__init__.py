@@ -1,1 +1,0 @@
-"""Networks of the published systems, with the parameter names of their checkpoints."""

@@ -1,0 +1,1 @@
+"""Methods and models scored on pairs, tables and curves of it."""

@@ -1,0 +1,141 @@
+"""Quality against the number of sampling steps: a model's samplers on the same pictures with the same noise."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from ..files.atomic import write_atomically
+from ..systems.base import PictureSystem
+from .srgb import Method, Report
+
+STEPS = (1, 2, 3, 4, 5, 10, 20)
+TITLES = {"drds": "DRDS (published)", "ddim": "DDIM", "dpm++": "DPM-Solver++ (second order)"}
+
+
+def sampler_method(system: PictureSystem, sampler: str, steps: int) -> Method:
+    """The system with one sampler and number of network calls; its name is "SAMPLER S"."""
+
+    def run(low: Tensor, seed: int) -> Tensor:
+        bright = system.enhance_tensor(low[None].to(system.device), steps=steps, seed=seed, sampler=sampler)
+        return bright[0].float().cpu()
+
+    return Method(_name(sampler, steps), run, seeded=True, device=str(system.device), trained_on=system.trained_on)
+
+
+def sampler_methods(system: PictureSystem, samplers: Iterable[str], steps: Iterable[int]) -> list[Method]:
+    """Every sampler with every number of steps, each once, fewest steps first; raises ValueError for what cannot be.
+
+    Samplers take turns, so that a machine that slows down slows all of them.
+    """
+    samplers, steps = list(dict.fromkeys(samplers)), sorted(set(steps))
+    for sampler in samplers:
+        if sampler not in system.samplers:
+            raise ValueError(f"sampler must be one of {', '.join(system.samplers)}, got {sampler!r}")
+    if not steps or steps[0] < 1 or steps[-1] > system.config.timesteps:
+        raise ValueError(f"steps must lie in 1 .. {system.config.timesteps}, got {', '.join(map(str, steps))}")
+    return [sampler_method(system, sampler, count) for count in steps for sampler in samplers]
+
+
+def step_entries(report: Report) -> list[dict[str, Any]]:
+    """The report's summary with `sampler` and `steps` instead of a method's name, sampler after sampler."""
+    entries: list[dict[str, Any]] = []
+    for entry in report.summary():
+        sampler, steps = entry["method"].rsplit(" ", 1)
+        rest = {key: value for key, value in entry.items() if key != "method"}
+        entries.append({"sampler": sampler, "steps": int(steps), **rest})
+    order = list(dict.fromkeys((entry["split"], entry["sampler"]) for entry in entries))
+    return sorted(entries, key=lambda entry: (order.index((entry["split"], entry["sampler"])), entry["steps"]))
+
+
+def fewest_steps(entries: Sequence[dict[str, Any]], within: float = 0.05) -> dict[str, Any]:
+    """The entry of the fewest steps whose mean PSNR is at most `within` dB below the best of all; of several with as
+    many steps, the first."""
+    best = max(entry["psnr"]["mean"] for entry in entries)
+    return min((e for e in entries if e["psnr"]["mean"] >= best - within), key=lambda entry: entry["steps"])
+
+
+def verdicts(entries: Sequence[dict[str, Any]], within: float = 0.05) -> list[str]:
+    """For each split and sampler a sentence with the fewest steps within reach of its best."""
+    lines = []
+    for split, sampler in dict.fromkeys((entry["split"], entry["sampler"]) for entry in entries):
+        mine = [entry for entry in entries if (entry["split"], entry["sampler"]) == (split, sampler)]
+        fewest, best = fewest_steps(mine, within), max(mine, key=lambda entry: entry["psnr"]["mean"])
+        lines.append(
+            f"{split}, {sampler}: S = {fewest['steps']} ({fewest['psnr']['mean']:.2f} dB) is the smallest within "
+            f"{within:g} dB of the best ({best['psnr']['mean']:.2f} dB at S = {best['steps']})."
+        )
+    return lines
+
+
+def require_matplotlib(path: Path) -> None:
+    """Raises ValueError, before any work, where a plot of that name cannot be drawn."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+    except ImportError:
+        raise ValueError("a plot needs matplotlib: pip install 'lowlight-ext[train]'") from None
+    known = FigureCanvasAgg.get_supported_filetypes()
+    if path.suffix.lower().removeprefix(".") not in known:
+        raise ValueError(f"cannot draw a plot as {path.name!r}; use one of {', '.join('.' + name for name in known)}")
+
+
+class Curve(NamedTuple):
+    """A line of a plot: values and, where known, their standard deviations by measure, one a number of calls."""
+
+    label: str
+    calls: list[int]
+    values: dict[str, list[float]]
+    spread: dict[str, list[float]] | None = None
+
+
+def write_plot(path: Path, entries: Sequence[dict[str, Any]], title: str) -> None:
+    """PSNR and SSIM over the number of steps, a line a split and sampler, bars of one standard deviation over seeds."""
+    measures, curves = {"psnr": "PSNR in dB", "ssim_rgb": "SSIM"}, []
+    for split, sampler in dict.fromkeys((entry["split"], entry["sampler"]) for entry in entries):
+        mine = [entry for entry in entries if (entry["split"], entry["sampler"]) == (split, sampler)]
+        values = {name: [entry[name]["mean"] for entry in mine] for name in measures}
+        spread = {name: [entry[name]["std"] or 0.0 for entry in mine] for name in measures}
+        label = f"{split}, {TITLES.get(sampler, sampler)}"
+        curves.append(Curve(label, [entry["steps"] for entry in mine], values, spread))
+    write_curves(path, curves, measures, title, "network calls S")
+
+
+def write_curves(path: Path, curves: Sequence[Curve], measures: dict[str, str], title: str, calls: str) -> None:
+    """A panel a measure (name -> label of its axis), the number of calls below, logarithmic."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure.suptitle(title)
+    for axes, (measure, label) in zip(figure.subplots(1, len(measures)), measures.items(), strict=True):
+        for i, curve in enumerate(curves):
+            spread = curve.spread[measure] if curve.spread else []
+            # samplers agree up to S = 2: the first one's line stays visible beneath
+            axes.errorbar(
+                curve.calls,
+                curve.values[measure],
+                yerr=spread if any(spread) else None,
+                marker="os^D"[i % 4],
+                linestyle=("-", "--")[i % 2],
+                label=curve.label,
+            )
+        axes.set_xscale("log")
+        axes.set_xticks(sorted({count for curve in curves for count in curve.calls}))
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.minorticks_off()
+        axes.set_xlabel(calls)
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix.lower().removeprefix("."), dpi=150)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, buffer.getvalue())
+
+
+def _name(sampler: str, steps: int) -> str:
+    return f"{sampler} {steps}"

@@ -1,0 +1,1 @@
+"""AnlightenDiff: network, sampler and published checkpoints."""

@@ -1,0 +1,176 @@
+"""A dark picture of any kind brightened by a loaded system, the same kind bright out."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from ..files.pictures import LUMA, Picture, decode, read_picture, to_pil
+from ..raw.develop import is_raw, read_developed
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+# torch is imported inside the functions: `import lowlight` must not wait for it
+
+
+class Brightens(Protocol):
+    """What this file needs of a system."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def enhance_tensor(self) -> Callable[..., Tensor]: ...
+
+
+def enhance_picture(
+    system: Brightens,
+    picture: Any,
+    *,
+    brightness: float | Tensor = 0.0,
+    strength: float = 1.0,
+    steps: int | None = None,
+    seed: int | Tensor = 0,
+    **options: Any,
+) -> Any:
+    """`enhance` with a loaded system; besides the kinds named there takes a files.pictures.Picture and returns one."""
+    import torch
+
+    from .wish import Wish
+
+    if steps is not None and steps < 1:
+        raise ValueError(f"enhance: steps must be at least 1, got {steps}")
+    wish = Wish.checked(brightness, strength)
+    told = {"wish": wish, "steps": steps, "seed": seed, **checked_options(system, options)}
+    if isinstance(picture, str | os.PathLike):
+        return to_pil(_enhance_read(system, read_any(picture), told))
+    if isinstance(picture, Picture):
+        return _enhance_read(system, picture, told)
+    if isinstance(picture, Image.Image):
+        return _enhance_pil(system, picture, told)
+    if isinstance(picture, np.ndarray):
+        return _enhance_array(system, picture, told)
+    if isinstance(picture, torch.Tensor):
+        return _enhance_tensor(system, picture, told)
+    raise TypeError(
+        "enhance: picture must be a path, a PIL image, a numpy array [H, W(, C)] or a torch tensor [(B,) C, H, W], "
+        f"got {type(picture).__name__}"
+    )
+
+
+def options_of(system: Brightens) -> tuple[str, ...]:
+    """Names of what its enhance_tensor takes beside steps, seed, noise and what every system can be asked."""
+    return tuple(name for name in keywords_of(system) if name not in ("steps", "seed", "noise", "brightness"))
+
+
+def keywords_of(system: Brightens) -> list[str]:
+    """Names of what its enhance_tensor takes by keyword."""
+    taken = inspect.signature(system.enhance_tensor).parameters.values()
+    return [p.name for p in taken if p.kind is p.KEYWORD_ONLY]
+
+
+def checked_options(system: Brightens, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are not None, which leaves one to the system. Raises TypeError on one that the system has not."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if not given:
+        return given
+    known = options_of(system)
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise TypeError(
+            f"enhance: {type(system).__name__} has no option {' or '.join(unknown)}; "
+            f"its options are {', '.join(('brightness', 'strength', 'steps', 'seed', *known))}"
+        )
+    return given
+
+
+def read_any(path: str | os.PathLike) -> Picture:
+    """A picture file or, by the name's extension, a raw file, developed as dark as it is; PictureError if neither."""
+    return read_developed(path) if is_raw(path) else read_picture(path)
+
+
+def _enhance_read(system: Brightens, picture: Picture, told: dict[str, Any]) -> Picture:
+    return replace(picture, rgb=_enhance_array(system, picture.rgb, told))
+
+
+def _enhance_pil(system: Brightens, image: Image.Image, told: dict[str, Any]) -> Image.Image:
+    dark = decode(image)
+    bright = to_pil(_enhance_read(system, dark, told))
+    if image.mode == "I":
+        bright = bright.convert("I")
+    bright.info = {key: value for key, value in image.info.items() if key not in ("transparency", "icc_profile")}
+    if dark.icc:
+        bright.info["icc_profile"] = dark.icc
+    return bright
+
+
+def _enhance_array(system: Brightens, array: np.ndarray, told: dict[str, Any]) -> np.ndarray:
+    import torch
+
+    channels_last = array[..., None] if array.ndim == 2 else array
+    if channels_last.ndim != 3 or channels_last.shape[2] not in (1, 2, 3, 4):
+        raise ValueError(
+            f"enhance: a numpy picture must be [H, W] or [H, W, C] with C of 1 to 4, got {list(array.shape)}; "
+            "[C, H, W] is for torch tensors"
+        )
+    native = np.require(channels_last, array.dtype.newbyteorder("="), ["C", "W"])
+    bright = _enhance_tensor(system, torch.from_numpy(native).permute(2, 0, 1), told)
+    return bright.permute(1, 2, 0).contiguous().numpy().reshape(array.shape).astype(array.dtype, copy=False)
+
+
+def _enhance_tensor(system: Brightens, picture: Tensor, told: dict[str, Any]) -> Tensor:
+    import torch
+
+    batch = picture[None] if picture.dim() == 3 else picture
+    if batch.dim() != 4 or batch.shape[1] not in (1, 2, 3, 4) or batch.numel() == 0:
+        raise ValueError(
+            f"enhance: a tensor must be [C, H, W] or [B, C, H, W] with C of 1 to 4, got {list(picture.shape)}"
+        )
+    scale = {torch.uint8: 255, torch.uint16: 65535}.get(picture.dtype, 1)
+    if scale == 1 and not picture.is_floating_point():
+        raise TypeError(f"enhance: pixels must be uint8, uint16 or floating point, got {picture.dtype}")
+    low = batch.detach().to(system.device, torch.float32) / scale
+    _check_values(low)
+    high = _enhance_channels(system, low, told)
+    if scale > 1:
+        # by way of int32: torch has few operations on uint16
+        high = (high * scale).round().to(torch.int32)
+    high = high.to(picture.device, picture.dtype)
+    return high.reshape(picture.shape)
+
+
+def _check_values(low: Tensor) -> None:
+    smallest, largest = (value.item() for value in low.aminmax())
+    # written so that NaN, which compares false, is caught
+    if not (smallest >= 0 and largest <= 1):
+        found = "NaN" if smallest != smallest else f"{smallest:g} .. {largest:g}"
+        raise ValueError(f"enhance: floating-point pixels must be in [0, 1], got {found}; clip or rescale them first")
+
+
+def _enhance_channels(system: Brightens, low: Tensor, told: dict[str, Any]) -> Tensor:
+    """[B, C, H, W] float32 in [0, 1] -> the same, bright; C = 1 and 3 are grey and RGB, 2 and 4 the same with alpha."""
+    import torch
+
+    from .wish import wished
+
+    channels = low.shape[1]
+    colours, alpha = (low[:, :-1], low[:, -1:]) if channels in (2, 4) else (low, low[:, :0])
+    with torch.no_grad():
+        bright = wished(system.enhance_tensor, keywords_of(system), colours.expand(-1, 3, -1, -1), **told)
+    if not bright.isfinite().all():
+        raise RuntimeError(f"enhance: the network produced NaN or infinity in {system.dtype}; try float32")
+    bright = bright.clamp(0, 1)
+    if channels <= 2:
+        bright = (bright * torch.tensor(LUMA.tolist(), device=bright.device).view(3, 1, 1)).sum(1, keepdim=True)
+    return torch.cat([bright, alpha], dim=1)

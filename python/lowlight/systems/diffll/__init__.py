@@ -1,0 +1,1 @@
+"""DiffLL: network, sampler and published checkpoints."""

@@ -1,0 +1,1 @@
+"""ExposureDiffusion: networks, chain of exposures and published checkpoints."""
