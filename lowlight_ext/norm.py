@@ -53,7 +53,7 @@ def _check_gate(x: Tensor) -> None:
 
 
 def _module(op: str, x: Tensor):
-    return implementation(op, x.device.type)
+    return implementation(op, "cpu" if x.is_cpu else x.device.type)
 
 
 def _placed(result: Tensor | None, x: Tensor) -> Tensor | None:

@@ -19,7 +19,8 @@ _excluded = getattr(torch._C, "_dispatch_tls_is_dispatch_key_excluded", None)
 _function_mode = getattr(torch._C, "_is_torch_function_mode_enabled", None)
 _profiled = getattr(torch._C, "_autograd", None) and getattr(torch._C._autograd, "_profiler_enabled", None)
 _AVAILABLE = None not in (_keys_of, _keys_of_thread, _excluded, _function_mode, _profiled)
-_TENSORS = (Tensor, torch.nn.Parameter)
+_TENSORS = frozenset((Tensor, torch.nn.Parameter))
+_OTHERS = frozenset((type(None), int, float, bool, tuple, list, torch.Size, torch.dtype, torch.device))
 
 
 def _raw(*names: str) -> int:
@@ -61,10 +62,13 @@ def plain(arguments: Sequence[Any]) -> tuple[bool, bool]:
     whether any of them requires a gradient)."""
     wanted = False
     for value in arguments:
-        if isinstance(value, Tensor):
-            if type(value) not in _TENSORS or _keys_of(value).raw_repr() not in _PLAIN:
+        kind = type(value)
+        if kind in _TENSORS:
+            if _keys_of(value).raw_repr() not in _PLAIN:
                 return False, False
             wanted = wanted or value.requires_grad
+        elif kind not in _OTHERS and isinstance(value, Tensor):
+            return False, False
     return True, wanted
 
 

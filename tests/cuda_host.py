@@ -89,7 +89,10 @@ def compiled(tmp_path_factory):
     compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("c++")
     if compiler is None or not (SOURCE.parents[1] / "csrc").is_dir():
         pytest.skip("needs a C++ compiler and csrc/ beside the tests")
-    library = tmp_path_factory.mktemp("cuda_host") / "cuda_host.so"
+    # once a process, whichever files of tests ask for it
+    library = tmp_path_factory.getbasetemp() / "cuda_host.so"
+    if library.exists():
+        return Host(library)
     # no contraction, as nvcc -fmad=false
     flags = ["-std=c++17", "-O0", "-ffp-contract=off", "-fPIC", "-shared"]
     done = subprocess.run([compiler, *flags, str(SOURCE), "-o", str(library)], capture_output=True, text=True)
