@@ -15,7 +15,7 @@ import lowlight_ext
 from lowlight.checkpoints import shipped_models
 from lowlight.systems.anlightendiff.network import AnlightenDiffConfig
 from lowlight.systems.anlightendiff.system import AnlightenDiff
-from lowlight.systems.base import System
+from lowlight.systems.base import RawSystem, System
 from lowlight.systems.diffll.system import DiffLL
 from lowlight.systems.exposurediffusion.system import ExposureDiffusion
 
@@ -53,12 +53,12 @@ def published(system: System, device: torch.device, dtype: torch.dtype) -> Syste
 
 def dark_picture(system: System, width: int, height: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     """What the system takes of a photograph of width x height pixels: sRGB, or raw with each cell a packed pixel."""
-    shape = (4, height // 2, width // 2) if system.space == "raw" else (3, height, width)
+    shape = (4, height // 2, width // 2) if isinstance(system, RawSystem) else (3, height, width)
     return torch.rand(1, *shape, device=device, dtype=dtype) * 0.1
 
 
 def contender(system: System, low: torch.Tensor, steps: int, backend: str) -> Contender:
-    options = {"ratio": 100.0, "K": 3.0, "iter_num": steps - 1} if system.space == "raw" else {"steps": steps}
+    options = {"ratio": 100.0, "K": 3.0, "steps": steps} if isinstance(system, RawSystem) else {"steps": steps}
 
     def run(picture: torch.Tensor) -> torch.Tensor:
         with lowlight_ext.use_backend(backend):

@@ -151,7 +151,7 @@ def test_what_the_methods_do(sid, cache, model):
     assert [method.name for method in methods[2:]] == ["tiny, 1 call"] * 2 + ["tiny, 2 calls"] * 2
     low, truth = (torch.nn.functional.pad(x[None], (8, 8, 8, 8), mode="reflect") for x in exposures[:2])
     gained = exposures.short * illuminance_gain(exposures.short[None], exposures.clean[None])[0]
-    settings = {"ratio": 250.0, "K": exposures.K, "iter_num": 1}
+    settings = {"ratio": 250.0, "K": exposures.K, "steps": 2}
     blind = system.enhance_tensor(low, **settings)[0, :, 8:-8, 8:-8]
     paper = system.enhance_tensor(low, protocol="paper", target=truth, **settings)[0, :, 8:-8, 8:-8]
     for method, expected in zip((*methods[:2], *methods[4:]), (exposures.short, gained, blind, paper), strict=True):

@@ -20,6 +20,7 @@ from lowlight.raw.dng import write_dng
 from lowlight.raw.exif import Shot
 from lowlight.raw.files import denormalise, normalise, read_raw
 from lowlight.raw.render import postprocess, render
+from lowlight.systems.base import RawSystem
 from lowlight.systems.exposurediffusion import unet as exposure_unet
 from lowlight.systems.exposurediffusion.network import published
 from lowlight.systems.exposurediffusion.system import ExposureDiffusion
@@ -30,10 +31,9 @@ rawpy = pytest.importorskip("rawpy", reason="no rawpy: pip install 'lowlight-ext
 A7S2 = {"make": "SONY", "model": "ILCE-7SM2"}
 
 
-class Wire:
+class Wire(RawSystem):
     """A system for raw whose answer is what it was given."""
 
-    space = "raw"
     device = torch.device("cpu")
     dtype = torch.float32
     config = SimpleNamespace(steps=3)
@@ -68,7 +68,7 @@ def photograph(tmp_path):
 def test_a_photograph_is_exposed_as_the_system_alone_would(photograph):
     torch.manual_seed(0)
     system = ExposureDiffusion(published("unet", width=2)).eval()
-    result = enhance_raw(photograph, system, ratio=90, iterations=4, seed=7)
+    result = enhance_raw(photograph, system, ratio=90, steps=4, seed=7)
     # a line through Kmin at ISO 100 and Kmax at 6400
     camera = shipped_cameras()["SonyA7S2"]
     K = camera.Kmin + (1600 - 100) / 6300 * (camera.Kmax - camera.Kmin)
@@ -76,21 +76,21 @@ def test_a_photograph_is_exposed_as_the_system_alone_would(photograph):
     short = torch.from_numpy(np.clip(normalise(dark()) * np.float32(90), 0, 1))[None]
     # some of it is white then
     assert short.max() == 1
-    wanted = system.enhance_tensor(short, ratio=90, K=K, iter_num=3, seed=7)[0].numpy()
+    wanted = system.enhance_tensor(short, ratio=90, K=K, steps=4, seed=7)[0].numpy()
     assert np.array_equal(result.packed, wanted)
-    assert (result.camera, result.iterations, result.protocol) == ("SonyA7S2", 4, "blind")
+    assert (result.camera, result.steps, result.protocol) == ("SonyA7S2", 4, "blind")
     assert "blind protocol" in str(result)
     assert "4 network calls" in str(result)
-    again = enhance_raw(read_raw(photograph), system, ratio=90, iterations=4, seed=8)
+    again = enhance_raw(read_raw(photograph), system, ratio=90, steps=4, seed=8)
     assert not np.array_equal(again.packed, wanted)
 
 
 def test_the_own_number_of_network_calls(photograph):
     system = Wire()
-    assert enhance_raw(photograph, system, ratio=2).iterations == 3
-    assert system.told["iter_num"] is None
-    assert enhance_raw(photograph, system, ratio=2, iterations=1).iterations == 1
-    assert system.told["iter_num"] == 0
+    assert enhance_raw(photograph, system, ratio=2).steps == 3
+    assert system.told["steps"] is None
+    assert enhance_raw(photograph, system, ratio=2, steps=1).steps == 1
+    assert system.told["steps"] == 1
 
 
 @pytest.mark.parametrize("suffix", [".dng", ".jpg"])
@@ -171,8 +171,8 @@ def test_cameras_and_gains_that_are_not_known():
         ({"ratio": 0.5}, "ratio must be 1 or more, got 0.5"),
         ({"ratio": float("nan")}, "ratio must be 1 or more, got nan"),
         ({"ratio": 2, "reference": Shot(1, 1)}, "not both"),
-        ({"iterations": 0}, "iterations must be 1 to 10, got 0"),
-        ({"iterations": 11}, "iterations must be 1 to 10, got 11"),
+        ({"steps": 0}, "steps must be 1 to 10, got 0"),
+        ({"steps": 11}, "steps must be 1 to 10, got 11"),
         ({"device": "cpu"}, "this one is already loaded"),
         ({"model": Gamma()}, "Gamma works on sRGB pictures"),
         ({"photograph": raw_picture((0, 0), **A7S2)}, "X-Trans"),

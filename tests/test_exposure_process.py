@@ -45,9 +45,9 @@ def test_kl_loss_gradients():
 
 
 def test_ratios():
-    assert even_ratios(100.0, 0) == [1, 100]
-    assert even_ratios(100.0, 2) == [1, 34, 67, 100]
-    steps = torch.stack(even_ratios(torch.tensor([100.0, 40.0]), 2)[1:], dim=1)
+    assert even_ratios(100.0, 1) == [1, 100]
+    assert even_ratios(100.0, 3) == [1, 34, 67, 100]
+    steps = torch.stack(even_ratios(torch.tensor([100.0, 40.0]), 3)[1:], dim=1)
     torch.testing.assert_close(steps, torch.tensor([[34.0, 67.0, 100.0], [14.0, 27.0, 40.0]]))
 
 
@@ -55,7 +55,7 @@ def test_drawn_ratios():
     ratio = torch.tensor([5.9, 100.0, 300.0])
     seen = []
     for seed in range(300):
-        rows = torch.stack(drawn_ratios(ratio, 2, torch.tensor([seed, seed + 1000, seed + 2000])), dim=1)
+        rows = torch.stack(drawn_ratios(ratio, 3, torch.tensor([seed, seed + 1000, seed + 2000])), dim=1)
         assert rows.shape == (3, 4)
         assert (rows[:, 0] == 1).all()
         torch.testing.assert_close(rows[:, 3], ratio.double())
@@ -69,10 +69,10 @@ def test_drawn_ratios():
     # two of 98 integers: the mean of all is 50.5, that of the smaller one 2 + 97 / 3
     assert abs(seen[:, 1, 1:3].mean() - 50.5) < 5
     assert abs(seen[:, 1, 1].mean() - (1 + 99 / 3)) < 6
-    alone = drawn_ratios(ratio[1:2], 2, 1007)
+    alone = drawn_ratios(ratio[1:2], 3, 1007)
     assert torch.equal(torch.stack(alone, dim=1)[0], seen[7, 1])
     # every integer there is, and none
-    assert torch.stack(drawn_ratios(torch.tensor([5.0]), 3, 0)).flatten().tolist() == [1, 2, 3, 4, 5]
-    assert torch.stack(drawn_ratios(torch.tensor([1.5]), 0, 0)).flatten().tolist() == [1, 1.5]
-    with pytest.raises(ValueError, match=r"ratio must be at least 4 for 2 steps, got 3\.5"):
-        drawn_ratios(torch.tensor([100.0, 3.5]), 2, 0)
+    assert torch.stack(drawn_ratios(torch.tensor([5.0]), 4, 0)).flatten().tolist() == [1, 2, 3, 4, 5]
+    assert torch.stack(drawn_ratios(torch.tensor([1.5]), 1, 0)).flatten().tolist() == [1, 1.5]
+    with pytest.raises(ValueError, match=r"ratio must be at least 4 for 3 steps, got 3\.5"):
+        drawn_ratios(torch.tensor([100.0, 3.5]), 3, 0)

@@ -125,18 +125,18 @@ def test_what_a_network_says():
         torch.testing.assert_close(picture.flatten(), torch.tensor(expected))
 
 
-@pytest.mark.parametrize("iter_num", [0, 2])
+@pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("name", [n for n in NETWORKS if n != "unet_plain"])
-def test_chain(systems, name, iter_num):
+def test_chain(systems, name, steps):
     """The paper protocol through training's door, with gradients, and through enhance_tensor without."""
     system, tolerance = systems[name], AGREEMENT[name.split("_")[0]]
     arguments = {"target": clean(), "poisson": lambda mean: mean}
-    estimates = list(system.outputs(noisy(), even_ratios(100.0, iter_num), 0.8, **arguments))
+    estimates = list(system.outputs(noisy(), even_ratios(100.0, steps), 0.8, **arguments))
     assert all(e.picture.requires_grad for e in estimates)
-    agree(torch.cat([e.picture for e in estimates]).detach(), f"{name}/exposure_all_{iter_num}", tolerance)
-    last = system.enhance_tensor(noisy(), ratio=100, K=0.8, iter_num=iter_num, protocol="paper", **arguments)
+    agree(torch.cat([e.picture for e in estimates]).detach(), f"{name}/exposure_all_{steps - 1}", tolerance)
+    last = system.enhance_tensor(noisy(), ratio=100, K=0.8, steps=steps, protocol="paper", **arguments)
     assert not last.requires_grad
-    agree(last, f"{name}/exposure_steps_{iter_num}", tolerance)
+    agree(last, f"{name}/exposure_steps_{steps - 1}", tolerance)
 
 
 def test_chain_on_every_backend(implementation, systems):
@@ -215,10 +215,10 @@ def test_noise_is_poisson_of_the_mean():
         means.append(mean)
         return lowlight_ext.poisson(mean, torch.tensor([7]), stream=len(means) - 1)
 
-    given = system.enhance_tensor(low, ratio=40.0, K=1.5, iter_num=3, poisson=drawn)
+    given = system.enhance_tensor(low, ratio=40.0, K=1.5, steps=4, poisson=drawn)
     assert len(means) == 3
-    torch.testing.assert_close(given, system.enhance_tensor(low, ratio=40.0, K=1.5, iter_num=3, seed=7))
-    other = system.enhance_tensor(low, ratio=40.0, K=1.5, iter_num=3, seed=8)
+    torch.testing.assert_close(given, system.enhance_tensor(low, ratio=40.0, K=1.5, steps=4, seed=7))
+    other = system.enhance_tensor(low, ratio=40.0, K=1.5, steps=4, seed=8)
     assert (other - given).abs().max() > 1e-4
 
 
@@ -267,24 +267,24 @@ def test_padding():
     low = torch.rand(1, 4, 20, 27)
     for config, mode in ((SMALL["unet"], "reflect"), (SMALL["naf3"], "constant")):
         system = network(config)
-        padded = system.enhance_tensor(F.pad(low, (0, 5, 0, 12), mode), ratio=100, K=0.8, iter_num=0)
-        result = system.enhance_tensor(low, ratio=100, K=0.8, iter_num=0)
+        padded = system.enhance_tensor(F.pad(low, (0, 5, 0, 12), mode), ratio=100, K=0.8, steps=1)
+        result = system.enhance_tensor(low, ratio=100, K=0.8, steps=1)
         torch.testing.assert_close(result, padded[..., :20, :27], rtol=0, atol=1e-6)
 
 
 def test_steps_to_watch(small):
     low, calls, shown = torch.rand(2, 4, 16, 20), [], []
     handle = small.netG.register_forward_pre_hook(lambda *_: calls.append(len(shown)))
-    for picture in small.enhance_steps(low, ratio=100, K=0.8, iter_num=3, seed=2):
+    for picture in small.enhance_steps(low, ratio=100, K=0.8, steps=4, seed=2):
         assert torch.is_grad_enabled()
         shown.append(picture)
     handle.remove()
     # one network call a picture, when it is asked for
     assert calls == [0, 1, 2, 3]
     assert all(p.shape == low.shape and p.is_contiguous() and not p.requires_grad for p in shown)
-    assert torch.equal(shown[-1], small.enhance_tensor(low, ratio=100, K=0.8, iter_num=3, seed=2))
+    assert torch.equal(shown[-1], small.enhance_tensor(low, ratio=100, K=0.8, steps=4, seed=2))
     assert torch.equal(
-        small.enhance_tensor(low, ratio=100, K=0.8), small.enhance_tensor(low, ratio=100, K=0.8, iter_num=2)
+        small.enhance_tensor(low, ratio=100, K=0.8), small.enhance_tensor(low, ratio=100, K=0.8, steps=3)
     )
 
 
@@ -308,7 +308,7 @@ def test_wrong_inputs(small):
         ({"ratio": torch.ones(3)}, r"ratio must be a number or \[2\], got \(3,\)"),
         ({"K": 0}, r"K must lie in 1e-06 .* got 0\.0"),
         ({"K": torch.ones(2, 1)}, r"K must be a number or \[2\], got \(2, 1\)"),
-        ({"iter_num": -1}, "iter_num must be 0 or more, got -1"),
+        ({"steps": 0}, "steps must be 1 or more, got 0"),
         ({"protocol": "fair"}, "protocol must be one of blind, paper, got 'fair'"),
         ({"protocol": "paper"}, "protocol 'paper' needs a target"),
         ({"target": low}, "protocol 'blind' takes no target"),

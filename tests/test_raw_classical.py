@@ -122,7 +122,7 @@ def test_command_with_plot(pictures, tmp_path):
     config = ExposureDiffusionConfig(width=4, camera="SonyA7S2")
     model, plot = tmp_path / "tiny.safetensors", tmp_path / "new" / "calls.svg"
     save_weights(model, ExposureDiffusion(config).state_dict(), {"system": "exposurediffusion", "config": config})
-    calls = [word for count in (3, 1) for word in ("--iterations", count)]
+    calls = [word for count in (3, 1) for word in ("--steps", count)]
     result = run(pictures, "-m", model, "--ratio", 200, "--crop", 32, "--protocol", "blind", *calls, "--plot", plot,
                  "--json", tmp_path / "scores.json", "--cache", tmp_path)  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -142,7 +142,7 @@ def test_command_with_plot(pictures, tmp_path):
     ("arguments", "message"),
     [
         (["--method", "bm3d"], "--method must be one of untouched, nlm, got bm3d"),
-        (["--plot", "calls.png"], "--plot draws models over --iterations: name one with --model"),
+        (["--plot", "calls.png"], "--plot draws models over --steps: name one with --model"),
         (["--plot", "calls.bmpx", "-m", "any"], "cannot draw a plot as 'calls.bmpx'"),
     ],
 )

@@ -18,7 +18,7 @@ from lowlight.training.config import Stage
 from lowlight.training.config_files import from_dict, load_config
 from lowlight.training.loop import Trainer
 from lowlight.training.objectives import anlightendiff
-from lowlight.training.objectives.table import objective_of
+from lowlight.training.objectives.lookup import objective_of
 from lowlight.training.plateau import Plateau
 from lowlight_ext import use_backend
 

@@ -18,7 +18,7 @@ from lowlight.raw.dng import write_dng
 from lowlight.systems.exposurediffusion.process import drawn_ratios, illuminance_gain
 from lowlight.training.config_files import from_dict, load_config, shipped_configs
 from lowlight.training.loop import Trainer
-from lowlight.training.objectives.table import objective_of
+from lowlight.training.objectives.lookup import objective_of
 
 NETWORK = {"width": 4, "camera": "SonyA7S2"}
 
@@ -69,7 +69,7 @@ def test_what_the_losses_compare(trainer, protocol, loss, compare):
     with torch.no_grad():
         terms = one.objective(batch, one.plan.stages[0], 4)
         low, losses, parts = batch.measured(seeds), [], []
-        ratios = drawn_ratios(batch.ratio, 2, seeds)
+        ratios = drawn_ratios(batch.ratio, 3, seeds)
         for estimate in system.outputs(
             low, ratios, batch.K, target=batch.clean if protocol == "paper" else None, seed=seeds
         ):
@@ -97,7 +97,7 @@ def test_a_share_of_a_batch(trainer):
 
 def test_learned_weights_of_the_outputs(trainer):
     one = trainer(objective={"adaptive": True})
-    (weights,) = one._own.beside
+    (weights,) = one._own.loss_parameters
     assert weights.tolist() == pytest.approx([1 / 3] * 2)
     torch.testing.assert_close(one._own._shares(3), torch.full((3,), 1 / 3))
     with torch.no_grad():
@@ -108,11 +108,11 @@ def test_learned_weights_of_the_outputs(trainer):
     assert one._own._shares(3).tolist() == [0.25, 0.25, 0.5]
     one.train_step()
     assert weights.tolist() != [0.25, 0.25]
-    assert not any("beside" in name for name in one.system.state_dict())
+    assert not any("loss_parameters" in name for name in one.system.state_dict())
 
 
 def test_chains_of_other_lengths(trainer):
-    """sampling_steps: network calls, whatever the network's iter_num."""
+    """sampling_steps: network calls, whatever the network's own number."""
     one = trainer(stages=[stage(sampling_steps=1), stage(sampling_steps=4)])
     seen = []
     forward = one.system.netG.forward
@@ -137,7 +137,7 @@ def test_resumes_to_the_same_weights(trainer):
     for name, tensor in straight.system.state_dict().items():
         assert torch.equal(tensor, resumed.system.state_dict()[name]), name
         assert torch.equal(straight.ema[name], resumed.ema[name]), name
-    assert torch.equal(straight._own.beside[0], resumed._own.beside[0])
+    assert torch.equal(straight._own.loss_parameters[0], resumed._own.loss_parameters[0])
 
 
 def test_it_learns(trainer):

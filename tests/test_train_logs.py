@@ -126,7 +126,7 @@ def test_several_processes_need_accelerate(monkeypatch):
 
 def test_time_left():
     stages = [Stage(batch=2, iterations=100, shrink=2), Stage(batch=2, iterations=50, sampling_steps=2)]
-    clock = TimeLeft(stages, DiffLLObjective.calls)
+    clock = TimeLeft(stages, DiffLLObjective.steps)
     assert clock.seconds(0) is None
     clock.iteration(0, 30.0)  # the first one pays for more, and is forgotten
     for step in range(1, 10):
@@ -143,7 +143,7 @@ def test_time_left():
         clock.iteration(step, 1.0)
     assert clock.seconds(149) < 5
     mixed = [Stage(batch=1, iterations=2, crop=10), Stage(batch=1, iterations=1)]
-    cropped = TimeLeft(mixed, DiffLLObjective.calls, area=500)
+    cropped = TimeLeft(mixed, DiffLLObjective.steps, area=500)
     cropped.iteration(0, 1.0)
     assert cropped.seconds(1) == pytest.approx(1 + 5)
 

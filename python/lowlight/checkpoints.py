@@ -7,7 +7,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,21 +18,8 @@ from torch import Tensor
 
 from .files.atomic import write_atomically
 from .files.tensors import CheckpointError, read_checkpoint, short_list
-from .systems.anlightendiff.checkpoint import anlightendiff_weights, detect_anlightendiff, looks_like_anlightendiff
-from .systems.anlightendiff.network import AnlightenDiffConfig
-from .systems.anlightendiff.system import AnlightenDiff
 from .systems.base import System
-from .systems.diffll.checkpoint import detect_diffll
-from .systems.diffll.network import DiffLLConfig
-from .systems.diffll.system import DiffLL
-from .systems.exposurediffusion.checkpoint import (
-    detect_exposure,
-    exposure_options,
-    exposure_weights,
-    looks_like_exposure,
-)
-from .systems.exposurediffusion.network import ExposureDiffusionConfig
-from .systems.exposurediffusion.system import ExposureDiffusion
+from .systems.registry import SYSTEMS, Row, recognised
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "diffll-small"
@@ -178,73 +165,36 @@ def _find(name_or_path: str | Path) -> Path:
     raise FileNotFoundError(f"load: {str(name_or_path)!r} is neither a shipped model nor a file; {known}")
 
 
-class _Kind(NamedTuple):
-    """How files of one system are read."""
-
-    title: str
-    system: type[System]
-    config: type
-    detect: Callable[[Mapping[str, Tensor]], dict[str, Any]]
-    # the system's weights among the tensors, fields of the configuration they tell, names of those that are ignored
-    prepare: Callable[[Mapping[str, Tensor]], tuple[Mapping[str, Tensor], dict[str, Any], list[str]]]
-    # names of what `load` may be told beside a file, and the fields of the configuration with it
-    options: tuple[str, ...] = ()
-    complete: Callable[..., dict[str, Any]] = dict
-
-
-_KINDS = {
-    kind.system.name: kind
-    for kind in (
-        _Kind("a DiffLL", DiffLL, DiffLLConfig, detect_diffll, lambda state: (state, {}, [])),
-        _Kind("an AnlightenDiff", AnlightenDiff, AnlightenDiffConfig, detect_anlightendiff, anlightendiff_weights),
-        _Kind(
-            "an ExposureDiffusion",
-            ExposureDiffusion,
-            ExposureDiffusionConfig,
-            detect_exposure,
-            exposure_weights,
-            ("resid", "camera"),
-            exposure_options,
-        ),
-    )
-}
-
-
-def _kind_of(path: Path, state: Mapping[str, Tensor], named: str | None) -> _Kind:
-    """What the metadata names, else what the tensors' names tell."""
-    if named is None and {"high_enhance0", "Unet"} <= {name.split(".")[0] for name in state}:
-        named = DiffLL.name
-    elif named is None and looks_like_anlightendiff(state):
-        named = AnlightenDiff.name
-    elif named is None and looks_like_exposure(state):
-        named = ExposureDiffusion.name
-    if named not in _KINDS:
-        what = f"a system {named!r}" if named else f"an unknown network ({short_list(state)})"
-        raise CheckpointError(f"{path} holds {what}; known systems: {', '.join(_KINDS)}")
-    return _KINDS[named]
+def _row_of(path: Path, state: Mapping[str, Tensor], named: str | None) -> Row:
+    """That of the system which the metadata names, else of the one that the tensors' names tell."""
+    name = recognised(state) if named is None else named
+    if name not in SYSTEMS:
+        what = f"a system {name!r}" if name else f"an unknown network ({short_list(state)})"
+        raise CheckpointError(f"{path} holds {what}; known systems: {', '.join(SYSTEMS)}")
+    return SYSTEMS[name]
 
 
 def _build(path: Path, state: Mapping[str, Tensor], metadata: dict[str, Any], options: dict[str, Any]) -> System:
     """The system that a file holds, with its weights."""
-    kind = _kind_of(path, state, metadata.get("system"))
-    unknown = options.keys() - set(kind.options)
+    row = _row_of(path, state, metadata.get("system"))
+    unknown = options.keys() - set(row.options)
     if unknown:
-        known = ", ".join(kind.options) or "none"
-        raise TypeError(f"load: options of {kind.title} are {known}; got {', '.join(sorted(unknown))}")
+        known = ", ".join(row.options) or "none"
+        raise TypeError(f"load: options of {row.title} are {known}; got {', '.join(sorted(unknown))}")
     try:
-        weights, told, ignored = kind.prepare(state)
-        fields = metadata["config"] if "config" in metadata else kind.detect(weights) | told
-        system = kind.system(kind.config(**kind.complete(fields, **options)))
+        weights, told, ignored = row.prepare(state)
+        fields = metadata["config"] if "config" in metadata else row.detect(weights) | told
+        system = row.system(row.config(**row.complete(fields, **options)))
     except KeyError as error:
-        raise CheckpointError(f"{path} looks like {kind.title}, but has no {error.args[0]}") from error
+        raise CheckpointError(f"{path} looks like {row.title}, but has no {error.args[0]}") from error
     except CheckpointError as error:
-        raise CheckpointError(f"{path} looks like {kind.title}, but {error}") from error
+        raise CheckpointError(f"{path} looks like {row.title}, but {error}") from error
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: its configuration does not make {kind.title} ({error})") from error
+        raise CheckpointError(f"{path}: its configuration does not make {row.title} ({error})") from error
     _fit(path, system, weights)
     if ignored:
         warnings.warn(
-            f"{path}: {len(ignored)} tensors are no part of {kind.title} and were ignored: {short_list(ignored)}",
+            f"{path}: {len(ignored)} tensors are no part of {row.title} and were ignored: {short_list(ignored)}",
             stacklevel=3,
         )
     return system

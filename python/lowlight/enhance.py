@@ -24,6 +24,7 @@ def enhance(
     seed: int | Tensor = 0,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
+    **options: Any,
 ) -> Any:
     """The bright picture of a dark one, as the kind, size and depth that came in.
 
@@ -36,9 +37,13 @@ def enhance(
     model: a shipped name, a checkpoint's path, or what lowlight.load returned. The last two loaded models are kept.
     steps: network calls, the model's own number if None. seed: an integer, the same noise for every picture of a batch,
     or an int64 tensor [B]. device, dtype: passed to lowlight.load ("cuda:0", "bfloat16"), so only for a name or a path.
+    options: what the model takes beside, such as sampler (systems.brighten.options_of); None leaves it to the model.
     Same seed, same device: same picture, alone or in a batch. No gradients.
-    Raises TypeError for another kind, ValueError for a shape or values that do not fit or an unreadable file.
+    Raises TypeError for another kind or an option that the model has not, ValueError for a shape or values that do not
+    fit, an unreadable file or a model for raw.
     """
     from .checkpoints import chosen_system
+    from .systems.base import picture_system
 
-    return enhance_picture(chosen_system(model, device, dtype), picture, steps=steps, seed=seed)
+    system = picture_system(chosen_system(model, device, dtype))
+    return enhance_picture(system, picture, steps=steps, seed=seed, **options)

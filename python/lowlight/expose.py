@@ -23,12 +23,12 @@ from .raw.packing import BAYER_COLOURS, layout
 if TYPE_CHECKING:
     import torch
 
-    from .systems.base import System
+    from .systems.base import RawSystem, System
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
 
 # network calls: more than ten were never tried, and three converge (published)
-MOST_ITERATIONS = 10
+MOST_STEPS = 10
 # what a DNG of float values is written with: black at 0, white at the largest number
 _DNG_WHITE = 65535.0
 
@@ -39,7 +39,7 @@ class Exposed:
 
     packed: [4, h, w] float32 in [0, 1], linear camera colours (R, G1, B, G2). raw: the photograph as it was taken.
     path: of its file, None where it was none. ratio: of the exposures. K: system gain in numbers of a sensor whose
-    white is 15583 above black; camera: whose noise. iterations: network calls. protocol: "blind", no ground truth seen.
+    white is 15583 above black; camera: whose noise. steps: network calls. protocol: "blind", no ground truth seen.
     """
 
     packed: np.ndarray
@@ -48,7 +48,7 @@ class Exposed:
     ratio: float
     K: float
     camera: str
-    iterations: int
+    steps: int
     protocol: str = "blind"
 
     def picture(self, renderer: str = "own") -> Picture:
@@ -72,7 +72,7 @@ class Exposed:
         return ()
 
     def __str__(self) -> str:
-        calls = "1 network call" if self.iterations == 1 else f"{self.iterations} network calls"
+        calls = "1 network call" if self.steps == 1 else f"{self.steps} network calls"
         return f"ratio {self.ratio:.4g}, K {self.K:.4g} ({self.camera}), {calls}, {self.protocol} protocol"
 
 
@@ -84,7 +84,7 @@ def enhance_raw(
     reference: str | os.PathLike | Shot | None = None,
     camera: str | os.PathLike | Camera | None = None,
     iso: float | None = None,
-    iterations: int | None = None,
+    steps: int | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
@@ -95,24 +95,20 @@ def enhance_raw(
     a checkpoint's path or what lowlight.load returned. ratio: at least 1; None: the exposure (ISO x time, by EXIF) of
     `reference`, a raw file or JPEG, over the photograph's; without either the one of raw.automatic.automatic_ratio.
     camera: whose noise, a name of cameras.cameras.shipped_cameras(), a file of `lowlight calibrate` or a Camera; None:
-    by EXIF. iso: for files that do not say theirs. iterations: network calls, 1 to 10, None: the model's own number.
+    by EXIF. iso: for files that do not say theirs. steps: network calls, 1 to 10, None: the model's own number.
     seed: of the photons that are added. device, dtype: for a model given by name or path.
     Same seed, same device: same picture. Memory: see docs/raw.md.
     Raises PictureError for a file that cannot be used, CameraError where the gain is not known, ValueError for other
     arguments that do not fit (both are ValueErrors too), and what lowlight.load raises.
     """
     from .checkpoints import DEFAULT_RAW_MODEL, chosen_system
+    from .systems.base import raw_system
 
-    system = chosen_system(DEFAULT_RAW_MODEL if model == "default" else model, device, dtype)
-    if not works_on_raw(system):
-        raise ValueError(
-            f"enhance_raw: {type(system).__name__} works on sRGB pictures, not on the raw of a camera: "
-            "lowlight.enhance develops a raw file and brightens that"
-        )
+    system = raw_system(chosen_system(DEFAULT_RAW_MODEL if model == "default" else model, device, dtype))
     if ratio is not None and reference is not None:
         raise ValueError("enhance_raw: give a ratio or a reference, not both")
-    if iterations is not None and not 1 <= iterations <= MOST_ITERATIONS:
-        raise ValueError(f"enhance_raw: iterations must be 1 to {MOST_ITERATIONS}, got {iterations}")
+    if steps is not None and not 1 <= steps <= MOST_STEPS:
+        raise ValueError(f"enhance_raw: steps must be 1 to {MOST_STEPS}, got {steps}")
     raw, path = (photograph, None) if isinstance(photograph, RawPicture) else (_read(photograph), Path(photograph))
     if layout(raw.pattern).colours != BAYER_COLOURS:
         raise PictureError(
@@ -124,9 +120,9 @@ def enhance_raw(
         ratio = automatic_ratio(raw) if reference is None else reference_ratio(reference, raw)
     if not 1 <= ratio < math.inf:
         raise ValueError(f"enhance_raw: ratio must be 1 or more, got {ratio:g}")
-    packed = _expose(system, raw, ratio, K, iterations, seed)
-    calls = system.config.steps if iterations is None else iterations
-    return Exposed(packed, raw, path, float(ratio), K, taken_by.name, calls)
+    packed = _expose(system, raw, ratio, K, steps, seed)
+    made = system.config.steps if steps is None else steps
+    return Exposed(packed, raw, path, float(ratio), K, taken_by.name, made)
 
 
 def _read(path: str | os.PathLike) -> RawPicture:
@@ -136,11 +132,6 @@ def _read(path: str | os.PathLike) -> RawPicture:
         if Path(path).suffix.lower() in FORMATS and Path(path).is_file():
             raise PictureError(f"{path}: an sRGB picture; the model works on the raw files of cameras") from None
         raise
-
-
-def works_on_raw(system: System) -> bool:
-    """Whether the system takes packed raw, not sRGB; anything with an enhance_tensor is a system here."""
-    return getattr(system, "space", "srgb") == "raw"
 
 
 def camera_of(raw: RawPicture, camera: str | os.PathLike | Camera | None = None) -> Camera:
@@ -203,14 +194,13 @@ def shot_of(reference: str | os.PathLike) -> Shot:
     return shot
 
 
-def _expose(system: System, raw: RawPicture, ratio: float, K: float, iterations: int | None, seed: int) -> np.ndarray:
+def _expose(system: RawSystem, raw: RawPicture, ratio: float, K: float, steps: int | None, seed: int) -> np.ndarray:
     """[4, h, w] float32 in [0, 1]."""
     import torch
 
     short = torch.from_numpy(normalise(raw)).to(system.device)
     short = (short * ratio).clamp_(0, 1)[None]
-    iter_num = None if iterations is None else iterations - 1
-    out = system.enhance_tensor(short, ratio=ratio, K=K, iter_num=iter_num, seed=seed)[0].float()
+    out = system.enhance_tensor(short, ratio=ratio, K=K, steps=steps, seed=seed)[0].float()
     if not out.isfinite().all():
         raise RuntimeError(f"enhance_raw: the network produced NaN or infinity in {system.dtype}; try float32")
     return out.clamp(0, 1).cpu().numpy()

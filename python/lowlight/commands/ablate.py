@@ -64,7 +64,7 @@ def ablate(
     """
     from ..data.sets.pairs import find_pairs
     from ..training.config_files import load_config, shipped_configs
-    from ..training.objectives.table import objective_of
+    from ..training.objectives.lookup import objective_of
 
     try:
         if (budget_minutes is None) == (budget_iterations is None):

@@ -53,6 +53,7 @@ def enhance(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Network calls a picture (default: the model's own).")
     ] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise: the same seed gives the same picture.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 (default: float32).")] = None,
@@ -78,9 +79,6 @@ def enhance(
     iso: Annotated[
         float | None, typer.Option(min=1, help="For files that do not say it.", rich_help_panel=_RAW)
     ] = None,
-    iterations: Annotated[
-        int | None, typer.Option(min=1, max=10, help="Network calls, as --steps.", rich_help_panel=_RAW)
-    ] = None,
     render: Annotated[
         str | None, typer.Option(help="own (default) or libraw: who makes sRGB of it.", rich_help_panel=_RAW)
     ] = None,
@@ -98,7 +96,10 @@ def enhance(
     16-bit PNG in a folder. Outputs that exist are left alone, so an interrupted run goes on where it stopped. Pictures
     that fail are listed at the end.
     """
-    options = RawOptions(ratio, ratio_from, auto, camera, iso, iterations, render, output_raw)
+    if None not in (steps, iterations):
+        raise typer.BadParameter("--iterations is the old name of --steps; give one")
+    steps = iterations if steps is None else steps
+    options = RawOptions(ratio, ratio_from, auto, camera, iso, render, output_raw)
     try:
         work = plan(inputs, output, recursive=recursive, suffix=suffix, raw_suffix=raw_suffix(options, output))
     except PlanError as error:
@@ -143,10 +144,10 @@ def _load(model: str, device: str | None, dtype: str | None, resid: bool | None,
 
 def _work(system: System, options: RawOptions, steps: int | None, seed: int) -> Callable[[Job], tuple[str, ...]]:
     """What becomes of each job: reads, brightens, writes and returns notes for the user."""
-    from ..expose import works_on_raw
+    from ..systems.base import RawSystem
 
     try:
-        if works_on_raw(system):
+        if isinstance(system, RawSystem):
             return raw_work(system, options, steps, seed)
         check_unused(system, options)
     except PlanError as error:

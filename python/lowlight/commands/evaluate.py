@@ -110,9 +110,11 @@ def evaluate(
 def _models(names: list[str], steps: int | None, device: str | None) -> list[Method]:
     from ..checkpoints import DEFAULT_MODEL, load, parse_device
     from ..scoring.srgb import model_method
+    from ..systems.base import picture_system
 
     names = [DEFAULT_MODEL if name == "default" else name for name in names if name != "none"]
-    return [model_method(name, load(name, device=parse_device(device)), steps) for name in dict.fromkeys(names)]
+    systems = {name: picture_system(load(name, device=parse_device(device))) for name in dict.fromkeys(names)}
+    return [model_method(name, system, steps) for name, system in systems.items()]
 
 
 def _run(

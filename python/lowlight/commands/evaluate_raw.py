@@ -35,9 +35,10 @@ def evaluate_raw(
         list[str] | None,
         typer.Option(help="untouched, nlm (non-local means); repeat (default: both, nlm where scikit-image is there)."),
     ] = None,
-    iterations: Annotated[
+    steps: Annotated[
         list[int] | None, typer.Option(min=1, max=50, help="Network calls; repeat (default: the model's own).")
     ] = None,
+    iterations: Annotated[list[int] | None, typer.Option(min=1, max=50, hidden=True)] = None,
     kind: Annotated[
         str | None, typer.Option("--set", help="sid, eld or synthetic (default: what the folder is).")
     ] = None,
@@ -67,7 +68,7 @@ def evaluate_raw(
     markdown: Annotated[Path | None, typer.Option(help="Write the table.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet: input, results, truth.")] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the models' PSNR and SSIM over --iterations (.png, .svg, .pdf).")
+        Path | None, typer.Option(help="Draw the models' PSNR and SSIM over --steps (.png, .svg, .pdf).")
     ] = None,
 ) -> None:
     """Score models in raw space: PSNR and SSIM of packed raw and of its rendering, by ratio, the protocol named."""
@@ -82,6 +83,8 @@ def evaluate_raw(
 
     try:
         protocols = _protocols(protocol)
+        # the old name
+        steps = [*(steps or []), *(iterations or [])]
         if sheet is not None:
             format_of(sheet)
         if plot is not None:
@@ -94,7 +97,7 @@ def evaluate_raw(
     except (OSError, ValueError, TypeError) as error:
         raise typer.BadParameter(str(error)) from None
     for name, system in models.items():
-        methods += scoring.system_methods(name, system, protocols, iterations, seed)
+        methods += scoring.system_methods(name, system, protocols, steps, seed)
     samples = found.samples if found.name == "synthetic" else _first(found.samples, limit)
     collected = ContactSheet() if sheet else None
     try:
@@ -131,10 +134,11 @@ def _protocols(names: list[str] | None) -> list[str]:
 
 def _models(names: list[str], device: str | None, resid: bool | None) -> dict[str, ExposureDiffusion]:
     from ..checkpoints import load_system
+    from ..systems.base import RawSystem
 
     models = {name: load_system(name, device=device, resid=resid) for name in dict.fromkeys(names)}
     for name, system in models.items():
-        if system.space != "raw":
+        if not isinstance(system, RawSystem):
             raise ValueError(f"{name} takes sRGB pictures: score it with `lowlight evaluate`")
     return models
 

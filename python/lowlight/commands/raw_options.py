@@ -10,7 +10,7 @@ from .jobs import Job, PlanError
 if TYPE_CHECKING:
     from ..cameras.cameras import Camera
     from ..raw.exif import Shot
-    from ..systems.base import System
+    from ..systems.base import RawSystem, System
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,6 @@ class RawOptions:
     auto: bool = False
     camera: str | None = None
     iso: float | None = None
-    iterations: int | None = None
     render: str | None = None
     output_raw: str | None = None
 
@@ -35,12 +34,12 @@ class RawOptions:
 class RawWork:
     """What all raw files of a command share."""
 
-    system: System
+    system: RawSystem
     ratio: float | None
     reference: Shot | None
     camera: Camera | None
     iso: float | None
-    iterations: int | None
+    steps: int | None
     renderer: str
     seed: int
 
@@ -50,7 +49,7 @@ class RawWork:
 
         result = enhance_raw(
             job.source, self.system, ratio=self.ratio, reference=self.reference, camera=self.camera, iso=self.iso,
-            iterations=self.iterations, seed=self.seed,
+            steps=self.steps, seed=self.seed,
         )  # fmt: skip
         job.target.parent.mkdir(parents=True, exist_ok=True)
         return str(result), *result.save(job.target, self.renderer)
@@ -75,10 +74,10 @@ def raw_suffix(options: RawOptions, output: str) -> str:
     return ".dng"
 
 
-def raw_work(system: System, options: RawOptions, steps: int | None, seed: int) -> RawWork:
+def raw_work(system: RawSystem, options: RawOptions, steps: int | None, seed: int) -> RawWork:
     """What to do with each file, the camera and the reference read. Raises PlanError for what cannot be."""
     from ..cameras.cameras import CameraError, load_camera
-    from ..expose import MOST_ITERATIONS, shot_of
+    from ..expose import MOST_STEPS, shot_of
     from ..files.pictures import PictureError
 
     ways = [options.ratio is not None, options.ratio_from is not None, options.auto]
@@ -87,18 +86,15 @@ def raw_work(system: System, options: RawOptions, steps: int | None, seed: int) 
             "say how many times longer to expose by one of --ratio NUMBER, --ratio-from REFERENCE (its ISO and time) "
             f"and --auto (from the brightness); {'none' if not any(ways) else 'more than one'} was given"
         )
-    iterations = steps if options.iterations is None else options.iterations
-    if steps not in (None, iterations):
-        raise PlanError("--steps and --iterations say the same of a model for raw; give one")
-    if iterations is not None and iterations > MOST_ITERATIONS:
-        raise PlanError(f"a model for raw makes 1 to {MOST_ITERATIONS} network calls, got {iterations}")
+    if steps is not None and steps > MOST_STEPS:
+        raise PlanError(f"a model for raw makes 1 to {MOST_STEPS} network calls, got {steps}")
     try:
         reference = None if options.ratio_from is None else shot_of(options.ratio_from)
         camera = None if options.camera is None else load_camera(options.camera)
     except (PictureError, CameraError) as error:
         raise PlanError(str(error)) from None
     renderer = options.render or "own"
-    return RawWork(system, options.ratio, reference, camera, options.iso, iterations, renderer, seed)
+    return RawWork(system, options.ratio, reference, camera, options.iso, steps, renderer, seed)
 
 
 def check_unused(system: System, options: RawOptions) -> None:

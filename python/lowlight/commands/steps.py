@@ -48,6 +48,7 @@ def steps(
     from ..checkpoints import DEFAULT_MODEL, load, parse_device
     from ..scoring import steps as step_study
     from ..scoring.srgb import seen_in_training
+    from ..systems.base import picture_system
 
     try:
         counts = _counts(steps)
@@ -56,7 +57,7 @@ def steps(
             step_study.require_matplotlib(plot)
         check_outputs(csv, json, markdown, plot)
         model = DEFAULT_MODEL if model == "default" else model
-        system = load(model, device=parse_device(device))
+        system = picture_system(load(model, device=parse_device(device)))
         system.config = _replaced(system.config, set_ or [])
         methods = step_study.sampler_methods(system, sampler or system.samplers, counts)
     except (OSError, ValueError) as error:

@@ -47,7 +47,7 @@ def train(
     """
     from ..training.config_files import load_config
     from ..training.loop import Trainer
-    from ..training.objectives.table import objective_of
+    from ..training.objectives.lookup import objective_of
 
     try:
         settings = load_config(config, overrides or [])

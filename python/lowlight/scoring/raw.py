@@ -80,24 +80,24 @@ def system_methods(
     name: str,
     system: ExposureDiffusion,
     protocols: Sequence[str],
-    iterations: Sequence[int] | None = None,
+    steps: Sequence[int] | None = None,
     seed: int = 0,
 ) -> list[RawMethod]:
-    """A loaded system under each protocol. iterations: network calls, a method each (default: the system's own)."""
+    """A loaded system under each protocol. steps: network calls, a method each (default: the system's own)."""
 
     def run(exposures: Exposures, protocol: str, calls: int) -> Tensor:
         size = exposures.clean.shape[1:]
         low, truth = (padded_as_published(x).to(system.device)[None] for x in exposures[:2])
         target = {"target": truth} if protocol == "paper" else {}
         result = system.enhance_tensor(
-            low, ratio=exposures.ratio, K=exposures.K, iter_num=calls - 1, protocol=protocol, seed=seed, **target
+            low, ratio=exposures.ratio, K=exposures.K, steps=calls, protocol=protocol, seed=seed, **target
         )
         top, left = ((whole - side) // 2 for whole, side in zip(low.shape[2:], size, strict=True))
         return result[0, :, top : top + size[0], left : left + size[1]].float().cpu()
 
     return [
         RawMethod(_title(name, calls), protocol, lambda exposures, p=protocol, c=calls: run(exposures, p, c), calls)
-        for calls in (iterations or [system.config.steps])
+        for calls in (steps or [system.config.steps])
         for protocol in protocols
     ]
 

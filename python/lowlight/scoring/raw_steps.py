@@ -14,7 +14,7 @@ _MEASURES = {"raw_psnr": "raw PSNR in dB", "raw_ssim": "raw SSIM"}
 def check_plot(path: Path, models: Sequence[str] | None) -> None:
     """Raises ValueError, before any work, where there is nothing to draw or no way to."""
     if not models:
-        raise ValueError("--plot draws models over --iterations: name one with --model")
+        raise ValueError("--plot draws models over --steps: name one with --model")
     require_matplotlib(path)
 
 

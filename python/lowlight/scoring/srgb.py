@@ -15,7 +15,7 @@ from ..data.sets.pairs import Pair
 from ..files.pictures import read_picture
 from ..metrics.lpips import Lpips
 from ..metrics.srgb import SCORES, score
-from ..systems.base import System
+from ..systems.base import PictureSystem
 from ..systems.brighten import enhance_picture
 from .baselines import BASELINES
 
@@ -94,7 +94,7 @@ class Report:
         return spreads
 
 
-def model_method(name: str, system: System, steps: int | None = None) -> Method:
+def model_method(name: str, system: PictureSystem, steps: int | None = None) -> Method:
     """A loaded system as a method; steps: network calls, default the system's own."""
 
     def run(low: Tensor, seed: int) -> Tensor:

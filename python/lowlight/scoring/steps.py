@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ..files.atomic import write_atomically
-from ..systems.base import System
+from ..systems.base import PictureSystem
 from .srgb import Method, Report
 
 STEPS = (1, 2, 3, 4, 5, 10, 20)
 TITLES = {"drds": "DRDS (published)", "ddim": "DDIM", "dpm++": "DPM-Solver++ (second order)"}
 
 
-def sampler_method(system: System, sampler: str, steps: int) -> Method:
+def sampler_method(system: PictureSystem, sampler: str, steps: int) -> Method:
     """The system with one sampler and number of network calls; its name is "SAMPLER S"."""
 
     def run(low: Tensor, seed: int) -> Tensor:
@@ -27,7 +27,7 @@ def sampler_method(system: System, sampler: str, steps: int) -> Method:
     return Method(_name(sampler, steps), run, seeded=True, device=str(system.device), trained_on=system.trained_on)
 
 
-def sampler_methods(system: System, samplers: Iterable[str], steps: Iterable[int]) -> list[Method]:
+def sampler_methods(system: PictureSystem, samplers: Iterable[str], steps: Iterable[int]) -> list[Method]:
     """Every sampler with every number of steps, each once, fewest steps first; raises ValueError for what cannot be.
 
     Samplers take turns, so that a machine that slows down slows all of them.

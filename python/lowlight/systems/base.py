@@ -1,8 +1,8 @@
-"""What every system can do for a user."""
+"""What systems are and can do: all of them (System), those of sRGB pictures, those of a camera's raw."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -10,28 +10,16 @@ from torch import Tensor, nn
 
 from .brighten import enhance_picture
 
+Noise = Callable[[int, tuple[int, ...]], Tensor]  # (stream, shape) -> normal numbers, in the generator's place
+Number = float | Tensor  # one for all pictures, or [B]
+
 
 class System(nn.Module):
-    """Networks and their sampler. Subclasses define `name` and `enhance_tensor`."""
+    """Networks and their sampler. A system is a PictureSystem or a RawSystem; registry.py has a row for each."""
 
-    name = ""
-    space = "srgb"  # of the pictures that enhance_tensor takes: "srgb", or "raw" (packed Bayer)
-    samplers: tuple[str, ...] = ()  # names that enhance_tensor takes
+    name = ""  # in files and configurations
+    config: Any  # the dataclass it was made from; config.steps: network calls where the caller does not say
     trained_on: str | None = None  # the split of the training pictures, where the checkpoint or its card says it
-
-    def enhance_tensor(self, low: Tensor, *, steps: int | None = None, noise: Any = None, seed: int = 0) -> Tensor:
-        """[B, 3, H, W] dark pictures in [0, 1] -> bright pictures of the same shape; each system documents its own."""
-        raise NotImplementedError
-
-    def enhance_steps(
-        self, low: Tensor, *, steps: int | None = None, noise: Any = None, seed: int = 0
-    ) -> Iterator[Tensor]:
-        """The estimates of enhance_tensor's result after each network call, the last equal to it; for films of it."""
-        raise NotImplementedError
-
-    def enhance(self, picture: Any, *, steps: int | None = None, seed: int = 0) -> Any:
-        """The bright picture of a path, PIL image, array or tensor, of the same kind; see lowlight.enhance."""
-        return enhance_picture(self, picture, steps=steps, seed=seed)
 
     @property
     def device(self) -> torch.device:
@@ -40,6 +28,84 @@ class System(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
+
+
+class PictureSystem(System):
+    """A system of sRGB pictures. Subclasses may take further keywords: `enhance` passes them through by name."""
+
+    samplers: tuple[str, ...] = ()  # names that enhance_tensor takes
+
+    def enhance_tensor(
+        self,
+        low: Tensor,
+        *,
+        steps: int | None = None,
+        noise: Noise | None = None,
+        seed: int | Tensor = 0,
+        sampler: str | None = None,
+    ) -> Tensor:
+        """[B, 3, H, W] dark pictures in [0, 1] -> bright pictures of the same shape; each system documents its own.
+
+        steps: network calls. sampler: one of `samplers`. None: the system's own. seed: an integer, the same noise for
+        every picture, or one a picture [B].
+        """
+        raise NotImplementedError
+
+    def enhance_steps(
+        self,
+        low: Tensor,
+        *,
+        steps: int | None = None,
+        noise: Noise | None = None,
+        seed: int | Tensor = 0,
+        sampler: str | None = None,
+    ) -> Iterator[Tensor]:
+        """The estimates of enhance_tensor's result after each network call, the last equal to it; for films of it."""
+        raise NotImplementedError
+
+    def enhance(self, picture: Any, *, steps: int | None = None, seed: int | Tensor = 0, **options: Any) -> Any:
+        """The bright picture of a path, PIL image, array or tensor, of the same kind; see lowlight.enhance."""
+        return enhance_picture(self, picture, steps=steps, seed=seed, **options)
+
+
+class RawSystem(System):
+    """A system of packed raw, which it exposes longer. lowlight.enhance_raw is its door."""
+
+    def enhance_tensor(
+        self, packed: Tensor, *, ratio: Number, K: Number, steps: int | None = None, seed: int | Tensor = 0
+    ) -> Tensor:
+        """[B, 4, h, w] packed raw in [0, 1], already times the ratio -> long exposures; each documents its own.
+
+        ratio: of the exposures, at least 1. K: system gain. steps: network calls, None: the system's own.
+        """
+        raise NotImplementedError
+
+    def enhance_steps(
+        self, packed: Tensor, *, ratio: Number, K: Number, steps: int | None = None, seed: int | Tensor = 0
+    ) -> Iterator[Tensor]:
+        """The outputs of all network calls, the last enhance_tensor's."""
+        raise NotImplementedError
+
+
+def picture_system(system: System) -> PictureSystem:
+    """The system, if it works on sRGB pictures; raises ValueError that names the other door."""
+    # what else has an enhance_tensor is taken at its word
+    if isinstance(system, RawSystem):
+        raise ValueError(
+            f"enhance: {type(system).__name__} works on the raw of a camera, not on sRGB pictures; "
+            "lowlight.enhance_raw takes a raw file"
+        )
+    return system
+
+
+def raw_system(system: System) -> RawSystem:
+    """The system, if it works on raw; raises ValueError that names the other door."""
+    if not isinstance(system, RawSystem):
+        raise ValueError(
+            f"enhance_raw: {type(system).__name__} works on sRGB pictures, not on the raw of a camera: "
+            "lowlight.enhance develops a raw file and brightens that"
+        )
+    return system
 
 
 def check_pictures(system: System, low: Tensor) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,35 +30,54 @@ class Brightens(Protocol):
     @property
     def dtype(self) -> torch.dtype: ...
 
-    def enhance_tensor(self, low: Tensor, *, steps: int | None = None, noise: Any = None, seed: int = 0) -> Tensor: ...
+    @property
+    def enhance_tensor(self) -> Callable[..., Tensor]: ...
 
 
-def enhance_picture(system: Brightens, picture: Any, *, steps: int | None = None, seed: int | Tensor = 0) -> Any:
+def enhance_picture(
+    system: Brightens, picture: Any, *, steps: int | None = None, seed: int | Tensor = 0, **options: Any
+) -> Any:
     """`enhance` with a loaded system; besides the kinds named there takes a files.pictures.Picture and returns one."""
     import torch
 
     if steps is not None and steps < 1:
         raise ValueError(f"enhance: steps must be at least 1, got {steps}")
-    # anything with an enhance_tensor is a system here
-    if getattr(system, "space", "srgb") != "srgb":
-        raise ValueError(
-            f"enhance: {type(system).__name__} works on the raw of a camera, not on sRGB pictures; "
-            "lowlight.enhance_raw takes a raw file"
-        )
+    told = {"steps": steps, "seed": seed, **checked_options(system, options)}
     if isinstance(picture, str | os.PathLike):
-        return to_pil(_enhance_read(system, read_any(picture), steps, seed))
+        return to_pil(_enhance_read(system, read_any(picture), told))
     if isinstance(picture, Picture):
-        return _enhance_read(system, picture, steps, seed)
+        return _enhance_read(system, picture, told)
     if isinstance(picture, Image.Image):
-        return _enhance_pil(system, picture, steps, seed)
+        return _enhance_pil(system, picture, told)
     if isinstance(picture, np.ndarray):
-        return _enhance_array(system, picture, steps, seed)
+        return _enhance_array(system, picture, told)
     if isinstance(picture, torch.Tensor):
-        return _enhance_tensor(system, picture, steps, seed)
+        return _enhance_tensor(system, picture, told)
     raise TypeError(
         "enhance: picture must be a path, a PIL image, a numpy array [H, W(, C)] or a torch tensor [(B,) C, H, W], "
         f"got {type(picture).__name__}"
     )
+
+
+def options_of(system: Brightens) -> tuple[str, ...]:
+    """Names of what its enhance_tensor takes beside steps, seed and noise."""
+    taken = inspect.signature(system.enhance_tensor).parameters.values()
+    return tuple(p.name for p in taken if p.kind is p.KEYWORD_ONLY and p.name not in ("steps", "seed", "noise"))
+
+
+def checked_options(system: Brightens, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are not None, which leaves one to the system. Raises TypeError on one that the system has not."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if not given:
+        return given
+    known = options_of(system)
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise TypeError(
+            f"enhance: {type(system).__name__} has no option {' or '.join(unknown)}; "
+            f"its options are {', '.join(('steps', 'seed', *known))}"
+        )
+    return given
 
 
 def read_any(path: str | os.PathLike) -> Picture:
@@ -64,13 +85,13 @@ def read_any(path: str | os.PathLike) -> Picture:
     return read_developed(path) if is_raw(path) else read_picture(path)
 
 
-def _enhance_read(system: Brightens, picture: Picture, steps: int | None, seed: int | Tensor) -> Picture:
-    return replace(picture, rgb=_enhance_array(system, picture.rgb, steps, seed))
+def _enhance_read(system: Brightens, picture: Picture, told: dict[str, Any]) -> Picture:
+    return replace(picture, rgb=_enhance_array(system, picture.rgb, told))
 
 
-def _enhance_pil(system: Brightens, image: Image.Image, steps: int | None, seed: int | Tensor) -> Image.Image:
+def _enhance_pil(system: Brightens, image: Image.Image, told: dict[str, Any]) -> Image.Image:
     dark = decode(image)
-    bright = to_pil(_enhance_read(system, dark, steps, seed))
+    bright = to_pil(_enhance_read(system, dark, told))
     if image.mode == "I":
         bright = bright.convert("I")
     bright.info = {key: value for key, value in image.info.items() if key not in ("transparency", "icc_profile")}
@@ -79,7 +100,7 @@ def _enhance_pil(system: Brightens, image: Image.Image, steps: int | None, seed:
     return bright
 
 
-def _enhance_array(system: Brightens, array: np.ndarray, steps: int | None, seed: int | Tensor) -> np.ndarray:
+def _enhance_array(system: Brightens, array: np.ndarray, told: dict[str, Any]) -> np.ndarray:
     import torch
 
     channels_last = array[..., None] if array.ndim == 2 else array
@@ -89,11 +110,11 @@ def _enhance_array(system: Brightens, array: np.ndarray, steps: int | None, seed
             "[C, H, W] is for torch tensors"
         )
     native = np.require(channels_last, array.dtype.newbyteorder("="), ["C", "W"])
-    bright = _enhance_tensor(system, torch.from_numpy(native).permute(2, 0, 1), steps, seed)
+    bright = _enhance_tensor(system, torch.from_numpy(native).permute(2, 0, 1), told)
     return bright.permute(1, 2, 0).contiguous().numpy().reshape(array.shape).astype(array.dtype, copy=False)
 
 
-def _enhance_tensor(system: Brightens, picture: Tensor, steps: int | None, seed: int | Tensor) -> Tensor:
+def _enhance_tensor(system: Brightens, picture: Tensor, told: dict[str, Any]) -> Tensor:
     import torch
 
     batch = picture[None] if picture.dim() == 3 else picture
@@ -106,7 +127,7 @@ def _enhance_tensor(system: Brightens, picture: Tensor, steps: int | None, seed:
         raise TypeError(f"enhance: pixels must be uint8, uint16 or floating point, got {picture.dtype}")
     low = batch.detach().to(system.device, torch.float32) / scale
     _check_values(low)
-    high = _enhance_channels(system, low, steps, seed)
+    high = _enhance_channels(system, low, told)
     if scale > 1:
         # by way of int32: torch has few operations on uint16
         high = (high * scale).round().to(torch.int32)
@@ -122,14 +143,14 @@ def _check_values(low: Tensor) -> None:
         raise ValueError(f"enhance: floating-point pixels must be in [0, 1], got {found}; clip or rescale them first")
 
 
-def _enhance_channels(system: Brightens, low: Tensor, steps: int | None, seed: int | Tensor) -> Tensor:
+def _enhance_channels(system: Brightens, low: Tensor, told: dict[str, Any]) -> Tensor:
     """[B, C, H, W] float32 in [0, 1] -> the same, bright; C = 1 and 3 are grey and RGB, 2 and 4 the same with alpha."""
     import torch
 
     channels = low.shape[1]
     colours, alpha = (low[:, :-1], low[:, -1:]) if channels in (2, 4) else (low, low[:, :0])
     with torch.no_grad():
-        bright = system.enhance_tensor(colours.expand(-1, 3, -1, -1), steps=steps, seed=seed).float()
+        bright = system.enhance_tensor(colours.expand(-1, 3, -1, -1), **told).float()
     if not bright.isfinite().all():
         raise RuntimeError(f"enhance: the network produced NaN or infinity in {system.dtype}; try float32")
     bright = bright.clamp(0, 1)

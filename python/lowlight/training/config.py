@@ -77,7 +77,7 @@ class Stage:
 
 @dataclass
 class TrainConfig:
-    """Everything a training depends on, beside the pictures; objectives.table.checked does what its system must check.
+    """Everything a training depends on, beside the pictures; objectives.lookup.checked does what its system must check.
 
     data, split: the folder of pairs and which of them, where the command line does not say.
     system: "diffll", "anlightendiff" or "exposurediffusion". network: fields of its DiffLLConfig, AnlightenDiffConfig

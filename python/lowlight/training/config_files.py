@@ -12,8 +12,9 @@ from typing import Any
 
 import yaml
 
+from ..systems.registry import SYSTEMS
 from .config import Stage, TrainConfig
-from .objectives.table import checked, objective_of
+from .objectives.lookup import checked, objective_of
 
 CONFIGS = Path(__file__).parent / "configs"
 _MISSING = object()
@@ -49,9 +50,10 @@ def from_dict(values: Mapping[str, Any], where: str = "configuration") -> TrainC
         raise ValueError(f"{where}: stages must list at least one stage")
     parsed = [s if isinstance(s, Stage) else _build(Stage, s, f"{where}: stage {i}") for i, s in enumerate(stages)]
     with _named(where):
-        objective = objective_of(values.get("system", TrainConfig.system))
+        system = values.get("system", TrainConfig.system)
+        objective = objective_of(system)
         # built once for their checks: the configuration keeps what was given
-        _build(objective.network, values.get("network", {}), "network")
+        _build(SYSTEMS[system].config, values.get("network", {}), "network")
         _build(objective.options, values.get("objective", {}), "objective")
         return checked(_build(TrainConfig, values | {"stages": parsed}))
 
@@ -146,9 +148,8 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
 def _flat(config: TrainConfig) -> dict[str, Any]:
     """Dotted key -> value, with the network's and the objective's defaults."""
     values = dataclasses.asdict(config)
-    objective = objective_of(config.system)
-    values["network"] = dataclasses.asdict(objective.network(**config.network))
-    values["objective"] = dataclasses.asdict(objective.options(**config.objective))
+    values["network"] = dataclasses.asdict(SYSTEMS[config.system].config(**config.network))
+    values["objective"] = dataclasses.asdict(objective_of(config.system).options(**config.objective))
 
     def walk(value: Any, prefix: str) -> dict[str, Any]:
         if isinstance(value, dict):

@@ -19,7 +19,7 @@ from ..files.atomic import write_atomically
 from ..systems.base import System
 from .config import Stage, TrainConfig
 from .logs import RunLog
-from .objectives.table import objective_of
+from .objectives.lookup import objective_of
 from .optimizers import make_optimizer
 from .plateau import Plateau
 from .processes import Alone
@@ -56,14 +56,14 @@ class Trainer:
         self._own = objective(config, self.processes.device)
         self.system = self._own.system
         self.objective = self.processes.wrap(self._own, partial=self._own.partial)
-        self._learned = [*self.system.parameters(), *self._own.beside]
+        self._learned = [*self.system.parameters(), *self._own.loss_parameters]
         self.optimizer = make_optimizer(config, self._learned)
         self._stage: Stage | None = None
         self._plateau = Plateau()
         self.ema = {name: p.detach().clone() for name, p in self.system.named_parameters()}
         self.step, self.seconds = 0, 0.0
         self._validator = validator if config.validate_every else None
-        self._clock = TimeLeft(self.plan.stages, objective.calls, self._area())
+        self._clock = TimeLeft(self.plan.stages, objective.steps, self._area())
         if self._writes:
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -125,7 +125,7 @@ class Trainer:
         system = copy.deepcopy(self.system).eval().requires_grad_(False)
         for name, parameter in system.named_parameters():
             parameter.copy_(self.ema[name])
-        return self._own.plain(system)
+        return self._own.for_inference(system)
 
     def state(self) -> dict[str, Any]:
         """What `resume` needs, beside the configuration."""
@@ -136,7 +136,7 @@ class Trainer:
             "version": code_version(),
             "model": self.system.state_dict(),
             "ema": self.ema,
-            "beside": self._own.beside.state_dict(),
+            "beside": self._own.loss_parameters.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "plateau": self._plateau.state(),
         }
@@ -156,7 +156,7 @@ class Trainer:
         state = read_checkpoint(path, self.config, len(self.data), allow_changes)
         try:
             self.system.load_state_dict(state["model"])
-            self._own.beside.load_state_dict(state.get("beside", {}))
+            self._own.loss_parameters.load_state_dict(state.get("beside", {}))
         except RuntimeError as error:
             raise ValueError(f"{path} holds another network: {' '.join(str(error).split())[:300]}") from None
         with torch.no_grad():

@@ -16,12 +16,12 @@ class TimeLeft:
     A stage that has not begun is taken to cost as much more as it has more pixels and network calls an iteration.
     """
 
-    def __init__(self, stages: list[Stage], calls: Callable[[Stage], int], area: int = 1):
-        """stages: counted in iterations. calls: network calls of a stage's iteration.
+    def __init__(self, stages: list[Stage], steps: Callable[[Stage], int], area: int = 1):
+        """stages: counted in iterations. steps: network calls of a stage's iteration.
 
         area: pixels of a whole picture, where some stages crop and some do not.
         """
-        self._stages, self._calls, self._area = stages, calls, area
+        self._stages, self._steps, self._area = stages, steps, area
         self._stage: int | None = None
         self._recent: deque[float] = deque(maxlen=_WINDOW)
         self._timed = 0
@@ -66,4 +66,4 @@ class TimeLeft:
     def _cost(self, stage: Stage) -> float:
         """In pixels times network calls."""
         pixels = stage.crop**2 if stage.crop else self._area / stage.shrink**2
-        return stage.batch * pixels * self._calls(stage)
+        return stage.batch * pixels * self._steps(stage)

@@ -12,7 +12,7 @@ from ..data.sets.pairs import Pair
 from ..files.contact_sheet import ContactSheet
 from ..files.pictures import read_picture
 from ..metrics.srgb import gt_mean, psnr, ssim
-from ..systems.base import System
+from ..systems.base import PictureSystem
 
 SCORES = ("psnr", "psnr_gt_mean", "ssim")
 
@@ -37,7 +37,7 @@ class Validator:
             f"SSIM {scores['ssim']:.3f} on {len(self)} pairs"
         )
 
-    def __call__(self, system: System, sheet: Path, seed: int = 0) -> dict[str, float]:
+    def __call__(self, system: PictureSystem, sheet: Path, seed: int = 0) -> dict[str, float]:
         """Mean psnr, psnr_gt_mean and ssim (RGB); writes dark, result and truth side by side to `sheet`."""
         pictures = ContactSheet(width=600)
         rows = []

@@ -6,7 +6,7 @@ TIP 2024. "One-step" (FS) and "two-step" (TS) say how the center is made, not ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -17,13 +17,11 @@ from lowlight_ext import anchored_q_sample, normal
 
 from ...diffusion.sampling import iterate
 from ...diffusion.schedules import alpha_bars, cosine_betas, sampling_times
-from ..base import System, check_pictures, seeds_of
+from ..base import Noise, PictureSystem, check_pictures, seeds_of
 from ..tiling import pad_to_multiple
 from .conditioning import FEATURES, condition_features, equalize
 from .network import AnlightenDiffConfig, UNet
 from .schedules import SAMPLERS, anchored_sampler_rows
-
-Noise = Callable[[int, tuple[int, ...]], Tensor]
 
 
 class Condition(NamedTuple):
@@ -41,7 +39,7 @@ class Condition(NamedTuple):
         return Condition(self.low, self.center.detach(), features)
 
 
-class AnlightenDiff(System):
+class AnlightenDiff(PictureSystem):
     """AnlightenDiff of any width, one-step or two-step.
 
     State dict names are those of the published checkpoints with the weight normalisation folded into plain weights.

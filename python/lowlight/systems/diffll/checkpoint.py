@@ -10,6 +10,11 @@ from torch import Tensor
 from ...files.tensors import count_of
 
 
+def looks_like_diffll(names: Mapping[str, Any]) -> bool:
+    """Whether the names are those of a published checkpoint or of this project's."""
+    return {"high_enhance0", "Unet"} <= {name.split(".")[0] for name in names}
+
+
 def detect_diffll(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Fields of DiffLLConfig that the names and shapes of a DiffLL's tensors tell.
 

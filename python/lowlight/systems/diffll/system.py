@@ -19,10 +19,11 @@ from lowlight_ext import anchored_q_sample, haar_wavedec2d, haar_waverec2d, norm
 from ...diffusion.sampling import iterate, sample
 from ...diffusion.schedules import SAMPLERS, alpha_bars, linear_betas, sampler_rows, sampling_times
 from ...metrics.losses import ssim, total_variation
-from ..base import System, check_pictures, seeds_of
+from ..base import Noise, PictureSystem, check_pictures, seeds_of
 from ..tiling import in_strips, pad_to_multiple
 from .network import HFRM, DiffLLConfig, UNet
 
+SAMPLER = "ddim"  # where the caller does not say
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _FLOOR = 1 / 255
 _GUIDE_LEVEL = 0.4
@@ -54,7 +55,7 @@ def gamma_guide(low: Tensor, statistics: Tensor) -> Tensor:
     return ((low + _FLOOR) / (1 + _FLOOR)) ** gamma.to(low.dtype).view(-1, 1, 1, 1)
 
 
-class DiffLL(System):
+class DiffLL(PictureSystem):
     """DiffLL of any width and K; state dict names are those of the published checkpoint."""
 
     name = "diffll"
@@ -116,10 +117,11 @@ class DiffLL(System):
         *,
         steps: int | None = None,
         noise: Callable[[int], Tensor] | None = None,
-        sampler: str = "ddim",
+        sampler: str | None = None,
         recompute: bool = False,
     ) -> Tensor:
-        """From x_T to the bright picture's deepest low band; sampler: "ddim" (eta = 0) or "dpm++" (second order).
+        """From x_T to the bright picture's deepest low band; sampler: "ddim" (eta = 0, the default) or
+        "dpm++" (second order).
 
         recompute: see training_losses.
         """
@@ -131,7 +133,7 @@ class DiffLL(System):
 
         config = self.config
         times = sampling_times(config.timesteps, steps or config.steps, config.spacing)
-        return sample(predict, x_T, times, sampler_rows(sampler, self.alpha_bar, times), noise=noise)
+        return sample(predict, x_T, times, sampler_rows(sampler or SAMPLER, self.alpha_bar, times), noise=noise)
 
     def predict(self, bands: Bands, x_t: Tensor, t: int | Tensor) -> Tensor:
         """eps_theta(x_t, t) with the dark picture's low bands beside x_t."""
@@ -145,16 +147,17 @@ class DiffLL(System):
         low: Tensor,
         *,
         steps: int | None = None,
-        noise: Callable[[int, tuple[int, ...]], Tensor] | None = None,
+        noise: Noise | None = None,
         seed: int | Tensor = 0,
-        sampler: str = "ddim",
+        sampler: str | None = None,
     ) -> Tensor:
         """Bright pictures of dark ones.
 
         low: [B, 3, H, W] in [0, 1], any size. steps: network calls S (default: the configuration's).
         noise(stream, shape) replaces lowlight_ext's generator: stream T for x_T, t for the step from t.
         seed: an integer, the same noise for every picture, or one a picture [B].
-        sampler: "ddim" (eta = 0) or "dpm++" (second-order DPM-Solver++). Raises ValueError on another shape or sampler.
+        sampler: "ddim" (eta = 0, the default) or "dpm++" (second-order DPM-Solver++).
+        Raises ValueError on another shape or sampler.
         """
         with torch.inference_mode():
             bands, x_T = self._start(low, noise, seed)
@@ -168,13 +171,13 @@ class DiffLL(System):
         low: Tensor,
         *,
         steps: int | None = None,
-        noise: Callable[[int, tuple[int, ...]], Tensor] | None = None,
+        noise: Noise | None = None,
         seed: int | Tensor = 0,
-        sampler: str = "ddim",
+        sampler: str | None = None,
     ) -> Iterator[Tensor]:
         """The bright pictures as estimated after each network call, the last as enhance_tensor's; its arguments."""
         times = sampling_times(self.config.timesteps, steps or self.config.steps, self.config.spacing)
-        rows = sampler_rows(sampler, self.alpha_bar, times)
+        rows = sampler_rows(sampler or SAMPLER, self.alpha_bar, times)
         with torch.no_grad():
             bands, x_T = self._start(low, noise, seed)
         return self._shown(bands, x_T, times, rows, low)
@@ -184,7 +187,7 @@ class DiffLL(System):
         for _, x0 in iterate(lambda x, t: self.predict(bands, x, t), x_T, times, rows):
             yield self._decode(x0, bands, low).clone()
 
-    def _start(self, low: Tensor, noise: Callable | None, seed: int | Tensor) -> tuple[Bands, Tensor]:
+    def _start(self, low: Tensor, noise: Noise | None, seed: int | Tensor) -> tuple[Bands, Tensor]:
         """The bands of dark pictures of any size, and x_T."""
         check_pictures(self, low)
         bands = self.analyse(pad_to_multiple(low, self.multiple, self.config.margin), log_quantiles(low))

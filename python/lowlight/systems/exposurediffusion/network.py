@@ -32,7 +32,8 @@ class ExposureDiffusionConfig:
     picture; concat_origin: and the original input; with_gain, not published: and a plane that says how many photons
     make a brightness, so that it knows how noisy what it sees must be. adaptive: it mixes a picture and a residual
     by a mask (adaptive_res_and_x0). resid: a unet without adaptive predicts the noise, not the picture.
-    camera: whose noise it was trained on, for the system gain K of a photograph. iter_num: network calls less one.
+    camera: whose noise it was trained on, for the system gain K of a photograph. iter_num: network calls less one, as
+    published checkpoints say it; everywhere else they are `steps`.
     """
 
     network: str = "unet"
@@ -71,7 +72,7 @@ class ExposureDiffusionConfig:
 
     @property
     def steps(self) -> int:
-        """Network calls, as other systems' configurations name them."""
+        """Network calls."""
         return self.iter_num + 1
 
     @property

@@ -14,10 +14,9 @@ from torch import Tensor
 import lowlight_ext
 
 from ...cameras.cameras import SATURATION
+from ..base import Number
 
 _DRAW = 1 << 12  # stream of the ratios of a training step, apart from those of the chain
-
-Number = float | Tensor  # one for all pictures, or [B]
 
 
 def column(value: Number, like: Tensor) -> Number:
@@ -40,26 +39,26 @@ def gain_plane(x: Tensor, current: Number, ratio: Number, K: Number) -> Tensor:
     return 1 + (column(current, x) * ones / column(ratio, x) / column(K, x)).log10() / 2
 
 
-def even_ratios(ratio: Number, iter_num: int) -> list[Number]:
-    """The iter_num + 2 exposures of an evaluation, from 1 to ratio in even steps."""
-    return [1 + (ratio - 1) * (i / (iter_num + 1)) for i in range(iter_num + 1)] + [ratio]
+def even_ratios(ratio: Number, steps: int) -> list[Number]:
+    """The exposures before, between and after so many network calls, from 1 to ratio evenly."""
+    return [1 + (ratio - 1) * (i / steps) for i in range(steps)] + [ratio]
 
 
-def drawn_ratios(ratio: Tensor, iter_num: int, seed: int | Tensor) -> list[Tensor]:
-    """The iter_num + 2 exposures of a training step, each [B]: 1, distinct integers of 2 .. floor(ratio) - 1, ratio.
+def drawn_ratios(ratio: Tensor, steps: int, seed: int | Tensor) -> list[Tensor]:
+    """The exposures about `steps` network calls of a training, each [B]: 1, distinct integers in between, ratio.
 
     ratio: [B]. seed: an integer, or one a picture [B], whose draw depends on nothing else.
-    Raises ValueError where there are fewer integers than iter_num.
+    Raises ValueError where there are too few integers.
     """
     count = len(ratio)
     seeds = torch.as_tensor(seed, dtype=torch.int64).expand(count).tolist()
     rows = []
     for last, key in zip(ratio.tolist(), seeds, strict=True):
         choices = max(0, math.floor(last) - 2)
-        if choices < iter_num:
-            raise ValueError(f"drawn_ratios: ratio must be at least {iter_num + 2} for {iter_num} steps, got {last:g}")
+        if choices < steps - 1:
+            raise ValueError(f"drawn_ratios: ratio must be at least {steps + 1} for {steps} steps, got {last:g}")
         order = lowlight_ext.uniform((choices,), key, stream=_DRAW).argsort()
-        rows.append([1.0, *(order[:iter_num].sort().values + 2).tolist(), last])
+        rows.append([1.0, *(order[: steps - 1].sort().values + 2).tolist(), last])
     return list(torch.tensor(rows, dtype=torch.float64).T.to(ratio.device))
 
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from lowlight_ext import exposure_step
 
 from ...cameras.cameras import SATURATION
-from ..base import System, seeds_of
+from ..base import Number, RawSystem, seeds_of
 from ..tiling import pad_to_multiple
 from .network import CHANNELS, ExposureDiffusionConfig, Parts, make_network, predict
-from .process import Number, column, even_ratios, gain_plane, illuminance_gain, photons
+from .process import column, even_ratios, gain_plane, illuminance_gain, photons
 
 # how outputs are brightened: "paper" as published, by the gain that fits them to the ground truth; "blind" not at all
 PROTOCOLS = ("blind", "paper")
@@ -32,11 +32,10 @@ class Estimate(NamedTuple):
     parts: Parts | None  # without it
 
 
-class ExposureDiffusion(System):
+class ExposureDiffusion(RawSystem):
     """ExposureDiffusion with any of its networks. State dict names are the published ones after "netG."."""
 
     name = "exposurediffusion"
-    space = "raw"
 
     def __init__(self, config: ExposureDiffusionConfig | None = None):
         super().__init__()
@@ -49,7 +48,7 @@ class ExposureDiffusion(System):
         *,
         ratio: Number,
         K: Number,
-        iter_num: int | None = None,
+        steps: int | None = None,
         protocol: str = "blind",
         target: Tensor | None = None,
         poisson: Poisson | None = None,
@@ -59,19 +58,19 @@ class ExposureDiffusion(System):
 
         packed: raw [B, 4, h, w] (R, G1, B, G2) of any size, less black, in [0, 1], already multiplied by the ratio.
         ratio: of the exposures, at least 1. K: system gain, digital numbers an electron, above 0; each a number or [B].
-        iter_num: network calls less one (default: the configuration's, published 2).
+        steps: network calls (default: the configuration's, published 3).
         protocol: "paper" fits every output to `target` (like packed) by one gain a picture, which a photographer does
         not have; "blind" does not. Figures of the two are not comparable.
         poisson(mean) replaces the draw of the photons that a longer exposure adds. seed: an integer, the same noise for
         every picture, or one a picture [B]; step i draws stream i, the last call draws nothing.
         Returns float32 (or packed's dtype) like packed, in [0, 1] under "blind". No gradients.
-        Raises ValueError on another shape, ratio, K, iter_num or protocol, and on a target that is missing or not used.
+        Raises ValueError on another shape, ratio, K, steps or protocol, and on a target that is missing or not used.
         """
         for picture in self.enhance_steps(
             packed,
             ratio=ratio,
             K=K,
-            iter_num=iter_num,
+            steps=steps,
             protocol=protocol,
             target=target,
             poisson=poisson,
@@ -86,23 +85,23 @@ class ExposureDiffusion(System):
         *,
         ratio: Number,
         K: Number,
-        iter_num: int | None = None,
+        steps: int | None = None,
         protocol: str = "blind",
         target: Tensor | None = None,
         poisson: Poisson | None = None,
         seed: int | Tensor = 0,
     ) -> Iterator[Tensor]:
         """The outputs of all network calls, the last enhance_tensor's; its arguments and errors."""
-        iter_num = self.config.iter_num if iter_num is None else iter_num
-        if iter_num < 0:
-            raise ValueError(f"ExposureDiffusion: iter_num must be 0 or more, got {iter_num}")
+        steps = self.config.steps if steps is None else steps
+        if steps < 1:
+            raise ValueError(f"ExposureDiffusion: steps must be 1 or more, got {steps}")
         if protocol not in PROTOCOLS:
             raise ValueError(f"ExposureDiffusion: protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
         if (target is None) == (protocol == "paper"):
             problem = "needs a target, the ground truth" if target is None else "takes no target"
             raise ValueError(f"ExposureDiffusion: protocol {protocol!r} {problem}")
         self._check(packed, ratio, K, target)
-        estimates = self.outputs(packed, even_ratios(ratio, iter_num), K, target=target, poisson=poisson, seed=seed)
+        estimates = self.outputs(packed, even_ratios(ratio, steps), K, target=target, poisson=poisson, seed=seed)
         return self._shown(estimates)
 
     @torch.no_grad()

@@ -58,7 +58,7 @@ class AnchoredOptions:
 class AnchoredObjective(Objective):
     """Losses of the parts that a stage names: Stage.losses maps each of PARTS to some of its losses."""
 
-    network, options = AnlightenDiffConfig, AnchoredOptions
+    options = AnchoredOptions
     terms = tuple(f"{part}_{loss}" for part, losses in PARTS.items() for loss in losses)
 
     def __init__(self, config: TrainConfig, device: torch.device):
@@ -99,7 +99,7 @@ class AnchoredObjective(Objective):
         return tuple(term for term in cls.terms if term in used)
 
     @staticmethod
-    def calls(stage: Stage) -> int:
+    def steps(stage: Stage) -> int:
         encoders = 2 if {"color", "histogram"} & set(stage.losses) else 1
         return encoders + ("diffusion" in stage.losses) + stage.sampling_steps
 
@@ -179,7 +179,7 @@ class AnchoredObjective(Objective):
             return self._lpips(*self.system.dfpl_pictures(condition, high, t, predicted, target)).mean()
         return F.smooth_l1_loss(predicted, target) if loss == "l1" else F.mse_loss(predicted, target)
 
-    def plain(self, system: AnlightenDiff) -> AnlightenDiff:
+    def for_inference(self, system: AnlightenDiff) -> AnlightenDiff:
         for module in system.modules():
             if parametrize.is_parametrized(module):
                 parametrize.remove_parametrizations(module, "weight")

@@ -30,7 +30,6 @@ class Objective(nn.Module):
     All draws are functions of (seed, number of the sample).
     """
 
-    network: ClassVar[type]  # the dataclass of the configuration's `network`
     options: ClassVar[type]  # the dataclass of the configuration's `objective`
     terms: ClassVar[tuple[str, ...]]  # names of the terms that `forward` may return
     groups: ClassVar[dict[str, tuple[str, ...]]] = {}  # names for several terms together
@@ -43,7 +42,7 @@ class Objective(nn.Module):
         super().__init__()
         torch.manual_seed(config.seed)
         self.config = config
-        self.beside = nn.ParameterList()  # what is learned beside the system, for the loss alone
+        self.loss_parameters = nn.ParameterList()  # what is learned beside the system, for the loss alone
 
     @classmethod
     def find(cls, config: TrainConfig, root: Path, split: str | None) -> list[Any]:
@@ -77,7 +76,7 @@ class Objective(nn.Module):
         return cls.terms
 
     @staticmethod
-    def calls(stage: Stage) -> int:
+    def steps(stage: Stage) -> int:
         """About how many network calls an iteration of the stage costs."""
         raise NotImplementedError
 
@@ -99,7 +98,7 @@ class Objective(nn.Module):
         """
         raise NotImplementedError
 
-    def plain(self, system: System) -> System:
+    def for_inference(self, system: System) -> System:
         """The system as it enhances; the argument, a copy of the trained one, may be changed."""
         return system
 
@@ -117,14 +116,15 @@ class Objective(nn.Module):
         return lowlight_ext.uniform((count,), seed, stream=stream, device=self.system.device)
 
 
-def term_weights(weights: dict[str, float], kind: type[Objective]) -> dict[str, float]:
+def term_weights(weights: dict[str, float], objective: type[Objective]) -> dict[str, float]:
     """A weight for each of the terms."""
-    unknown = sorted(set(weights) - set(kind.terms) - set(kind.groups))
-    require(not unknown, "weights", f"have keys of {', '.join((*kind.terms, *kind.groups))}", ", ".join(unknown))
-    full = dict.fromkeys(kind.terms, 1.0)
-    for group, terms in kind.groups.items():
+    known = (*objective.terms, *objective.groups)
+    unknown = sorted(set(weights) - set(known))
+    require(not unknown, "weights", f"have keys of {', '.join(known)}", ", ".join(unknown))
+    full = dict.fromkeys(objective.terms, 1.0)
+    for group, terms in objective.groups.items():
         full |= dict.fromkeys(terms, weights.get(group, 1.0))
-    full |= {name: value for name, value in weights.items() if name in kind.terms}
+    full |= {name: value for name, value in weights.items() if name in objective.terms}
     for name, value in full.items():
         require(isinstance(value, int | float) and math.isfinite(value), f"weights.{name}", "be a number", value)
     return {name: float(value) for name, value in full.items()}

@@ -24,7 +24,7 @@ class DiffLLOptions:
 class DiffLLObjective(Objective):
     """The published loss: noise, and with in-step sampling photometric and frequency terms of the sampled picture."""
 
-    network, options = DiffLLConfig, DiffLLOptions
+    options = DiffLLOptions
     terms = ("noise", "l1", "ssim", "bands", "tv")
     # the paper's names for two of them together
     groups: ClassVar = {"photo": ("l1", "ssim"), "frequency": ("bands", "tv")}
@@ -52,7 +52,7 @@ class DiffLLObjective(Objective):
             require(not stage.losses, f"stages.{i}.losses", "not be set for diffll", stage.losses)
 
     @staticmethod
-    def calls(stage: Stage) -> int:
+    def steps(stage: Stage) -> int:
         # one to predict noise, about one for the HFRMs, and the sampling's
         return 2 + stage.sampling_steps
 

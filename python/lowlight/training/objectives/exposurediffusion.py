@@ -83,7 +83,7 @@ class ExposureOptions:
 class ExposureObjective(Objective):
     """The chain of system.outputs over drawn exposures. Its batches are RawBatch."""
 
-    network, options = ExposureDiffusionConfig, ExposureOptions
+    options = ExposureOptions
     terms = (*_LOSSES, _AUXILIARY)
     scores = SCORES
 
@@ -93,8 +93,8 @@ class ExposureObjective(Objective):
         network = ExposureDiffusionConfig(**config.network)
         self.system = ExposureDiffusion(network).to(device, memory_format=torch.channels_last)
         if self.settings.adaptive:
-            start = torch.full((network.iter_num,), 1 / network.steps, device=device)
-            self.beside.append(nn.Parameter(start))
+            start = torch.full((network.steps - 1,), 1 / network.steps, device=device)
+            self.loss_parameters.append(nn.Parameter(start))
 
     @classmethod
     def find(cls, config: TrainConfig, root: Path, split: str | None) -> list[Any]:
@@ -135,21 +135,21 @@ class ExposureObjective(Objective):
         require(network.camera is not None, "network.camera", wanted, None)
         load_camera(network.camera)
         require(network.adaptive or not settings.auxiliary, "auxiliary", "be false without network.adaptive", True)
-        require(network.iter_num > 0 or not adaptive, "adaptive", "be false where network.iter_num is 0", True)
+        require(network.steps > 1 or not adaptive, "adaptive", "be false where network.iter_num is 0", True)
         most = 1 if settings.data == "pairs" else max(1, int(settings.ratio[0]) - 1)
         for i, stage in enumerate(config.stages):
             require(not stage.losses, f"stages.{i}.losses", "not be set: objective.loss says it", stage.losses)
             fits = stage.crop is not None and stage.crop >= 2
             require(fits, f"stages.{i}.crop", "be set, in packed pixels, at least 2", stage.crop)
-            calls = cls._calls(network, stage)
-            fits = not adaptive or calls == network.steps
+            steps = cls._steps(network, stage)
+            fits = not adaptive or steps == network.steps
             wanted = f"be 0 or {network.steps}, whose weights are learned"
             require(fits, f"stages.{i}.sampling_steps", wanted, stage.sampling_steps)
-            fits = settings.data == "pairs" or calls <= most
-            require(fits, f"stages.{i}.sampling_steps", f"be at most {most} for such ratios", calls)
+            fits = settings.data == "pairs" or steps <= most
+            require(fits, f"stages.{i}.sampling_steps", f"be at most {most} for such ratios", steps)
 
     @staticmethod
-    def _calls(network: ExposureDiffusionConfig, stage: Stage) -> int:
+    def _steps(network: ExposureDiffusionConfig, stage: Stage) -> int:
         """Network calls of the chain: the network's own number where the stage says nothing else."""
         return stage.sampling_steps or network.steps
 
@@ -159,34 +159,34 @@ class ExposureObjective(Objective):
         return (settings.loss, *([_AUXILIARY] if settings.auxiliary else []))
 
     @staticmethod
-    def calls(stage: Stage) -> int:
+    def steps(stage: Stage) -> int:
         return stage.sampling_steps or 3
 
     def forward(self, batch: RawBatch, stage: Stage, first: int, skip: int = 0) -> dict[str, Tensor]:
         system, settings = self.system, self.settings
-        calls = self._calls(system.config, stage)
+        steps = self._steps(system.config, stage)
         clean = batch.clean.to(system.device)
         seeds = self.seeds(len(clean), first + skip)
         low = batch.measured(seeds, system.device)
         target = clean if settings.protocol == "paper" else None
-        ratios, K = drawn_ratios(batch.ratio, calls - 1, seeds), batch.K
+        ratios, K = drawn_ratios(batch.ratio, steps, seeds), batch.K
         terms = {name: [] for name in self.active_terms(self.config)}
         with torch.autocast(system.device.type, torch.bfloat16, enabled=self.config.bfloat16):
             for picture, parts in system.outputs(low, ratios, K, target=target, seed=seeds):
                 terms[settings.loss].append(_LOSSES[settings.loss](picture, clean))
                 if settings.auxiliary:
                     terms[_AUXILIARY].append(mixed_loss(*parts, clean))
-        shares = self._shares(calls)
+        shares = self._shares(steps)
         return {
-            name: (torch.stack(values) * (shares if name == settings.loss else 1 / calls)).sum()
+            name: (torch.stack(values) * (shares if name == settings.loss else 1 / steps)).sum()
             for name, values in terms.items()
         }
 
-    def _shares(self, calls: int) -> Tensor | float:
+    def _shares(self, steps: int) -> Tensor | float:
         """Weights of the outputs, which sum to 1; the learned ones are those of all but the last."""
         if not self.settings.adaptive:
-            return 1 / calls
-        learned = self.beside[0].clamp(0, 1)
+            return 1 / steps
+        learned = self.loss_parameters[0].clamp(0, 1)
         return torch.cat([learned, 1 - learned.sum(dim=0, keepdim=True)])
 
 
