@@ -15,8 +15,9 @@ from torch import Tensor
 
 from ..cameras.anscombe import stabilise, unbiased_inverse
 from ..cameras.noise_models import photon_gain, read_deviation
-from .raw import RawMethod, input_methods, protocol_methods
+from .raw import input_methods, protocol_methods
 from .raw_samples import Exposures
+from .report import Method
 
 # of non-local means: best of a few tried on training pictures at ratios 100 and 300, each channel by itself
 PATCH_SIZE, PATCH_DISTANCE, STRENGTH = 5, 6, 0.6
@@ -50,7 +51,7 @@ def non_local_means(exposures: Exposures) -> Tensor:
     return torch.from_numpy((mean / scale).astype(np.float32))
 
 
-def classical_methods(names: Sequence[str] | None, protocols: Sequence[str]) -> tuple[list[RawMethod], list[str]]:
+def classical_methods(names: Sequence[str] | None, protocols: Sequence[str]) -> tuple[list[Method], list[str]]:
     """Methods of METHODS under each protocol, and what to say of them. None: all, nlm where scikit-image is there.
 
     Raises ValueError for a name that is none, and for one whose package is missing.
@@ -69,7 +70,7 @@ def classical_methods(names: Sequence[str] | None, protocols: Sequence[str]) -> 
     return made, notes
 
 
-def _makers() -> dict[str, Callable[[Sequence[str]], list[RawMethod]]]:
+def _makers() -> dict[str, Callable[[Sequence[str]], list[Method]]]:
     return {
         "untouched": input_methods,
         "nlm": lambda protocols: protocol_methods("nlm", non_local_means, protocols),

@@ -11,7 +11,8 @@ from ..data.batches.raw_cache import RawCache
 from ..data.batches.raw_sources import find_clean, is_sid
 from ..data.sets.eld import SHORT_IMAGES, scan_eld
 from ..data.sets.sid import SPLITS, find_sid, scan_sid
-from .raw_samples import RawSample, pair_samples, synthetic_samples
+from .raw_samples import pair_samples, synthetic_samples
+from .report import Sample
 
 SETS = ("sid", "eld", "synthetic")
 SID_CROP = 512  # packed pixels a side, of the published figures
@@ -23,7 +24,7 @@ class RawSet:
 
     name: str
     recipe: str
-    samples: list[RawSample]
+    samples: list[Sample]
     problems: list[str] = field(default_factory=list)
 
 
