@@ -1,5 +1,6 @@
 """Shared by all tests: poisoned memory, a line on what ran and one on what was skipped, slow tests on request only."""
 
+import math
 import os
 from collections import Counter
 
@@ -10,10 +11,13 @@ import torch
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+from lowlight_ext import testing
 from lowlight_ext.backends import NAMES, OPERATORS, backends
-from lowlight_ext.testing import DEVICES, implementations
+from lowlight_ext.testing import DEVICES, implementations, interpreted
 
 ran: Counter[str] = Counter()
+# the normalisations have kernels of their own for channels_last; to the others it is a copy like any layout
+QUICK_LAYOUTS = ("contiguous", "channels_last")
 
 
 def pytest_addoption(parser):
@@ -21,11 +25,29 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--slow"):
+    testing.thorough = config.getoption("--slow")
+    if testing.thorough:
         return
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.skip(reason="marked slow: run with --slow"))
+        elif takes_an_interpreter_long(item):
+            item.add_marker(pytest.mark.skip(reason="triton interpreted, other dtypes and layouts: run with --slow"))
+
+
+def takes_an_interpreter_long(item):
+    """Triton's interpreter takes a hundred times a kernel's time: small float32 pictures in two layouts, or --slow.
+
+    test_triton.py has a pass of every half-precision number, and of float64's bounds.
+    """
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    if "triton" not in (params.get("implementation"), params.get("compiled")) or not interpreted("triton"):
+        return False
+    return (
+        params.get("dtype", torch.float32) != torch.float32
+        or params.get("layout", "contiguous") not in QUICK_LAYOUTS
+        or math.prod(params.get("shape", ())) > 1000
+    )
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -42,6 +64,16 @@ def implementation(request):
 
     The test's `op` parameter, where it has one, says of which operator.
     """
+    return served(request)
+
+
+@pytest.fixture(params=NAMES[1:])
+def compiled(request):
+    """As `implementation`, without the reference: for what is compared with it."""
+    return served(request)
+
+
+def served(request):
     backend = request.param
     op = request.node.callspec.params.get("op") or getattr(request.module, "OPERATOR", "haar_dwt2d")
     reason = implementations(op)[backend, DEVICES[backend]]
@@ -52,6 +84,7 @@ def implementation(request):
 
 
 def pytest_terminal_summary(terminalreporter):
+    slowest(terminalreporter)
     words = []
     for backend in NAMES:
         words.append(f"{backend} ran {ran[backend]}" if ran[backend] else f"{backend} did not run")
@@ -67,3 +100,15 @@ def pytest_terminal_summary(terminalreporter):
     if reasons:
         words = [f"{count} ({reason})" for reason, count in reasons.most_common()]
         terminalreporter.write_line(f"skipped {sum(reasons.values())}: " + ", ".join(words))
+
+
+def slowest(terminalreporter, count=10):
+    """The tests that took longest, whatever --durations says."""
+    seconds = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if hasattr(report, "duration"):
+                seconds[report.nodeid] += report.duration
+    if seconds:
+        words = [f"{time:.1f} s {name}" for name, time in seconds.most_common(count)]
+        terminalreporter.write_line(f"the {len(words)} slowest: " + ", ".join(words))

@@ -1,4 +1,4 @@
-"""Normalisations against torch.nn.functional in float64, gradients, layouts, and backend against reference."""
+"""Normalisations against torch.nn.functional in float64, gradients and layouts; test_operators.py has the backends."""
 
 import numpy as np
 import pytest
@@ -87,21 +87,12 @@ def calls(shape, groups):
     return result
 
 
-def spare_the_interpreter(implementation, shape, dtype, layout):
-    """Of triton interpreted every size, dtype and layout is tested, but one in ten of their products."""
-    if not testing.interpreted(implementation[0]):
-        return
-    if (SHAPES.index(shape) + DTYPES.index(dtype) + 4 * testing.LAYOUTS.index(layout)) % 10:
-        pytest.skip("triton's interpreter takes the others' time a hundredfold: other dtypes and layouts of this size")
-
-
 @pytest.mark.parametrize("op", [NORMS[0]])
 @pytest.mark.parametrize("layout", testing.LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("shape", "groups"), SHAPES)
 def test_torch_agrees(implementation, op, shape, groups, dtype, layout):
     """Results and gradients against PyTorch's own operators in float64 on the same (rounded) inputs."""
-    spare_the_interpreter(implementation, (shape, groups), dtype, layout)
     backend, device = implementation
     rtol, atol = LIMITS[dtype]
     x = values(*shape, dtype=dtype, layout=layout).to(device)
@@ -131,16 +122,6 @@ def test_torch_agrees(implementation, op, shape, groups, dtype, layout):
             torch.testing.assert_close(
                 mine.double(), theirs, rtol=rtol, atol=atol * scale, msg=lambda m, name=name: f"{name}: {m}"
             )
-
-
-@pytest.mark.parametrize("layout", testing.LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("op", NORMS)
-def test_backend_is_reference(implementation, op, dtype, layout):
-    backend, device = implementation
-    for shape in testing.shapes(op, backend):
-        for sample in testing.sample_inputs(op, shape, dtype, device, layout):
-            testing.compare(sample, backend, dtype)
 
 
 @pytest.mark.parametrize("op", NORMS)

@@ -12,8 +12,8 @@ LIKE_NO_TENSOR = ("normal", "uniform", "philox", "tukey_lambda")
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("op", OPERATORS)
-def test_result(implementation, op, dtype):
-    backend, device = implementation
+def test_result(compiled, op, dtype):
+    backend, device = compiled
     for shape in testing.shapes(op, backend):
         for sample in testing.sample_inputs(op, shape, dtype, device):
             testing.compare(sample, backend, dtype)
@@ -22,8 +22,8 @@ def test_result(implementation, op, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", testing.LAYOUTS[1:])
 @pytest.mark.parametrize("op", [op for op in OPERATORS if op not in LIKE_NO_TENSOR])
-def test_layout(implementation, op, layout, dtype):
-    backend, device = implementation
+def test_layout(compiled, op, layout, dtype):
+    backend, device = compiled
     for shape in testing.layout_shapes(op, backend):
         for sample in testing.sample_inputs(op, shape, dtype, device, layout):
             testing.compare(sample, backend, dtype)
@@ -39,8 +39,8 @@ def gradients(sample, pictures):
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "slice"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("op", testing.DIFFERENTIABLE)
-def test_gradient(implementation, op, dtype, layout):
-    backend, device = implementation
+def test_gradient(compiled, op, dtype, layout):
+    backend, device = compiled
     for sample in list(testing.sample_inputs(op, testing.SHAPES[0], dtype, device, layout)):
         counts = sample.kwargs.get("counts")
         pictures = [v for v in sample.tensors() if v.dtype == dtype and v.dim() > 3 and v is not counts]

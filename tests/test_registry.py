@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import nn
 from train_process import make_pairs
+from typer.testing import CliRunner
 
 from lowlight.checkpoints import CheckpointError, load, save_weights
+from lowlight.cli import app
 from lowlight.enhance import enhance
 from lowlight.systems.base import PictureSystem, RawSystem, picture_system, raw_system
 from lowlight.systems.brighten import options_of
@@ -73,6 +75,19 @@ def test_the_two_kinds_have_two_doors():
         raw_system(picture)
     # a picture has no way into a system of raw
     assert not hasattr(raw, "enhance")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "steps"])
+def test_commands_for_pictures_refuse_a_system_of_raw(tmp_path, command):
+    make_pairs(tmp_path, count=1)
+    config = SYSTEMS["exposurediffusion"].config(**SMALL["exposurediffusion"])
+    weights = SYSTEMS["exposurediffusion"].system(config).state_dict()
+    save_weights(tmp_path / "raw.safetensors", weights, {"system": "exposurediffusion", "config": config})
+    model, data = str(tmp_path / "raw.safetensors"), str(tmp_path)
+    result = CliRunner().invoke(app, [command, *((model, data) if command == "steps" else (data, "-m", model))])
+    assert result.exit_code == 2
+    words = " ".join(result.output.replace("│", " ").split())
+    assert "ExposureDiffusion works on the raw of a camera, not on sRGB pictures" in words
 
 
 def test_options_of_a_system_pass_through_enhance():

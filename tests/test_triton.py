@@ -94,8 +94,13 @@ def small_programs(monkeypatch, wide, count=16):
                 monkeypatch.setattr(module, name, value)
 
 
+def quick(dtypes, many=testing.interpreted("triton")):
+    """float32, and the others where they are quick or asked for with --slow."""
+    return [pytest.param(d, marks=pytest.mark.slow if many and d != torch.float32 else ()) for d in dtypes]
+
+
 @both
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", quick(DTYPES))
 @pytest.mark.parametrize("op", WRITTEN)
 def test_bits_of_cpp(op, dtype):
     if op in LONG:

@@ -80,10 +80,9 @@ class TrainConfig:
     """Everything a training depends on, beside the pictures; objectives.lookup.checked does what its system must check.
 
     data, split: the folder of pairs and which of them, where the command line does not say.
-    system: "diffll", "anlightendiff" or "exposurediffusion". network: fields of its DiffLLConfig, AnlightenDiffConfig
-    or ExposureDiffusionConfig. objective: its further settings (AnchoredOptions, ExposureOptions). weights: factors on
-    the terms of its loss; DiffLL's are noise, l1, ssim, bands and tv, with "photo" for l1 and ssim, "frequency" for
-    bands and tv; AnlightenDiff's are PART_LOSS; ExposureDiffusion's are l1, l2, kl and auxiliary.
+    system: a name of systems.registry.SYSTEMS. network: fields of that row's configuration. objective: settings of its
+    objective (DiffLLOptions, AnchoredOptions, ExposureOptions). weights: factors on the objective's `terms`, or on
+    several of them together by a name of its `groups`.
     turn: quarter turns of what is cut out, beside flips. optimizer: adam, adamw or lion (the extra [train]); betas:
     null for (0.9, 0.99). warmup: iterations over which the learning rate rises. clip_norm: of the gradient, null for
     none. recompute: the in-step sampling forgets its activations and computes them again, for less memory.
