@@ -8,26 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .scoring import (
-    Device,
-    Json,
-    Limit,
-    Part,
-    Seeds,
-    check_outputs,
-    find_splits,
-    load_lpips,
-    score_all,
-    show,
-    table,
-    write_files,
-    write_sheet,
-)
+from .scoring import Device, Json, Limit, Outputs, Seeds, find_splits, load_lpips, score_all, show
+from .terminal import table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..scoring.report import Method, Report
+    from ..scoring.report import Method, Report, SampleSet
 
 # what a reader of the table must know of LOL-v1's pictures
 _NOTES = {
@@ -79,8 +66,6 @@ def evaluate(
 ) -> None:
     """Score models on pairs of dark and bright pictures: PSNR, SSIM, saturation and LPIPS, as they come, GT-mean, LS
     gain, and told the exposure."""
-    from ..files.contact_sheet import ContactSheet
-    from ..files.pictures import format_of
     from ..metrics.measures import MEASURES, lpips_measure, recipe_of
     from ..scoring import srgb as scoring
     from ..scoring import tables
@@ -88,60 +73,54 @@ def evaluate(
 
     try:
         splits = find_splits(data, split, limit)
-        if sheet is not None:
-            format_of(sheet)
-        check_outputs(csv, json, markdown, sheet)
+        outputs = Outputs(csv, json, markdown, sheet=sheet)
         models = _models(list(dict.fromkeys(model or ["default"])), steps, device)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     classical = scoring.baseline_methods() if baselines else []
     if not classical + models:
         raise typer.BadParameter("nothing to score: no model and no baselines")
+    if models:
+        outputs.hidden = {method.label for method in classical}
     perceptual, left_out = load_lpips(lpips, lpips_weights, models[0].device if models else device)
     if left_out:
         typer.echo(left_out, err=True)
     measures = [*MEASURES, *([lpips_measure(perceptual)] if perceptual else [])]
-    collected = ContactSheet() if sheet else None
-    hidden = [method.label for method in classical] if models else []
-    seeds = list(dict.fromkeys(seed or [0]))
-    report = score_all(
-        splits, classical + models, seeds, Report(), measures=measures, sheet=collected, hidden=hidden
-    )
+    report = score_all(splits, classical + models, seed or [0], outputs, Report(), measures=measures)
 
     warnings = [line for m in models for s in splits if (line := scoring.seen_in_training(m, s.name))]
     recipe, notes = recipe_of(report.scores), _notes(splits, models)
-    spread = f"± standard deviation of the mean over seeds {', '.join(map(str, sorted(seeds)))}."
-    show(report, _tables(report, models if per_picture else []), [recipe, *notes, *([spread] if seeds[1:] else [])])
-    for warning in warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    drawn = sorted({row["seed"] for row in report.rows} - {None})
+    spread = f"± standard deviation of the mean over seeds {', '.join(map(str, drawn))}."
+    remarks = [recipe, *notes, *([spread] if len(drawn) > 1 else [])]
+    show(report, _tables(report, models if per_picture else []), remarks, warnings)
     notes += [*(["LPIPS is left out."] if left_out else []), *warnings]
     facts = {
         "recipe": recipe,
-        **{"data": data.resolve().name, "limit": limit, "steps": steps, "notes": notes},
+        "data": data.resolve().name,
+        "limit": limit,
+        "steps": steps,
+        "notes": notes,
         "splits": [part.name for part in splits],
         "models": {m.name: {"trained_on": m.trained_on, "device": m.device} for m in models},
         "lpips_weights": perceptual and {"file": perceptual.path.name, "sha256": perceptual.sha256},
     }
-    entries = {"summary": report.summary(), "pictures": report.pictures()}
-    write_files(
-        (csv, lambda path: tables.write_text(path, tables.report_csv(report))),
-        (json, lambda path: tables.write_text(path, tables.report_json(report, facts, **entries))),
-        (markdown, lambda path: tables.write_text(path, tables.report_markdown(report, [recipe, *notes]))),
-        (sheet, lambda path: write_sheet(collected, path)),
-    )
-    if report.problems or not report.rows:
-        raise typer.Exit(1)
+    entries = {"summary": report.summary(), "pictures": report.summary("picture")}
+    json_text = tables.report_json(report, facts, **entries)
+    outputs.write(report, json_text, tables.report_markdown(report, [recipe, *notes]))
 
 
 def _models(names: list[str], steps: int | None, device: str | None) -> list[Method]:
     from ..checkpoints import DEFAULT_MODEL, load, parse_device
     from ..scoring.srgb import model_method
+    from ..systems.base import picture_system
 
     names = [DEFAULT_MODEL if name == "default" else name for name in names if name != "none"]
-    return [model_method(name, load(name, device=parse_device(device)), steps) for name in dict.fromkeys(names)]
+    systems = {name: picture_system(load(name, device=parse_device(device))) for name in dict.fromkeys(names)}
+    return [model_method(name, system, steps) for name, system in systems.items()]
 
 
-def _notes(splits: list[Part], models: list[Method]) -> list[str]:
+def _notes(splits: list[SampleSet], models: list[Method]) -> list[str]:
     """What else a reader of the figures must know."""
     import torch
 
@@ -158,7 +137,7 @@ def _tables(report: Report, models: list[Method]) -> Iterator[Table]:
     """For each split one of all methods, then one of every picture for each of the models."""
     from ..scoring.tables import version_rows
 
-    summary, pictures = report.summary(), report.pictures()
+    summary, pictures = report.summary(), report.summary("picture")
     for split in dict.fromkeys(entry["split"] for entry in summary):
         entries = [entry for entry in summary if entry["split"] == split]
         yield table(version_rows(report, entries, "method"), f"{split}: {entries[0]['pictures']} pictures", 2, "scored")

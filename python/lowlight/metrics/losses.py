@@ -31,9 +31,7 @@ def _window_mean(x: Tensor, window: str) -> Tensor:
     return x
 
 
-def ssim(
-    x: Tensor, y: Tensor, *, data_range: float = 1.0, reduction: str = "mean", window: str = "gaussian"
-) -> Tensor:
+def ssim(x: Tensor, y: Tensor, *, data_range: float = 1.0, reduction: str = "mean", window: str = "gaussian") -> Tensor:
     """Structural similarity (Wang et al. 2004), no padding, K1 = 0.01, K2 = 0.03.
 
     x, y: [B, C, H, W] float, at least as large as the window. reduction "mean" or "none" (one value a picture, mean of
@@ -79,9 +77,7 @@ def ms_ssim(x: Tensor, y: Tensor, *, data_range: float = 1.0) -> Tensor:
     return total.mean()
 
 
-def _luminance_and_contrast(
-    x: Tensor, y: Tensor, data_range: float, window: str = "gaussian"
-) -> tuple[Tensor, Tensor]:
+def _luminance_and_contrast(x: Tensor, y: Tensor, data_range: float, window: str = "gaussian") -> tuple[Tensor, Tensor]:
     """The two factors of SSIM, its luminance and its contrast with structure, at every position of the window."""
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     with torch.autocast(x.device.type, enabled=False):  # differences of moments need float32

@@ -28,11 +28,6 @@ def raw_report() -> Report:
     return Report(("set", "ratio", "method", "protocol", "calls"), ("picture", "exact_ratio", "K"))
 
 
-def input_methods(protocols: Sequence[str]) -> list[Method]:
-    """The short exposure times the ratio, with nothing done."""
-    return protocol_methods("untouched", lambda exposures: exposures.short, protocols)
-
-
 def protocol_methods(name: str, denoise: Callable[[Exposures], Tensor], protocols: Sequence[str]) -> list[Method]:
     """What knows nothing of protocols under each: as it comes, or (paper) fitted to the truth by one gain."""
 
@@ -60,7 +55,7 @@ def system_methods(
             return result[0, :, top : top + size[0], left : left + size[1]].float().cpu()
 
         title = f"{name}, {calls} call{'s' * (calls > 1)}"
-        return Method(title, run, seeded=True, protocol=protocol, calls=calls, device=str(system.device))
+        return Method(title, run, seeded=True, about={"calls": calls}, protocol=protocol, device=str(system.device))
 
     return [method(calls, protocol) for calls in (steps or [system.config.steps]) for protocol in protocols]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..cameras.cameras import Camera, load_camera
@@ -12,20 +11,10 @@ from ..data.batches.raw_sources import find_clean, is_sid
 from ..data.sets.eld import SHORT_IMAGES, scan_eld
 from ..data.sets.sid import SPLITS, find_sid, scan_sid
 from .raw_samples import pair_samples, synthetic_samples
-from .report import Sample
+from .report import SampleSet
 
 SETS = ("sid", "eld", "synthetic")
 SID_CROP = 512  # packed pixels a side, of the published figures
-
-
-@dataclass
-class RawSet:
-    """samples to score; problems: a sentence for every file that is not there; recipe: how they were made."""
-
-    name: str
-    recipe: str
-    samples: list[Sample]
-    problems: list[str] = field(default_factory=list)
 
 
 def kind_of(root: Path) -> str:
@@ -37,7 +26,7 @@ def kind_of(root: Path) -> str:
 
 def sid_set(
     root: Path, split: str | None, ratios: Sequence[float] | None, cache: RawCache, camera: Camera, crop: int | None
-) -> RawSet:
+) -> SampleSet:
     """split: train, val, test (the default), or the path of a list. Raises as find_sid does.
 
     Of a list given by its path lines without files are problems, not errors; ratios: those to score, None for all.
@@ -46,12 +35,12 @@ def sid_set(
     pairs, problems = (find_sid(root, split), []) if split in SPLITS else scan_sid(Path(split), root)
     pairs = [pair for pair in pairs if ratios is None or pair.ratio in ratios]
     recipe = f"SID Sony, list {Path(split).stem}, {_area(crop)}, ratios of the list, K of {camera.name} from the ISO."
-    return RawSet("SID", recipe, pair_samples(pairs, cache, camera, crop=crop), problems)
+    return SampleSet("SID", pair_samples(pairs, cache, camera, crop=crop), problems, recipe)
 
 
 def eld_set(
     root: Path, folder: str, ratios: Sequence[float] | None, cache: RawCache, camera: Camera, crop: int | None
-) -> RawSet:
+) -> SampleSet:
     """folder: the camera's. Raises as scan_eld does."""
     samples, problems = [], []
     for ratio in ratios or SHORT_IMAGES:
@@ -59,7 +48,7 @@ def eld_set(
         samples += pair_samples(pairs, cache, camera, crop=crop, exif_ratio=True)
         problems += missing
     recipe = f"ELD {folder}, scenes 1 to 10, {_area(crop)}, ratios of ISO x time, K of {camera.name} from the ISO."
-    return RawSet("ELD", recipe, samples, problems)
+    return SampleSet("ELD", samples, problems, recipe)
 
 
 def synthetic_set(
@@ -75,7 +64,7 @@ def synthetic_set(
     K: float | None = None,
     shrink: int = 1,
     seed: int = 0,
-) -> RawSet:
+) -> SampleSet:
     """Clean pictures, evenly spread over those in the folder, with noise. Raises as find_clean does."""
     paths = find_clean(root, split)
     count = min(limit or len(paths), len(paths))
@@ -89,7 +78,7 @@ def synthetic_set(
         f"1 / {shrink} of their size, made raw by random developments), crops of {side} x {side} packed pixels, noise "
         f"{model} of {camera.name}, {gains}, seed {seed}."
     )
-    return RawSet("synthetic", recipe, samples)
+    return SampleSet("synthetic", samples, recipe=recipe)
 
 
 def camera_of(name: str | None, *others: str | None) -> Camera:

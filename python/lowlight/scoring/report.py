@@ -39,20 +39,33 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class SampleSet:
+    """What one table is of. name: of a split or a data set. problems: a sentence for every file that is not there.
+
+    recipe: how the samples were made, where that is to be said.
+    """
+
+    name: str
+    samples: list[Sample]
+    problems: list[str] = field(default_factory=list)
+    recipe: str = ""
+
+
+@dataclass(frozen=True)
 class Method:
     """A way to brighten: run(a scene's source, seed) -> the result, on the CPU.
 
     seeded: draws noise, so that it is run once a seed. told(source, seed, truth): the same where the truth's mean is
-    said, None where that cannot be. protocol: of raw, "blind", or "paper" where it sees the truth. calls: of a network,
-    where that is said. trained_on: the split of the training pictures, where it is known.
+    said, None where that cannot be. about: further columns of its rows, such as its number of steps. protocol: of raw,
+    "blind", or "paper" where it sees the truth. trained_on: the split of the training pictures, where it is known.
     """
 
     name: str
     run: Callable[[Any, int], Tensor]
     seeded: bool = False
     told: Callable[[Any, int, Tensor], Tensor] | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
     protocol: str | None = None
-    calls: int | None = None
     device: str = "cpu"
     trained_on: str | None = None
 
@@ -66,7 +79,7 @@ class Method:
 class Report:
     """rows: one a sample, method and seed, with the columns `keys` (they tell the summary's entries apart) and
     `details`, its seed (None without noise), scores and seconds. scores: what was measured, by its name in the rows,
-    which lack what a method has not. problems: what could not be scored, a sentence each."""
+    which lack what a method does not have. problems: what could not be scored, a sentence each."""
 
     keys: tuple[str, ...] = ("split", "method")
     details: tuple[str, ...] = ("picture", "seed")
@@ -74,34 +87,23 @@ class Report:
     scores: dict[str, Measure] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
-    def summary(self) -> list[dict[str, Any]]:
-        """One entry a combination of keys: those, pictures, seeds, seconds (median a picture), and for each score
-        {"mean": over pictures and seeds, "std": between the seeds' means, None with fewer than two seeds}."""
+    def summary(self, *more: str) -> list[dict[str, Any]]:
+        """One entry a combination of keys and `more` columns: those, pictures, seeds, seconds (median a picture), and
+        for each score {"mean": over pictures and seeds, "std": between the seeds' means, None with fewer than two}."""
+        columns = (*self.keys, *more)
+        groups: dict[tuple, list[dict[str, Any]]] = {}
+        for row in self.rows:
+            groups.setdefault(tuple(row[column] for column in columns), []).append(row)
         return [
             {
-                **dict(zip(self.keys, key, strict=True)),
+                **dict(zip(columns, key, strict=True)),
                 "pictures": len({row["picture"] for row in rows}),
                 "seeds": [seed for seed in dict.fromkeys(row["seed"] for row in rows) if seed is not None],
                 "seconds": statistics.median(row["seconds"] for row in rows),
                 **self._spreads(rows),
             }
-            for key, rows in self._groups(*self.keys).items()
+            for key, rows in groups.items()
         ]
-
-    def pictures(self) -> list[dict[str, Any]]:
-        """One entry a combination of keys and picture, their names and for each score {"mean": over seeds, "std":
-        between seeds, None with fewer than two}."""
-        columns = (*self.keys, "picture")
-        return [
-            {**dict(zip(columns, key, strict=True)), **self._spreads(rows)}
-            for key, rows in self._groups(*columns).items()
-        ]
-
-    def _groups(self, *keys: str) -> dict[tuple, list[dict[str, Any]]]:
-        groups: dict[tuple, list[dict[str, Any]]] = {}
-        for row in self.rows:
-            groups.setdefault(tuple(row[key] for key in keys), []).append(row)
-        return groups
 
     def _spreads(self, rows: list[dict[str, Any]]) -> dict[str, dict[str, float | None]]:
         by_seed: dict[int | None, list[dict[str, Any]]] = {}
@@ -176,8 +178,8 @@ def _score(
                 views.append(views[0]._replace(version="_told", result=told[None]))
             values = score(views, measures)
             scored.update((name, measure) for name, (measure, _) in values.items())
-            said = {"method": method.name, "protocol": method.protocol, "calls": method.calls, "seed": seed}
+            said = {"method": method.name, "protocol": method.protocol, "seed": seed, **method.about}
             numbers = {name: value.item() for name, (_, value) in values.items()}
-            rows.append((said, numbers | {"seconds": seconds}))
+            rows.append((said, {**method.about, **numbers, "seconds": seconds}))
             results.setdefault(method.label, result)
     return rows, results

@@ -28,18 +28,18 @@ def sampler_methods(system: PictureSystem, samplers: Iterable[str], steps: Itera
             raise ValueError(f"sampler must be one of {', '.join(system.samplers)}, got {sampler!r}")
     if not steps or steps[0] < 1 or steps[-1] > system.config.timesteps:
         raise ValueError(f"steps must lie in 1 .. {system.config.timesteps}, got {', '.join(map(str, steps))}")
-    names = [(f"{sampler} {count}", count, sampler) for count in steps for sampler in samplers]
+    return [_method(system, sampler, count) for count in steps for sampler in samplers]
+
+
+def _method(system: PictureSystem, sampler: str, steps: int) -> Method:
+    method = model_method(f"{sampler} {steps}", system, steps, sampler)
     # the exposure is the same for all, and not what is asked
-    return [replace(model_method(name, system, count, sampler), told=None) for name, count, sampler in names]
+    return replace(method, told=None, about={"sampler": sampler, "steps": steps})
 
 
 def step_entries(report: Report) -> list[dict[str, Any]]:
-    """The report's summary with `sampler` and `steps` instead of a method's name, sampler after sampler."""
-    entries: list[dict[str, Any]] = []
-    for entry in report.summary():
-        sampler, steps = entry["method"].rsplit(" ", 1)
-        rest = {key: value for key, value in entry.items() if key != "method"}
-        entries.append({"sampler": sampler, "steps": int(steps), **rest})
+    """The report's summary by `sampler` and `steps`, sampler after sampler."""
+    entries = report.summary("sampler", "steps")
     order = list(dict.fromkeys((entry["split"], entry["sampler"]) for entry in entries))
     return sorted(entries, key=lambda entry: (order.index((entry["split"], entry["sampler"])), entry["steps"]))
 
@@ -112,13 +112,18 @@ def write_plot(path: Path, entries: Sequence[dict[str, Any]], title: str) -> Non
 
 
 def raw_curves(entries: Sequence[dict[str, Any]]) -> list[Curve]:
-    """Lines of the summary of a scoring in raw space: one a ratio, model and protocol."""
+    """Lines of a summary in raw space, one a ratio, model and protocol; what makes no network calls is not drawn."""
 
     def label(entry: dict[str, Any]) -> str:
         model = entry["method"].rsplit(", ", 1)[0]
         return f"{Path(model).name}, x{entry['ratio']:g}, {entry['protocol']}"
 
     return curves(entries, "calls", label, RAW_MEASURES)
+
+
+def write_raw_plot(path: Path, entries: Sequence[dict[str, Any]], title: str) -> None:
+    """PSNR and SSIM of packed raw over the number of network calls."""
+    write_curves(path, raw_curves(entries), RAW_MEASURES, title, "network calls")
 
 
 def write_curves(path: Path, curves: Sequence[Curve], measures: dict[str, str], title: str, calls: str) -> None:

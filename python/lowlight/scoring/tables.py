@@ -49,9 +49,9 @@ def cells(report: Report, entry: Mapping[str, Any], version: str = "") -> dict[s
 
 
 def version_rows(report: Report, entries: Sequence[Mapping[str, Any]], key: str) -> list[dict[str, str]]:
-    """Entries of Report.summary or .pictures as lines of a table: a block a version, in it a line an entry.
+    """Entries of Report.summary as lines of a table: a block a version, in it a line an entry.
 
-    Each line has `scored` (the version's title), entry[key], a cell a measure, and the seconds that entries have.
+    Each line has `scored` (the version's title), entry[key], a cell a measure, and of methods the seconds.
     """
     versions = dict.fromkeys(name.removeprefix(measure.name) for name, measure in report.scores.items())
     return [
@@ -59,7 +59,7 @@ def version_rows(report: Report, entries: Sequence[Mapping[str, Any]], key: str)
             "scored": VERSIONS[version][0],
             key: str(entry[key]),
             **cells(report, entry, version),
-            **({"seconds": f"{entry['seconds']:.3f}"} if "seconds" in entry else {}),
+            **({"seconds": f"{entry['seconds']:.3f}"} if key == "method" else {}),
         }
         for version in versions
         for entry in entries
@@ -112,15 +112,15 @@ def markdown_table(rows: Sequence[Mapping[str, str]], left: int = 1) -> str:
     return "".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |\n" for line in lines)
 
 
-def markdown_page(title: str, parts: Iterable[str], report: Report) -> str:
+def markdown_page(title: str, parts: Iterable[str], problems: Iterable[str] = ()) -> str:
     """Title, parts, and what could not be scored, divided by empty lines."""
-    problems = "".join(f"- not scored: {problem}\n" for problem in report.problems)
-    return "\n\n".join(part.rstrip("\n") for part in (f"# {title}", *parts, problems) if part) + "\n"
+    left_out = "".join(f"- not scored: {problem}\n" for problem in problems)
+    return "\n\n".join(part.rstrip("\n") for part in (f"# {title}", *parts, left_out) if part) + "\n"
 
 
 def report_markdown(report: Report, notes: Iterable[str] = ()) -> str:
     """A table of methods for each split, the notes, a table of pictures for each split and method, the problems."""
-    summary, pictures = report.summary(), report.pictures()
+    summary, pictures = report.summary(), report.summary("picture")
     parts = []
     for split in dict.fromkeys(entry["split"] for entry in summary):
         entries = [entry for entry in summary if entry["split"] == split]
@@ -132,7 +132,7 @@ def report_markdown(report: Report, notes: Iterable[str] = ()) -> str:
         mine = [p for p in pictures if (p["split"], p["method"]) == (entry["split"], entry["method"])]
         title = f"### {entry['split']}, {entry['method']}: each picture"
         parts += [title, markdown_table(version_rows(report, mine, "picture"), 2)]
-    return markdown_page("Scores", parts, report)
+    return markdown_page("Scores", parts, report.problems)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -36,7 +36,7 @@ class RawValidator:
         )
 
     def __call__(self, system: ExposureDiffusion, sheet: Path, seed: int = 0) -> dict[str, float]:
-        """Mean PSNR of the crops, clipped to [0, 1], of both protocols and of the input; writes them, rendered, to `sheet`."""
+        """Mean PSNR of the crops, of both protocols and of the input; writes them, rendered, to `sheet`."""
         pictures = ContactSheet(width=400)
         rows = []
         for n in range(self._count):
