@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +12,6 @@ from .scoring import Device, Json, Outputs, score_all, show
 from .terminal import table
 
 if TYPE_CHECKING:
-    from ..scoring.report import Sample, SampleSet
     from ..systems.exposurediffusion.system import ExposureDiffusion
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
@@ -73,10 +71,13 @@ def evaluate_raw(
     ] = None,
 ) -> None:
     """Score models in raw space: PSNR and SSIM of packed raw and of its rendering, by ratio, the protocol named."""
+    from ..data.batches.raw_cache import RawCache
+    from ..data.batches.raw_sources import default_cache
     from ..metrics.measures import recipe_of
     from ..scoring import raw as scoring
     from ..scoring import tables
     from ..scoring.raw_baselines import classical_methods
+    from ..scoring.raw_sets import Choice, find_raw_set
     from ..scoring.steps import write_raw_plot
 
     try:
@@ -88,16 +89,16 @@ def evaluate_raw(
         outputs = Outputs(csv, json, markdown, sheet=sheet, plot=plot)
         methods, about = classical_methods(method, protocols)
         models = _models(model or [], device, resid)
-        synthetic = {"limit": limit, "model": noise, "K": gain, "shrink": shrink, "seed": seed}
-        found = _find(data, kind, split, ratio, camera, crop, whole, cache, list(models.values()), synthetic)
+        choice = Choice(data, split, ratio, camera, crop, whole, limit, noise, gain, shrink, seed)
+        cameras = [system.config.camera for system in models.values()]
+        found = find_raw_set(kind, choice, cameras, RawCache(cache or default_cache()))
     except (OSError, ValueError, TypeError) as error:
         raise typer.BadParameter(str(error)) from None
     for name, system in models.items():
         methods += scoring.system_methods(name, system, protocols, steps)
     # what is untouched is the input
     outputs.hidden = {"untouched, blind"}
-    taken = _first(found.samples, None if found.name == "synthetic" else limit)
-    report = score_all([replace(found, samples=taken)], methods, [seed], outputs, scoring.raw_report(), column="set")
+    report = score_all([found], methods, [seed], outputs, scoring.raw_report(), column="set")
 
     notes = [found.recipe, *(scoring.PROTOCOL_NOTES[p] for p in protocols), *about, recipe_of(report.scores)]
     rows, summary = tables.ratio_rows(report), report.summary()
@@ -126,40 +127,3 @@ def _models(names: list[str], device: str | None, resid: bool | None) -> dict[st
         if not isinstance(system, RawSystem):
             raise ValueError(f"{name} takes sRGB pictures: score it with `lowlight evaluate`")
     return models
-
-
-def _find(
-    data: Path,
-    kind: str | None,
-    split: str | None,
-    ratios: list[float] | None,
-    camera: str | None,
-    crop: int | None,
-    whole: bool,
-    cache: Path | None,
-    models: list[ExposureDiffusion],
-    synthetic: dict[str, Any],
-) -> SampleSet:
-    from ..data.batches.raw_cache import RawCache
-    from ..data.batches.raw_sources import default_cache
-    from ..scoring import raw_sets
-
-    kind = kind or raw_sets.kind_of(data)
-    if kind not in raw_sets.SETS:
-        raise ValueError(f"--set must be one of {', '.join(raw_sets.SETS)}, got {kind}")
-    packed, of_models = RawCache(cache or default_cache()), (system.config.camera for system in models)
-    if kind == "eld":
-        if camera is None:
-            raise ValueError(f"ELD needs --camera: the folder in {data} that is scored, such as SonyA7S2")
-        return raw_sets.eld_set(data, camera, ratios, packed, raw_sets.camera_of(camera), crop)
-    calibration = raw_sets.camera_of(camera, *of_models, "SonyA7S2")
-    if kind == "sid":
-        side = None if whole else crop or raw_sets.SID_CROP
-        return raw_sets.sid_set(data, split, ratios, packed, calibration, side)
-    return raw_sets.synthetic_set(data, split, ratios, packed, calibration, crop, **synthetic)
-
-
-def _first(samples: list[Sample], limit: int | None) -> list[Sample]:
-    """The first so many at each ratio, by ratio."""
-    ratios = sorted({sample.about["ratio"] for sample in samples})
-    return [s for ratio in ratios for s in [s for s in samples if s.about["ratio"] == ratio][:limit]]

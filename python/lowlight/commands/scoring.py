@@ -132,13 +132,13 @@ def score_all(
     from ..scoring.report import evaluate
 
     try:
-        with progress_bar(sum(len(one.samples) for one in sets)) as advance:
+        with progress_bar(sum(len(one.samples) for one in sets)) as bar:
             for one in sets:
                 report.problems += one.problems
                 show = partial(outputs.show, f"{one.name} " if len(sets) > 1 else "") if outputs.sheet else None
                 about = {column: one.name}
                 seeds = list(dict.fromkeys(seeds))
-                evaluate(one.samples, methods, seeds, show, advance, about=about, report=report, **options)
+                evaluate(one.samples, methods, seeds, show, bar.advance, about=about, report=report, **options)
     except KeyboardInterrupt:
         typer.echo("Interrupted; nothing was written.", err=True)
         raise typer.Exit(130) from None

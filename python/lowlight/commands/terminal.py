@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
 
+class Bar(NamedTuple):
+    """advance(): by one; describe(text): what is worked on, in front of the bar."""
+
+    advance: Callable[[], None]
+    describe: Callable[[str], None]
+
+
 @contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr, where that is a terminal; yields what advances it by one."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+def progress_bar(total: int, text: str = "") -> Iterator[Bar]:
+    """A bar on stderr, where that is a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)
+        task = progress.add_task(text, total=total)
+        yield Bar(lambda: progress.advance(task), lambda text: progress.update(task, description=text))
 
 
 def wide_console(width: int = 160) -> Console:
