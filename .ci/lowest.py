@@ -1,4 +1,4 @@
-"""Prints constraints that pin what pyproject.toml requires to the lowest versions it declares."""
+"""Prints constraints that pin what pyproject.toml requires to the lowest versions it declares, their last patches."""
 
 import re
 import sys
@@ -12,4 +12,4 @@ except ImportError:  # Python 3.10
 project = tomllib.loads(Path(sys.argv[1]).read_text())["project"]
 for requirement in project["dependencies"]:
     name, lowest = re.fullmatch(r"([\w.-]+)>=([\d.]+)", requirement).groups()
-    print(f"{name}=={lowest}")
+    print(f"{name}=={lowest}" if lowest.count(".") > 1 else f"{name}=={lowest}.*")

@@ -5,6 +5,11 @@ import os
 from collections import Counter
 
 import pytest
+
+# workers of `pytest -n` share the cores: torch, and what tests start, must not take them all in each
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
 import torch
 
 # without a GPU the Triton kernels run interpreted on CPU tensors, which triton decides when it is imported
@@ -15,7 +20,6 @@ from lowlight_ext import testing
 from lowlight_ext.backends import NAMES, OPERATORS, backends
 from lowlight_ext.testing import DEVICES, implementations, interpreted
 
-ran: Counter[str] = Counter()
 # the normalisations have kernels of their own for channels_last; to the others it is a copy like any layout
 QUICK_LAYOUTS = ("contiguous", "channels_last")
 
@@ -79,12 +83,21 @@ def served(request):
     reason = implementations(op)[backend, DEVICES[backend]]
     if reason:
         pytest.skip(f"{backend}: {reason}")
-    ran[backend] += 1
+    # for the summary, which may be another process's
+    request.node.user_properties.append(("implementation", backend))
     return backend, DEVICES[backend]
 
 
 def pytest_terminal_summary(terminalreporter):
     slowest(terminalreporter)
+    ran = Counter(
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for name, value in report.user_properties
+        if name == "implementation"
+    )
     words = []
     for backend in NAMES:
         words.append(f"{backend} ran {ran[backend]}" if ran[backend] else f"{backend} did not run")

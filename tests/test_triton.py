@@ -94,9 +94,10 @@ def small_programs(monkeypatch, wide, count=16):
                 monkeypatch.setattr(module, name, value)
 
 
-def quick(dtypes, many=testing.interpreted("triton")):
+def quick(dtypes):
     """float32, and the others where they are quick or asked for with --slow."""
-    return [pytest.param(d, marks=pytest.mark.slow if many and d != torch.float32 else ()) for d in dtypes]
+    slow = pytest.mark.slow if testing.interpreted("triton") else ()
+    return [pytest.param(d, marks=() if d == torch.float32 else slow) for d in dtypes]
 
 
 @both

@@ -20,6 +20,8 @@ def enhance(
     picture: Any,
     model: str | os.PathLike | System = "default",
     *,
+    brightness: float | Tensor = 0.0,
+    strength: float = 1.0,
     steps: int | None = None,
     seed: int | Tensor = 0,
     device: str | torch.device | None = None,
@@ -35,6 +37,9 @@ def enhance(
     back as RGB or grey. 16-bit colour from a path comes back as 8-bit RGB, all that PIL holds; arrays and the command
     line keep 16 bits.
     model: a shipped name, a checkpoint's path, or what lowlight.load returned. The last two loaded models are kept.
+    brightness: in stops against the model's own exposure, up to +-10, a number or [B] for a batch; a model with an
+    exposure of its own exposes anew, any other's result gets a gain in linear light. strength: from 0, the dark picture
+    itself, to 1.
     steps: network calls, the model's own number if None. seed: an integer, the same noise for every picture of a batch,
     or an int64 tensor [B]. device, dtype: passed to lowlight.load ("cuda:0", "bfloat16"), so only for a name or a path.
     options: what the model takes beside, such as sampler (systems.brighten.options_of); None leaves it to the model.
@@ -46,4 +51,4 @@ def enhance(
     from .systems.base import picture_system
 
     system = picture_system(chosen_system(model, device, dtype))
-    return enhance_picture(system, picture, steps=steps, seed=seed, **options)
+    return enhance_picture(system, picture, brightness=brightness, strength=strength, steps=steps, seed=seed, **options)

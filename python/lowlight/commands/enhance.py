@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -50,6 +50,13 @@ def enhance(
             help="Shipped name or checkpoint file (default: see `lowlight models`, for raw by its options).",
         ),
     ] = "default",
+    brightness: Annotated[
+        float | None,
+        typer.Option("--brightness", "-b", help="Stops brighter (1) or darker (-1) than the model's own exposure."),
+    ] = None,
+    strength: Annotated[
+        float | None, typer.Option(min=0, max=1, help="From 0, the dark picture itself, to 1 (default).")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Network calls a picture (default: the model's own).")
     ] = None,
@@ -115,7 +122,8 @@ def enhance(
     try:
         # nothing to do needs no model
         if todo:
-            _run(todo, _work(_load(model, device, dtype, resid, options), options, steps, seed), outcome)
+            system = _load(model, device, dtype, resid, options)
+            _run(todo, _work(system, options, {"brightness": brightness, "strength": strength}, steps, seed), outcome)
     except KeyboardInterrupt:
         interrupted = True
     _report(outcome, len(todo), interrupted)
@@ -142,17 +150,22 @@ def _load(model: str, device: str | None, dtype: str | None, resid: bool | None,
     return system
 
 
-def _work(system: System, options: RawOptions, steps: int | None, seed: int) -> Callable[[Job], tuple[str, ...]]:
+def _work(
+    system: System, options: RawOptions, wish: dict[str, float | None], steps: int | None, seed: int
+) -> Callable[[Job], tuple[str, ...]]:
     """What becomes of each job: reads, brightens, writes and returns notes for the user."""
     from ..systems.base import RawSystem
 
+    wish = {name: value for name, value in wish.items() if value is not None}
     try:
         if isinstance(system, RawSystem):
+            if wish:
+                raise PlanError(f"--{' and --'.join(wish)} are for pictures; raw files take --ratio")
             return raw_work(system, options, steps, seed)
         check_unused(system, options)
     except PlanError as error:
         raise typer.BadParameter(str(error)) from None
-    return lambda job: _brighten(job, system, steps, seed)
+    return lambda job: _brighten(job, system, **wish, steps=steps, seed=seed)
 
 
 def _run(todo: list[Job], work: Callable[[Job], tuple[str, ...]], outcome: Outcome) -> None:
@@ -163,13 +176,13 @@ def _run(todo: list[Job], work: Callable[[Job], tuple[str, ...]], outcome: Outco
             bar.advance()
 
 
-def _brighten(job: Job, system: System, steps: int | None, seed: int) -> tuple[str, ...]:
+def _brighten(job: Job, system: System, **told: Any) -> tuple[str, ...]:
     from ..files.pictures import format_of, write_picture
     from ..systems.brighten import enhance_picture, read_any
 
     format_of(job.target)
     dark = read_any(job.source)
-    bright = enhance_picture(system, dark, steps=steps, seed=seed)
+    bright = enhance_picture(system, dark, **told)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     return *dark.notes, *write_picture(job.target, bright)
 

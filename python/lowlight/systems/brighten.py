@@ -35,14 +35,24 @@ class Brightens(Protocol):
 
 
 def enhance_picture(
-    system: Brightens, picture: Any, *, steps: int | None = None, seed: int | Tensor = 0, **options: Any
+    system: Brightens,
+    picture: Any,
+    *,
+    brightness: float | Tensor = 0.0,
+    strength: float = 1.0,
+    steps: int | None = None,
+    seed: int | Tensor = 0,
+    **options: Any,
 ) -> Any:
     """`enhance` with a loaded system; besides the kinds named there takes a files.pictures.Picture and returns one."""
     import torch
 
+    from .wish import Wish
+
     if steps is not None and steps < 1:
         raise ValueError(f"enhance: steps must be at least 1, got {steps}")
-    told = {"steps": steps, "seed": seed, **checked_options(system, options)}
+    wish = Wish.checked(brightness, strength)
+    told = {"wish": wish, "steps": steps, "seed": seed, **checked_options(system, options)}
     if isinstance(picture, str | os.PathLike):
         return to_pil(_enhance_read(system, read_any(picture), told))
     if isinstance(picture, Picture):
@@ -60,9 +70,14 @@ def enhance_picture(
 
 
 def options_of(system: Brightens) -> tuple[str, ...]:
-    """Names of what its enhance_tensor takes beside steps, seed and noise."""
+    """Names of what its enhance_tensor takes beside steps, seed, noise and what every system can be asked."""
+    return tuple(name for name in keywords_of(system) if name not in ("steps", "seed", "noise", "brightness"))
+
+
+def keywords_of(system: Brightens) -> list[str]:
+    """Names of what its enhance_tensor takes by keyword."""
     taken = inspect.signature(system.enhance_tensor).parameters.values()
-    return tuple(p.name for p in taken if p.kind is p.KEYWORD_ONLY and p.name not in ("steps", "seed", "noise"))
+    return [p.name for p in taken if p.kind is p.KEYWORD_ONLY]
 
 
 def checked_options(system: Brightens, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +90,7 @@ def checked_options(system: Brightens, options: Mapping[str, Any]) -> dict[str, 
     if unknown:
         raise TypeError(
             f"enhance: {type(system).__name__} has no option {' or '.join(unknown)}; "
-            f"its options are {', '.join(('steps', 'seed', *known))}"
+            f"its options are {', '.join(('brightness', 'strength', 'steps', 'seed', *known))}"
         )
     return given
 
@@ -147,10 +162,12 @@ def _enhance_channels(system: Brightens, low: Tensor, told: dict[str, Any]) -> T
     """[B, C, H, W] float32 in [0, 1] -> the same, bright; C = 1 and 3 are grey and RGB, 2 and 4 the same with alpha."""
     import torch
 
+    from .wish import wished
+
     channels = low.shape[1]
     colours, alpha = (low[:, :-1], low[:, -1:]) if channels in (2, 4) else (low, low[:, :0])
     with torch.no_grad():
-        bright = system.enhance_tensor(colours.expand(-1, 3, -1, -1), **told).float()
+        bright = wished(system.enhance_tensor, keywords_of(system), colours.expand(-1, 3, -1, -1), **told)
     if not bright.isfinite().all():
         raise RuntimeError(f"enhance: the network produced NaN or infinity in {system.dtype}; try float32")
     bright = bright.clamp(0, 1)

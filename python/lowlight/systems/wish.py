@@ -1,0 +1,56 @@
+"""What a user may wish of any system's result: brighter or darker in stops, stronger or weaker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .light import from_linear, to_linear
+
+MOST_STOPS = 10
+
+
+class Wish(NamedTuple):
+    """How bright and how strong."""
+
+    brightness: Tensor  # stops against the system's own exposure, one number or [B]
+    strength: float  # from 0, the dark picture, to 1
+
+    @classmethod
+    def checked(cls, brightness: float | Tensor, strength: float) -> Wish:
+        """Raises ValueError for stops beyond +-10 and a strength outside [0, 1]."""
+        stops = torch.as_tensor(brightness, dtype=torch.float32)
+        # written so that NaN, which compares false, is caught
+        if stops.dim() > 1 or not (stops.abs() <= MOST_STOPS).all():
+            wanted = f"stops from -{MOST_STOPS} to {MOST_STOPS}, one number or one a picture"
+            raise ValueError(f"enhance: brightness must be {wanted}, got {stops.tolist()}")
+        if not 0 <= strength <= 1:
+            raise ValueError(f"enhance: strength must lie in [0, 1], got {strength}")
+        return cls(stops, strength)
+
+
+def wished(
+    enhance_tensor: Callable[..., Tensor], keywords: Collection[str], low: Tensor, wish: Wish, **told: Any
+) -> Tensor:
+    """What a system makes of dark pictures [B, 3, H, W], float32 in [0, 1], as bright and as strong as wished.
+
+    keywords: what enhance_tensor takes. One that takes `brightness` exposes anew, in its own way. Every other one's
+    result gets a gain of 2^brightness in linear light: no network call more, but what is clipped stays clipped.
+    Strength blends with the dark picture. Raises ValueError where there are neither one nor B stops.
+    """
+    stops = wish.brightness.to(low.device)
+    if stops.numel() not in (1, low.shape[0]):
+        raise ValueError(
+            f"enhance: brightness must be one number or {low.shape[0]}, one a picture, got {stops.numel()}"
+        )
+    if wish.strength == 0:
+        return low.clone()
+    if "brightness" in keywords:
+        told["brightness"], stops = stops, torch.zeros(())
+    bright = enhance_tensor(low, **told).float()
+    if stops.any():
+        bright = from_linear((to_linear(bright) * 2 ** stops.reshape(-1, 1, 1, 1)).clamp(0, 1))
+    return bright if wish.strength == 1 else torch.lerp(low, bright, wish.strength)
