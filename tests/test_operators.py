@@ -72,7 +72,7 @@ class Call(torch.nn.Module):
 @pytest.mark.parametrize("op", OPERATORS)
 def test_exports(implementation, op):
     backend, device = implementation
-    for sample in testing.sample_inputs(op, testing.SHAPES[0], torch.float32, device):
+    for sample in testing.sample_inputs(op, testing.layout_shapes(op, backend)[0], torch.float32, device):
         with use_backend(backend):
             program = torch.export.export(Call(sample), tuple(sample.tensors()))
             results = program.module()(*sample.tensors())
@@ -83,7 +83,7 @@ def test_exports(implementation, op):
 @pytest.mark.parametrize("op", OPERATORS)
 def test_autocast_changes_nothing(implementation, op):
     backend, device = implementation
-    for sample in testing.sample_inputs(op, testing.SHAPES[0], torch.float32, device):
+    for sample in testing.sample_inputs(op, testing.layout_shapes(op, backend)[0], torch.float32, device):
         with use_backend(backend):
             expected = sample()
             with torch.autocast(device, torch.bfloat16):

@@ -94,25 +94,26 @@ def test_options_of_a_system_pass_through_enhance():
     class Scaled(PictureSystem):
         device, dtype = torch.device("cpu"), torch.float32
 
-        def enhance_tensor(self, low, *, steps=None, noise=None, seed=0, sampler=None, brightness=1.0):
-            return low * brightness
+        def enhance_tensor(self, low, *, steps=None, noise=None, seed=0, sampler=None, scale=1.0):
+            return low * scale
 
     dark = torch.full((3, 4, 5), 0.2)
-    assert options_of(Scaled()) == ("sampler", "brightness")
-    torch.testing.assert_close(enhance(dark, Scaled(), brightness=3.0), dark * 3)
-    torch.testing.assert_close(Scaled().enhance(dark, brightness=2.0), dark * 2)
+    assert options_of(Scaled()) == ("sampler", "scale")
+    torch.testing.assert_close(enhance(dark, Scaled(), scale=3.0), dark * 3)
+    torch.testing.assert_close(Scaled().enhance(dark, scale=2.0), dark * 2)
     # None leaves an option to the system, also one that it has not
-    torch.testing.assert_close(enhance(dark, Scaled(), brightness=None, strength=None), dark)
+    torch.testing.assert_close(enhance(dark, Scaled(), scale=None, warmth=None), dark)
     with pytest.raises(
-        TypeError, match="Scaled has no option strength; its options are steps, seed, sampler, brightness"
+        TypeError,
+        match="no option warmth; its options are brightness, strength, steps, seed, sampler, scale",
     ):
-        enhance(dark, Scaled(), strength=0.5)
+        enhance(dark, Scaled(), warmth=0.5)
     small = DiffLL(DiffLLConfig(**SMALL["diffll"])).eval()
     assert not torch.equal(
         enhance(dark, small, sampler="dpm++", steps=3), enhance(dark, small, sampler="ddim", steps=3)
     )
-    with pytest.raises(TypeError, match="DiffLL has no option brightness; its options are steps, seed, sampler"):
-        small.enhance(dark, brightness=0.5)
+    with pytest.raises(TypeError, match=r"DiffLL has no option scale; its options are .*seed, sampler$"):
+        small.enhance(dark, scale=0.5)
 
 
 @dataclass(frozen=True)

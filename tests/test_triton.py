@@ -155,9 +155,16 @@ def test_neighbours_in_the_tail():
     assert torch.equal(out.cpu(), expected)
 
 
+# all take their offsets from blocks.py: of those that the interpreter takes long for, one has them wide by default
+WIDE = [op for op in WRITTEN if op in ("haar_dwt2d", "haar_idwt2d", "uniform", "anchored_q_sample", *NORMS)]
+PROGRAMS = [pytest.param(op, False) for op in WRITTEN] + [
+    pytest.param(op, True, marks=() if op in WIDE or not testing.interpreted("triton") else pytest.mark.slow)
+    for op in WRITTEN
+]
+
+
 @both
-@pytest.mark.parametrize("wide", [False, True])
-@pytest.mark.parametrize("op", WRITTEN)
+@pytest.mark.parametrize(("op", "wide"), PROGRAMS)
 def test_many_small_programs(monkeypatch, op, wide):
     """16 pixels a program: blocks that end within rows, planes and pictures; and offsets of 64 bits."""
     small_programs(monkeypatch, wide)
