@@ -1,96 +1,144 @@
-// lowlight_ext._C: integers (addresses, sizes, dtype codes) in, CPU loops and CUDA launches out; knows nothing of torch
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
+// lowlight_ext._C: tensors and numbers in, CPU loops and CUDA launches out; knows nothing of torch
+#include "call.h"
 
-#include <optional>
+#include <pybind11/pybind11.h>
+
+#include <vector>
 
 #if defined(__linux__)
 #    include <sys/mman.h>
 #    include <unistd.h>
 #endif
 
-#include "parse.h"
-
 #if defined(_OPENMP)
 #    include <omp.h>
 #endif
 
 #include "cpu/kernels.h"
+#if defined(LOWLIGHT_CUDA)
+#    include "cuda/launchers.h"
+#endif
 
 namespace py = pybind11;
 
 namespace lowlight {
 
-void register_norm(py::module_& module);
-void register_raw(py::module_& module);
+// indices into a table of `length` rows: on the CPU nothing else keeps a wrong one from being read
+static void check_times(const char* op, const int64_t* t, int64_t n, int64_t lowest, int64_t length) {
+    for (int64_t i = 0; t && i < n; ++i)
+        if (t[i] < lowest || t[i] >= length)
+            throw std::out_of_range(std::string(op) + ": t must lie in [" + std::to_string(lowest) + ", " +
+                                    std::to_string(length) + "), got " + std::to_string(t[i]));
+}
+
+template <class A>
+static void check(const A&) {}
+static void check(const StepArguments& a) {
+    check_times("diffusion_step", a.t, a.size.batch, 0, a.row_count);
+}
+static void check(const StepGradients& a) {
+    check_times("diffusion_step", a.t, a.batch, 0, a.row_count);
+}
+static void check(const ForwardArguments& a) {
+    check_times("anchored_q_sample", a.t, a.size.batch, INT64_MIN, a.length);
+}
+static void check(const ForwardGradients& a) {
+    check_times("anchored_q_sample", a.t, a.batch, INT64_MIN, a.length);
+}
+
+// the loop of the level in use, with the fields of its arguments
+template <class A, void (*Kernels::*kLoop)(const A&)>
+static PyObject* on_cpu(PyObject*, PyObject* const* values, Py_ssize_t count) {
+    return guarded(values, count, [](Arguments given) {
+        A a = given.all<A>();
+        given.end(), check(a);
+        const Kernels& chosen = kernels();
+        Py_BEGIN_ALLOW_THREADS;
+        (chosen.*kLoop)(a);
+        Py_END_ALLOW_THREADS;
+        Py_RETURN_NONE;
+    });
+}
+
 #if defined(LOWLIGHT_CUDA)
-void register_cuda(py::module_& module);
+// the launch, with the fields of its arguments, the number of the device and the address of a stream
+template <class A>
+static PyObject* on_cuda(const char* name, const char* (*launch)(const A&, Place), Arguments given) {
+    A a = given.all<A>();
+    Place place = given.all<Place>();
+    given.end();
+    if (const char* problem = launch(a, place)) throw std::runtime_error(std::string(name) + " on CUDA: " + problem);
+    Py_RETURN_NONE;
+}
+
+#    define LOWLIGHT_ROW(name, A)                                                               \
+        static PyObject* cuda_##name(PyObject*, PyObject* const* values, Py_ssize_t count) {    \
+            return guarded(values, count, [](Arguments given) {                                 \
+                return on_cuda<A>(#name, launch_##name, given);                                 \
+            });                                                                                 \
+        }
+LOWLIGHT_OPERATORS(LOWLIGHT_ROW)
+#    undef LOWLIGHT_ROW
+
+template <class A, int64_t (*kSize)(const A&)>
+static PyObject* workspace_of(PyObject*, PyObject* const* values, Py_ssize_t count) {
+    return guarded(values, count, [](Arguments given) {
+        A a = given.all<A>();
+        given.end();
+        return PyLong_FromLongLong(kSize(a));
+    });
+}
 #endif
 
-static void noise(uintptr_t out, int dtype, bool normal, Sizes size, Source source) {
-    NoiseArguments a{address(out), dtype_code(dtype), normal, block(size), noise_source(source)};
-    const Kernels& chosen = kernels();
-    py::gil_scoped_release released;
-    chosen.noise(a);
+template <class T>
+static bool all_within(const void* values, int64_t n, int64_t step, T low, T high) {
+    bool within = true;
+    // NaN is not
+    for (int64_t i = 0; i < n; ++i) {
+        T value = static_cast<const T*>(values)[i * step];
+        within &= value >= low && value <= high;
+    }
+    return within;
 }
 
-static void philox_words(uintptr_t counter, uintptr_t key, uintptr_t words, int64_t n) {
-    const Kernels& chosen = kernels();
-    py::gil_scoped_release released;
-    chosen.philox(address<const int64_t>(counter), address<const int64_t>(key), address<int64_t>(words), n);
+// within(values, code, n, step, low, high): whether n values, `step` apart, lie in [low, high]; code 4 is int64
+static PyObject* within(PyObject*, PyObject* const* values, Py_ssize_t count) {
+    return guarded(values, count, [](Arguments given) {
+        const void* table;
+        int code;
+        int64_t n, step;
+        double low, high;
+        given(table), given(code), given(n), given(step), given(low), given(high), given.end();
+        if (code != 0 && code != 1 && code != 4) throw std::invalid_argument("within: takes float32, float64 or int64");
+        bool all = code == 0   ? all_within(table, n, step, float(low), float(high))
+                   : code == 1 ? all_within(table, n, step, low, high)
+                               : all_within(table, n, step, int64_t(low), int64_t(high));
+        return PyBool_FromLong(all);
+    });
 }
 
-template <bool kForward>
-static void haar(uintptr_t image, uintptr_t ll, const std::vector<uintptr_t>& details, int dtype, int64_t planes,
-                 int64_t height, int64_t width, bool affine) {
-    HaarArguments a = haar_arguments(image, ll, details, dtype, planes, height, width, affine);
-    const Kernels& chosen = kernels();
-    py::gil_scoped_release released;
-    kForward ? chosen.haar_forward(a) : chosen.haar_inverse(a);
-}
-
-static void step(const std::array<uintptr_t, 7>& tensors, int dtype, Sizes size, const std::array<int64_t, 3>& rows,
-                 uintptr_t t, std::optional<Source> source, double lo, double hi) {
-    StepArguments a = step_arguments(tensors, dtype, size, rows, t, noise_source(source), lo, hi);
-    check_times("diffusion_step", a.t, a.size.batch, 0, a.row_count);
-    const Kernels& chosen = kernels();
-    py::gil_scoped_release released;
-    chosen.step(a);
-}
-
-static void step_backward(const std::array<uintptr_t, 8>& tensors, int dtype, int64_t batch, int64_t per_sample,
-                          const std::array<int64_t, 3>& rows, uintptr_t t, bool clip, double lo, double hi) {
-    StepGradients a = step_gradients(tensors, dtype, batch, per_sample, rows, t, clip, lo, hi);
-    check_times("diffusion_step", a.t, batch, 0, a.row_count);
-    const Kernels& chosen = kernels();
-    py::gil_scoped_release released;
-    chosen.step_backward(a);
-}
-
-static void q_sample(const std::array<uintptr_t, 5>& tensors, int dtype, Sizes size, uintptr_t alpha_bar,
-                     int64_t length, uintptr_t t, std::optional<Source> source) {
-    ForwardArguments a = forward_arguments(tensors, dtype, size, alpha_bar, length, t, noise_source(source));
-    check_times("anchored_q_sample", a.t, a.size.batch, INT64_MIN, length);
-    const Kernels& chosen = kernels();
-    py::gil_scoped_release released;
-    chosen.q_sample(a);
-}
-
-static void q_sample_backward(const std::array<uintptr_t, 5>& tensors, int dtype, int64_t batch, int64_t per_sample,
-                              uintptr_t alpha_bar, int64_t length, uintptr_t t) {
-    ForwardGradients a = forward_gradients(tensors, dtype, batch, per_sample, alpha_bar, length, t);
-    check_times("anchored_q_sample", a.t, batch, INT64_MIN, length);
-    const Kernels& chosen = kernels();
-    py::gil_scoped_release released;
-    chosen.q_sample_backward(a);
-}
+static PyMethodDef functions[] = {
+#define LOWLIGHT_ROW(name, Arguments) fast_call(#name, on_cpu<Arguments, &Kernels::name>),
+    LOWLIGHT_OPERATORS(LOWLIGHT_ROW)
+#undef LOWLIGHT_ROW
+#if defined(LOWLIGHT_CUDA)
+#    define LOWLIGHT_ROW(name, Arguments) fast_call("cuda_" #name, cuda_##name),
+    LOWLIGHT_OPERATORS(LOWLIGHT_ROW)
+#    undef LOWLIGHT_ROW
+#    define LOWLIGHT_ROW(name, Arguments) fast_call("cuda_" #name "_workspace", workspace_of<Arguments, size_##name>),
+    LOWLIGHT_WORKSPACES(LOWLIGHT_ROW)
+#    undef LOWLIGHT_ROW
+#endif
+    fast_call("within", within),
+    {nullptr, nullptr, 0, nullptr}};
 
 // fresh memory above a few MiB is written first by a kernel: huge pages spare most of the page faults
 static void advise_huge_pages(uintptr_t start, uint64_t bytes) {
 #if defined(MADV_HUGEPAGE)
     uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE)), first = (start + page - 1) & ~(page - 1);
     // advice only: a kernel that does not take it changes nothing
-    if (start + bytes > first) madvise(address(first), (start + bytes - first) & ~(page - 1), MADV_HUGEPAGE);
+    if (start + bytes > first)
+        madvise(reinterpret_cast<void*>(first), (start + bytes - first) & ~(page - 1), MADV_HUGEPAGE);
 #else
     (void)start, (void)bytes;
 #endif
@@ -115,21 +163,13 @@ static py::dict build_info() {
 
 PYBIND11_MODULE(_C, module) {
     using namespace lowlight;
-    module.doc() = "compiled kernels of lowlight_ext; use them through lowlight_ext.kernels_cpp";
+    module.doc() = "compiled kernels of lowlight_ext; use them through lowlight_ext.kernels_compiled";
+    if (PyModule_AddFunctions(module.ptr(), functions)) throw py::error_already_set();
     module.attr("max_levels") = kMaxLevels;
     module.def("build_info", build_info);
     module.def("advise_huge_pages", advise_huge_pages);
-    module.def("noise", noise);
-    module.def("philox", philox_words);
-    module.def("haar_forward", haar<true>);
-    module.def("haar_inverse", haar<false>);
-    module.def("step", step);
-    module.def("step_backward", step_backward);
-    module.def("q_sample", q_sample);
-    module.def("q_sample_backward", q_sample_backward);
-    register_norm(module);
-    register_raw(module);
 #if defined(LOWLIGHT_CUDA)
-    register_cuda(module);
+    module.def("cuda_runtime_version", cuda_runtime_version);
+    module.def("cuda_device_count", cuda_device_count);
 #endif
 }

@@ -48,7 +48,9 @@ def fingerprint(mode: str, pybind11: str) -> str:
     """Of everything that the module depends on."""
     facts = [mode, pybind11, sys.version, sysconfig.get_config_var("EXT_SUFFIX"), *map(os.environ.get, VARIABLES)]
     compilers = (os.environ.get("CXX") or "c++", os.environ.get("CUDACXX") or "nvcc", "/usr/local/cuda/bin/nvcc")
-    facts += [version_of(compiler) for compiler in compilers]
+    facts += [said([*shlex.split(compiler), "--version"]) for compiler in compilers]
+    # the GPUs that CUDA code is built for where nobody says another
+    facts.append(said(["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]))
     digest = hashlib.sha256(repr(facts).encode())
     for path in sorted(SOURCE.rglob("*")):
         if path.is_file() and path.suffix != ".pyc":
@@ -94,10 +96,10 @@ def tool(name: str, directory: str) -> str:
     return found
 
 
-def version_of(command: str) -> str:
-    """What a compiler says of itself; nothing where it is missing."""
+def said(command: list[str]) -> str:
+    """What a tool prints; nothing where it is missing."""
     try:
-        return subprocess.run([*shlex.split(command), "--version"], capture_output=True, text=True).stdout
+        return subprocess.run(command, capture_output=True, text=True).stdout
     except OSError:
         return ""
 

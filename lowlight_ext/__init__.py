@@ -4,7 +4,7 @@ from lowlight_ext.anchored import anchored_q_sample
 from lowlight_ext.backends import backends, gpu_choice, use_backend
 from lowlight_ext.exposure import RawNoiseParameters, exposure_step, raw_noise
 from lowlight_ext.haar import haar_dwt2d, haar_idwt2d, haar_wavedec2d, haar_waverec2d
-from lowlight_ext.kernels_cpp import build_info
+from lowlight_ext.kernels_compiled import build_info
 from lowlight_ext.noise import normal, philox, uniform
 from lowlight_ext.norm import group_norm_silu, layer_norm2d, mish_instance_norm, simple_gate
 from lowlight_ext.poisson import poisson, tukey_lambda

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from lowlight_ext import checks, reference
 from lowlight_ext.backends import implementation
-from lowlight_ext.pictures import PLACE, arranged, check_noise, check_picture, filled
+from lowlight_ext.pictures import PLACE, arranged, check_noise, check_picture
 from lowlight_ext.registry import register
 
 
@@ -13,8 +13,7 @@ def _check_sample(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, 
     op = "anchored_q_sample"
     check_picture(op, "x0", x0)
     checks.steps(op, t, x0)
-    for name, value in (("center", center), ("noise", noise)):
-        checks.matching(op, name, value, "x0", x0)
+    checks.matching(op, "x0", x0, center=center, noise=noise)
     checks.table(op, "alpha_bar", alpha_bar, x0.device)
     if alpha_bar.dim() != 1:
         raise checks.fail(op, "alpha_bar", "a table of shape [T]", tuple(alpha_bar.shape))
@@ -33,10 +32,8 @@ def _sample(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane,
     checks.probabilities("anchored_q_sample", "alpha_bar", alpha_bar)
     checks.steps_in_table("anchored_q_sample", t, alpha_bar.shape[0], None)
     alpha_bar, t = _brought(alpha_bar, t, x0)
-    results = implementation("anchored_q_sample", x0.device.type).anchored_q_sample(
-        x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane, return_noise
-    )
-    return filled(x0, results)
+    call = implementation("anchored_q_sample", x0.device.type).anchored_q_sample
+    return call(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane, return_noise)
 
 
 def _sample_fake(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane, return_noise):
@@ -65,7 +62,7 @@ def _sample_backward(ctx, grad: Tensor, grad_noise: Tensor):
 
 def _sample_backward_kernel(grad, grad_noise, t, alpha_bar, needed):
     call = implementation("anchored_q_sample", grad.device.type).anchored_q_sample_backward
-    return filled(grad, call(grad, grad_noise, t, alpha_bar, needed))
+    return call(grad, grad_noise, t, alpha_bar, needed)
 
 
 def _sample_backward_fake(grad, grad_noise, t, alpha_bar, needed):

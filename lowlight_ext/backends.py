@@ -6,15 +6,7 @@ from types import ModuleType
 
 import torch
 
-from lowlight_ext import (
-    kernels_cpp,
-    kernels_cpp_norm,
-    kernels_cpp_raw,
-    kernels_cuda,
-    kernels_cuda_norm,
-    kernels_cuda_raw,
-    reference,
-)
+from lowlight_ext import kernels_compiled, reference
 
 NAMES = ("reference", "cpp", "cuda", "triton")
 CHOICES = ("auto", *NAMES)
@@ -24,9 +16,6 @@ OPERATORS = (
     *("poisson", "tukey_lambda", "raw_noise", "exposure_step"),
     *("group_norm_silu", "mish_instance_norm", "layer_norm2d", "simple_gate"),
 )
-# modules of compiled kernels, one for several families of operators
-CPP = (kernels_cpp, kernels_cpp_norm, kernels_cpp_raw)
-CUDA = (kernels_cuda, kernels_cuda_norm, kernels_cuda_raw)
 # on GPU tensors `auto` takes the faster of the two where there are both, else the one there is: operator ->
 # (backend, reason); a benchmark on a GPU decides, and none has been run yet
 GPU_CHOICE = dict.fromkeys(OPERATORS, ("cuda", "not measured yet"))
@@ -58,7 +47,7 @@ def why_not(backend: str, op: str, device_type: str) -> str | None:
     kind = "cpu" if backend == "cpp" else "cuda"
     if device_type != kind:
         return f"it takes tensors on {kind}, not on {device_type}"
-    return kernels_cpp.available(kind, op)
+    return kernels_compiled.available(kind, op)
 
 
 def select(op: str, device_type: str) -> str:
@@ -68,7 +57,9 @@ def select(op: str, device_type: str) -> str:
         if reason:
             raise RuntimeError(f"{op}: backend {_forced!r} was asked for but is not available: {reason}")
         return _forced
-    candidates = ("cpp",) if device_type == "cpu" else sorted(("cuda", "triton"), key=GPU_CHOICE[op][0].__ne__)
+    if device_type == "cpu":
+        return "reference" if why_not("cpp", op, device_type) else "cpp"
+    candidates = sorted(("cuda", "triton"), key=GPU_CHOICE[op][0].__ne__)
     return next((name for name in candidates if not why_not(name, op, device_type)), "reference")
 
 
@@ -76,10 +67,16 @@ def implementation(op: str, device_type: str) -> ModuleType:
     """The module whose function of the operator's name serves the call."""
     name = select(op, device_type)
     if name == "triton":
-        return _triton()
-    if name == "reference":
-        return reference
-    return next(module for module in (CPP if name == "cpp" else CUDA) if hasattr(module, op))
+        kernels = _triton()
+        assert isinstance(kernels, ModuleType)
+        return kernels
+    return reference if name == "reference" else kernels_compiled
+
+
+def _refuse_a_compiler() -> None:
+    # what torch.compiler.disable is for, but that decorator imports torch._dynamo, two seconds of every start
+    if torch.compiler.is_compiling():
+        raise RuntimeError("use_backend: can not be called inside a compiled function")
 
 
 class use_backend:
@@ -92,9 +89,9 @@ class use_backend:
     inside a compiled function.
     """
 
-    @torch.compiler.disable
     def __init__(self, name: str) -> None:
         global _forced
+        _refuse_a_compiler()
         if name not in CHOICES:
             raise ValueError(f"use_backend: name must be one of {', '.join(CHOICES)}, got {name!r}")
         self.previous, _forced = _forced, name
@@ -102,9 +99,9 @@ class use_backend:
     def __enter__(self) -> "use_backend":
         return self
 
-    @torch.compiler.disable
     def __exit__(self, *exception: object) -> None:
         global _forced
+        _refuse_a_compiler()
         _forced = self.previous
 
 

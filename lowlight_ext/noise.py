@@ -11,7 +11,11 @@ from torch import Tensor
 
 from lowlight_ext import checks
 from lowlight_ext.backends import implementation
-from lowlight_ext.registry import register
+from lowlight_ext.registry import no_mode, register
+
+# int seeds as tensors, which are only read: making one costs as much as a small kernel
+_seeds: dict[int, Tensor] = {}
+MOST_SEEDS = 64
 
 
 def seed_tensor(op: str, seed: int | Tensor) -> Tensor:
@@ -22,7 +26,13 @@ def seed_tensor(op: str, seed: int | Tensor) -> Tensor:
         raise TypeError(f"{op}: seed must be an int or an int64 tensor, got {type(seed).__name__}")
     if not -(1 << 63) <= seed < 1 << 63:
         seed = (seed + (1 << 63)) % (1 << 64) - (1 << 63)
-    return torch.tensor([seed])
+    if not no_mode() or torch.is_inference_mode_enabled():
+        return torch.tensor([seed])
+    if seed not in _seeds:
+        if len(_seeds) >= MOST_SEEDS:
+            _seeds.clear()
+        _seeds[seed] = torch.tensor([seed])
+    return _seeds[seed]
 
 
 def layout(shape: Sequence[int], one_a_sample: bool) -> tuple[int, int, int, int]:

@@ -9,8 +9,7 @@ from torch import Tensor
 from lowlight_ext import checks, reference
 from lowlight_ext.backends import implementation
 from lowlight_ext.layouts import memory_format
-from lowlight_ext.pictures import filled
-from lowlight_ext.registry import register
+from lowlight_ext.registry import filled, register
 
 
 def _check_picture(op: str, x: Tensor, eps: float) -> None:
@@ -22,14 +21,13 @@ def _check_picture(op: str, x: Tensor, eps: float) -> None:
 
 
 def _check_parameters(op: str, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> None:
-    allowed = {x.dtype, reference.accumulator(x.dtype)}
     for name, value in (("weight", weight), ("bias", bias)):
         if value is None:
             continue
         checks.strided(op, name, value)
-        if value.shape != x.shape[1:2]:
+        if value.dim() != 1 or value.shape[0] != x.shape[1]:
             raise checks.fail(op, name, f"of shape ({x.shape[1]},), one number a channel", tuple(value.shape))
-        if value.dtype not in allowed:
+        if value.dtype != x.dtype and value.dtype != reference.accumulator(x.dtype):
             raise checks.fail(op, name, f"of x's dtype {x.dtype} or float32", value.dtype)
         if value.device != x.device:
             raise checks.fail(op, name, f"on x's device {x.device}", value.device)
@@ -55,7 +53,7 @@ def _check_gate(x: Tensor) -> None:
 
 
 def _module(op: str, x: Tensor):
-    return implementation(op, x.device.type)
+    return implementation(op, "cpu" if x.is_cpu else x.device.type)
 
 
 def _placed(result: Tensor | None, x: Tensor) -> Tensor | None:
@@ -74,7 +72,7 @@ def _result_fake(x: Tensor, groups: int) -> tuple[Tensor, Tensor]:
 
 def _affine_backward(call, grad, x, stats, weight, bias, arguments: tuple, needed) -> tuple[Tensor, ...]:
     to_x, *others = call(grad, x, stats, weight, bias, *arguments, needed)
-    return filled(grad, (_placed(to_x, x), *others))
+    return _placed(to_x, x), *others
 
 
 def _affine_backward_fake(grad, x, weight, bias, needed) -> tuple[Tensor, ...]:

@@ -1,6 +1,6 @@
 """Arguments that diffusion_step and anchored_q_sample share: pictures of one kind, and where their noise comes from."""
 
-from collections.abc import Sequence
+import functools
 
 import torch
 from torch import Tensor
@@ -26,19 +26,12 @@ def check_picture(op: str, argument: str, x: Tensor) -> None:
         raise checks.fail(op, argument, "of shape [B, C, H, W]", tuple(x.shape))
 
 
-def filled(like: Tensor, results: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
-    """A schema's results are tensors: an empty one stands for a result that was not asked for."""
-    return tuple(like.new_empty(0) if r is None else r for r in results)
-
-
-def widest(pictures: dict[str, Tensor | None], device_type: str) -> dict[str, Tensor | None]:
+def widest(pictures: dict[str, Tensor | None], like: Tensor) -> dict[str, Tensor | None]:
     """Under autocast pictures of several dtypes are promoted to the widest; elsewhere they stay, for the check."""
     dtypes = {x.dtype for x in pictures.values() if x is not None}
-    if len(dtypes) == 1 or not torch.is_autocast_enabled(device_type):
+    if len(dtypes) == 1 or not torch.is_autocast_enabled(like.device.type):
         return pictures
-    dtype = dtypes.pop()
-    for other in dtypes:
-        dtype = torch.promote_types(dtype, other)
+    dtype = functools.reduce(torch.promote_types, dtypes)
     return {name: None if x is None else x.to(dtype) for name, x in pictures.items()}
 
 
@@ -54,24 +47,25 @@ def arranged(
 
     The first of the pictures leads; the last is the noise.
     """
-    (lead, first), *others = pictures.items()
+    lead, first = next(iter(pictures.items()))
     checks.tensor(op, lead, first)
-    for name, x in others:
+    assert first is not None
+    for name, x in pictures.items():
         if x is not None:
             checks.tensor(op, name, x)
-    pictures = widest(pictures, first.device.type)
+    pictures = widest(pictures, first)
     seeds = None if seed is None else seed_tensor(op, seed)
     if first.dim() == 4:
         return list(pictures.values()), seeds, None
     if first.dim() == 0:
         raise checks.fail(op, lead, "of shape [B, C, H, W], [C, H, W] or [B, ...]", tuple(first.shape))
-    *given, noise = pictures.values()
-    for name, _ in others:
-        checks.matching(op, name, pictures[name], lead, first)
+    _, *given, noise = pictures.values()
+    checks.matching(op, lead, first, **{name: x for name, x in pictures.items() if name != lead})
     if seed is not None and noise is None and first.dim() != 3:
         # rows of noise may run across the samples here, so they are drawn apart
-        place = {"stream": stream, "origin": origin, "plane": plane}
-        noise = normal(first.shape, seed, **place, dtype=first.dtype, device=first.device)
+        noise = normal(
+            first.shape, seed, stream=stream, origin=origin, plane=plane, dtype=first.dtype, device=first.device
+        )
         seeds = None
     place = layout(first.shape, True)
-    return [None if x is None else x.reshape(place) for x in (*given, noise)], seeds, first.shape
+    return [None if x is None else x.reshape(place) for x in (first, *given, noise)], seeds, first.shape

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lowlight_ext import checks, reference
 from lowlight_ext.backends import implementation
-from lowlight_ext.pictures import PLACE, arranged, check_noise, check_picture, filled
+from lowlight_ext.pictures import PLACE, arranged, check_noise, check_picture
 from lowlight_ext.registry import register
 
 COLUMNS = 8
@@ -23,8 +23,7 @@ COLUMNS = 8
 def _check_step(x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi) -> None:
     op = "diffusion_step"
     check_picture(op, "x_t", x_t)
-    for name, value in (("eps", eps), ("center", center), ("x0_previous", x0_previous), ("noise", noise)):
-        checks.matching(op, name, value, "x_t", x_t)
+    checks.matching(op, "x_t", x_t, eps=eps, center=center, x0_previous=x0_previous, noise=noise)
     checks.table(op, "coefficients", rows, x_t.device)
     if rows.dim() != 2 or rows.shape[1] != COLUMNS:
         raise checks.fail(op, "coefficients", f"rows of {COLUMNS}, (p, q, a, b, c, d, e, s)", tuple(rows.shape))
@@ -41,7 +40,8 @@ def _check_step_values(rows: Tensor, t: Tensor | None, no_noise: bool) -> None:
     checks.finite("diffusion_step", "coefficients", rows)
     if t is not None:
         checks.steps_in_table("diffusion_step", t, rows.shape[0], 0)
-    if no_noise and checks.readable(rows):
+    # a table of steps without noise is known as such at a glance
+    if no_noise and checks.readable(rows) and not checks.within(rows[:, -1].contiguous(), 0.0, 0.0):
         s = rows[:, -1] if t is None else rows[t.to(rows.device), -1]
         if s.any().item():
             raise ValueError("diffusion_step: noise or seed must be given, for s is not 0 in the coefficients")
@@ -56,10 +56,8 @@ def _step(x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, 
     _check_step(x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi)
     _check_step_values(rows, t, noise is None and seeds is None)
     rows, t = _brought(rows, t, x_t)
-    results = implementation("diffusion_step", x_t.device.type).diffusion_step(
-        x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi, return_x0
-    )
-    return filled(x_t, results)
+    call = implementation("diffusion_step", x_t.device.type).diffusion_step
+    return call(x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi, return_x0)
 
 
 def _step_fake(x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi, return_x0):
@@ -95,7 +93,7 @@ def _step_backward(ctx, grad: Tensor, grad_x0: Tensor):
 
 def _step_backward_kernel(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed):
     call = implementation("diffusion_step", grad.device.type).diffusion_step_backward
-    return filled(grad, call(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed))
+    return call(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed)
 
 
 def _step_backward_fake(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed):

@@ -8,9 +8,8 @@ from torch import Tensor
 
 import lowlight_ext
 from lowlight_ext.backends import NAMES, OPERATORS, use_backend, why_not
-from lowlight_ext.kernels_cpp import NORMS
 from lowlight_ext.layouts import memory_format
-from lowlight_ext.testing_norm import norm_arguments
+from lowlight_ext.testing_norm import NORMS, norm_arguments
 
 # a small one, the smallest, one around a block's edge, odd quotients, none at all
 SHAPES = ((2, 3, 6, 10), (1, 1, 2, 2), (1, 3, 254, 258), (3, 2, 14, 22), (0, 3, 4, 6))

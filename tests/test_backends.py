@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import lowlight_ext
-from lowlight_ext import backends, build_info, haar_dwt2d, kernels_cpp, use_backend
+from lowlight_ext import backends, build_info, haar_dwt2d, kernels_compiled, use_backend
 from lowlight_ext.backends import NAMES, OPERATORS, select
 
 X = torch.arange(16.0).reshape(1, 1, 4, 4)
@@ -16,7 +16,7 @@ X = torch.arange(16.0).reshape(1, 1, 4, 4)
 def calls(monkeypatch):
     """Names of the modules whose haar_dwt2d is called, in order."""
     seen = []
-    for name in ("reference", "kernels_cpp"):
+    for name in ("reference", "kernels_compiled"):
         module = getattr(lowlight_ext, name)
 
         def spy(*args, name=name, original=module.haar_dwt2d):
@@ -31,7 +31,7 @@ def calls(monkeypatch):
 def nothing_compiled(monkeypatch):
     """The package as it is where no compiler was at hand."""
     reason = "switched off at build time"
-    monkeypatch.setattr(kernels_cpp, "available", lambda device_type, op: reason)
+    monkeypatch.setattr(kernels_compiled, "available", lambda device_type, op: reason)
     return reason
 
 
@@ -46,7 +46,7 @@ def test_every_backend_is_named():
 def test_reasons_are_of_the_operator():
     if not torch.cuda.is_available():
         assert backends()["cuda"]
-        assert backends("haar_dwt2d")["cuda"] == kernels_cpp.available("cuda", "haar_dwt2d")
+        assert backends("haar_dwt2d")["cuda"] == kernels_compiled.available("cuda", "haar_dwt2d")
 
 
 def test_build_info_describes_the_build():
@@ -59,7 +59,7 @@ def test_a_choice_reaches_the_kernel(calls):
     with use_backend("reference"):
         haar_dwt2d(X)
     haar_dwt2d(X)
-    assert calls == ["reference", "reference" if backends("haar_dwt2d")["cpp"] else "kernels_cpp"]
+    assert calls == ["reference", "reference" if backends("haar_dwt2d")["cpp"] else "kernels_compiled"]
 
 
 def test_setter_and_context_manager_restore():

@@ -76,7 +76,8 @@ def test_lab_is_scikit_images(dark):
     lab = baselines._rgb_to_lab(rgb)
     # scikit-image's white point has fewer digits
     assert np.abs(lab - color.rgb2lab(rgb)).max() < 5e-3
-    assert np.abs(baselines._lab_to_rgb(lab) - rgb).max() < 1e-12
+    # it ends in float32
+    assert np.abs(baselines._lab_to_rgb(lab) - rgb).max() < 1e-7
 
 
 def test_clahe_keeps_the_hue(dark):

@@ -11,39 +11,42 @@ from pathlib import Path
 
 import pytest
 
-from lowlight_ext import kernels_cpp
+from lowlight_ext import kernels_compiled
+from lowlight_ext.kernels_compiled import call
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(p for p in (ROOT / "csrc").rglob("*") if p.suffix in {".h", ".cpp", ".cu"})
 HEADERS = sorted((ROOT / "csrc" / "core").glob("*.h"))
 
-needs_module = pytest.mark.skipif(kernels_cpp._C is None, reason=f"no compiled module: {kernels_cpp.recorded()}")
+needs_module = pytest.mark.skipif(call._C is None, reason=f"no compiled module: {kernels_compiled.recorded()}")
 
 # prints one digest of everything the CPU kernels compute
 DIGEST = """
 import hashlib, torch
 import lowlight_ext as ext
-from lowlight_ext import kernels_cpp
+from lowlight_ext import kernels_compiled
+from lowlight_ext.kernels_compiled.call import CODES
 sha = hashlib.sha256()
 def feed(*tensors):
     for x in tensors:
         sha.update(x.contiguous().flatten().view(torch.uint8).numpy().tobytes())
 with ext.use_backend("cpp"):
-    for dtype in kernels_cpp.CODES:
+    for dtype in CODES:
         shape = (2, 3, 12, 523 * 2)
         x, eps, center, last = (ext.normal(shape, s, origin=(5, 3), stream=s, dtype=dtype) for s in range(4))
         feed(x, eps, center, last, ext.uniform(shape, 4, dtype=dtype))
         for affine in (False, True):
             bands = ext.haar_dwt2d(x, normalise=affine)
             feed(bands, ext.haar_idwt2d(bands, denormalise=affine))
-        feed(*kernels_cpp.haar_wavedec2d(x, 1), kernels_cpp.haar_waverec2d(kernels_cpp.haar_wavedec2d(x, 1)))
+        levels = kernels_compiled.haar_wavedec2d(x, 1)
+        feed(*levels, kernels_compiled.haar_waverec2d(levels))
         rows = torch.linspace(-1, 1, 16).reshape(2, 8)
         for given in ({"seed": 7}, {"noise": last}, {"seed": torch.tensor([7, -1])}):
             options = {"center": center, "x0_previous": last, "clip": (-1, 1), "return_x0": True}
             feed(*ext.diffusion_step(x, eps, rows, **options, **given))
             t, table = torch.tensor([3, -1]), torch.linspace(1, 0.01, 9)
             feed(*ext.anchored_q_sample(x, t, table, center=center, return_noise=True, **given))
-        feed(*kernels_cpp.diffusion_step_backward(x, eps, x, eps, rows, None, -1.0, 1.0))
+        feed(*kernels_compiled.diffusion_step_backward(x, eps, x, eps, rows, None, -1.0, 1.0))
 print(ext.build_info()["cpu_level"], sha.hexdigest())
 """
 
@@ -86,18 +89,21 @@ def ask(source, code):
 
 
 def test_every_missing_part_has_a_reason():
-    record = kernels_cpp.recorded()
+    record = kernels_compiled.recorded()
     assert record["requested"] in ("auto", "cpu", "cuda", "off", None)
     for part in ("cpu", "cuda"):
         assert (part in record["built"]) != bool(record["reason"].get(part)), record
-    assert ("cpu" in record["built"]) == (kernels_cpp._C is not None)
-    assert kernels_cpp.available("cpu", "haar_dwt2d") is None or len(kernels_cpp.available("cpu", "haar_dwt2d")) > 10
-    assert "no compiled kernels for mps" in kernels_cpp.available("mps", "haar_dwt2d")
+    assert ("cpu" in record["built"]) == (call._C is not None)
+    assert (
+        kernels_compiled.available("cpu", "haar_dwt2d") is None
+        or len(kernels_compiled.available("cpu", "haar_dwt2d")) > 10
+    )
+    assert "no compiled kernels for mps" in kernels_compiled.available("mps", "haar_dwt2d")
 
 
 @needs_module
 def test_build_info_names_compiler_and_levels():
-    info = kernels_cpp.build_info()
+    info = kernels_compiled.build_info()
     assert info["loaded"]
     assert re.fullmatch(r"\S+ \d+\.\d+.*", info["compiler"])
     levels = info["cpu_levels"].split()
@@ -136,7 +142,7 @@ def test_core_header_compiles_alone(header, tmp_path):
 
 @needs_module
 def test_cpu_levels_give_the_same_bits(tmp_path):
-    levels = kernels_cpp._C.build_info()["cpu_levels"].split()
+    levels = call._C.build_info()["cpu_levels"].split()
     if len(levels) == 1:
         pytest.skip(f"this CPU runs one level, {levels[0]}")
     digests = {}
@@ -150,7 +156,7 @@ def test_cpu_levels_give_the_same_bits(tmp_path):
 
 @needs_module
 def test_unknown_cpu_level_is_refused(tmp_path):
-    code = "from lowlight_ext import kernels_cpp; kernels_cpp._C.build_info()"
+    code = "from lowlight_ext.kernels_compiled import build_info; build_info()"
     done = run([sys.executable, "-c", code], tmp_path, LOWLIGHT_EXT_CPU_LEVEL="avx9000")
     assert done.returncode != 0
     assert "LOWLIGHT_EXT_CPU_LEVEL" in done.stderr
@@ -229,7 +235,7 @@ def test_a_failed_build_is_not_taken_for_a_finished_one(small_build):
         assert "holds what was built" not in failed.stdout
 
 
-@pytest.mark.skipif(not kernels_cpp.recorded()["requested"], reason="lowlight_ext is not installed")
+@pytest.mark.skipif(not kernels_compiled.recorded()["requested"], reason="lowlight_ext is not installed")
 def test_python_in_the_root_of_a_clone_is_warned(copy_of_source, tmp_path):
     """There the unbuilt sources hide the installed package; anywhere else nothing is said."""
     code = PLAIN_IMPORTS + "import lowlight_ext as e; print(e.backends()['cpp'])"

@@ -75,7 +75,8 @@ def test_one_picture(run):
     assert result.exit_code == 0
     assert value("bright.png") == round((40 / 255) ** 0.5 * 255)
     assert files(".") == ["bright.png", "dark.png"]
-    assert result.output == "1 picture enhanced.\n"
+    # rich before 15 ends a bar that it does not show with an empty line
+    assert result.output.lstrip("\n") == "1 picture enhanced.\n"
 
 
 @pytest.mark.parametrize("output", ["out", "out/"])

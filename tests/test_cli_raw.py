@@ -149,7 +149,7 @@ def test_a_folder_goes_on_after_broken_files(run):
         (["-o", "x.png"], "--ratio NUMBER, --ratio-from REFERENCE (its ISO and time) and --auto"),
         (["-o", "x.png"], "none was given"),
         (["-o", "x.png", "--ratio", "3", "--auto"], "more than one was given"),
-        (["-o", "x.png", "--ratio", "0.5"], "greater than or equal to 1"),
+        (["-o", "x.png", "--ratio", "0.5"], "Invalid value for '--ratio'"),
         (["-o", "x.png", "--auto", "--iterations", "11"], "makes 1 to 10 network calls"),
         (["-o", "x.png", "--auto", "--steps", "3", "--iterations", "4"], "--iterations is the old name of --steps"),
         (["-o", "x.png", "--auto", "--steps", "11"], "a model for raw makes 1 to 10 network calls, got 11"),

@@ -13,8 +13,7 @@ from lowlight_ext import (
     checks,
     diffusion_step,
     exposure_step,
-    kernels_cuda,
-    kernels_cuda_raw,
+    kernels_compiled,
     normal,
     poisson,
     raw_noise,
@@ -214,17 +213,17 @@ def test_a_launch_waits_for_nothing():
     torch.cuda.set_sync_debug_mode("error")
     try:
         for s in (seeds, torch.tensor([5])):
-            kernels_cuda.normal(x.shape, s, *place, torch.float32, "cuda")
-            kernels_cuda.diffusion_step(x, x, rows, t, x, x, None, s, *place, -1.0, 1.0, True)
-            kernels_cuda.anchored_q_sample(x, t, table, x, None, s, *place, True)
-            kernels_cuda_raw.poisson(x * 50, s, *place)
-            kernels_cuda_raw.tukey_lambda(x.shape, s, 0.1, *place, torch.float32, "cuda")
-            kernels_cuda_raw.raw_noise(x, noise_rows, 11, 15583.0, True, s, *place)
-            kernels_cuda_raw.exposure_step(x, x, photon_rows, None, s, *place)
-        kernels_cuda_raw.exposure_step_backward(x, x, x, photon_rows)
-        kernels_cuda.diffusion_step_backward(x, x, x, x, rows, t, -1.0, 1.0)
-        kernels_cuda.anchored_q_sample_backward(x, x, t, table)
-        kernels_cuda.haar_idwt2d(kernels_cuda.haar_dwt2d(x))
+            kernels_compiled.normal(x.shape, s, *place, torch.float32, "cuda")
+            kernels_compiled.diffusion_step(x, x, rows, t, x, x, None, s, *place, -1.0, 1.0, True)
+            kernels_compiled.anchored_q_sample(x, t, table, x, None, s, *place, True)
+            kernels_compiled.poisson(x * 50, s, *place)
+            kernels_compiled.tukey_lambda(x.shape, s, 0.1, *place, torch.float32, "cuda")
+            kernels_compiled.raw_noise(x, noise_rows, 11, 15583.0, True, s, *place)
+            kernels_compiled.exposure_step(x, x, photon_rows, None, s, *place)
+        kernels_compiled.exposure_step_backward(x, x, x, photon_rows)
+        kernels_compiled.diffusion_step_backward(x, x, x, x, rows, t, -1.0, 1.0)
+        kernels_compiled.anchored_q_sample_backward(x, x, t, table)
+        kernels_compiled.haar_idwt2d(kernels_compiled.haar_dwt2d(x))
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lowlight_ext import kernels_cpp, kernels_cuda, kernels_cuda_raw, testing
+from lowlight_ext import kernels_compiled, testing
+from lowlight_ext.kernels_compiled import call
 
 CUDA = Path(__file__).resolve().parents[1] / "csrc" / "cuda"
 ARITHMETIC = re.compile(r"\b((?:add|sub|mul|mad|fma|div|sqrt|rcp|rsqrt|ex2|lg2|sin|cos)[.\w]*\.f(?:32|64))\b")
@@ -124,11 +125,11 @@ def test_no_thread_needs_local_memory(ptx, file):
 def test_sass_contracts_nothing():
     """In the machine code of the Haar kernels, which have products and sums and no fused formula: no FFMA, no DFMA."""
     cuobjdump = shutil.which("cuobjdump")
-    if kernels_cpp._C is None or not hasattr(kernels_cpp._C, "cuda_step"):
+    if call._C is None or not hasattr(call._C, "cuda_step"):
         pytest.skip("built without CUDA")
     if cuobjdump is None:
         pytest.skip("needs cuobjdump")
-    command = [cuobjdump, "-sass", kernels_cpp._C.__file__]
+    command = [cuobjdump, "-sass", call._C.__file__]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     parts = re.split(r"Function : (\w+)", done.stdout)
     kernels = [(name, code) for name, code in zip(parts[1::2], parts[2::2], strict=True) if "HaarBody" in name]
@@ -140,36 +141,36 @@ def test_sass_contracts_nothing():
 
 def test_bindings_take_what_python_gives(monkeypatch):
     """Where CUDA is compiled and no device is there, every call arrives at the runtime, and its word at the caller."""
-    module = kernels_cpp._C
+    module = call._C
     if not hasattr(module, "cuda_step"):
         pytest.skip("built without CUDA")
     if module.cuda_device_count():
         pytest.skip("there is a device: test_cuda.py runs the kernels")
-    monkeypatch.setattr(kernels_cuda, "DEVICE_TYPE", "cpu")
-    monkeypatch.setattr(kernels_cuda, "_launch", lambda kernel, device, *arguments: kernel(*arguments, (0, 0)))
+    monkeypatch.setattr(call, "on_gpu", lambda x: True)
+    monkeypatch.setattr(call, "launch", lambda kernel, device, arguments: kernel(*arguments, 0, 0))
     x, t, seeds = torch.rand(2, 1, 4, 8), torch.tensor([0, 1]), torch.tensor([3, 4])
     rows, table, place = testing._rows(2, "cpu"), torch.tensor([0.9, 0.5]), (1, 2, 3, 4)
     words = torch.arange(6)
     calls = (
-        lambda: kernels_cuda.normal(x.shape, seeds, *place, torch.float16, "cpu"),
-        lambda: kernels_cuda.philox(words[:4], words[4:]),
-        lambda: kernels_cuda.haar_dwt2d(x),
-        lambda: kernels_cuda.haar_idwt2d(torch.rand(4, 2, 3)),
-        lambda: kernels_cuda.diffusion_step(x, x, rows, t, x, x, None, seeds, *place, -1.0, 1.0, True),
-        lambda: kernels_cuda.diffusion_step(x, x, rows[:1], None, None, None, x, None, *place, None, None, False),
-        lambda: kernels_cuda.diffusion_step_backward(x, x, x, x, rows, t, -1.0, 1.0),
-        lambda: kernels_cuda.anchored_q_sample(x, t, table, x, None, seeds, *place, True),
-        lambda: kernels_cuda.anchored_q_sample_backward(x, x, t, table),
-        lambda: kernels_cuda_raw.poisson(x, seeds, *place),
-        lambda: kernels_cuda_raw.tukey_lambda(x.shape, seeds, 0.1, *place, torch.float16, "cpu"),
-        lambda: kernels_cuda_raw.raw_noise(x, torch.ones(2, 6), 11, 15583.0, True, seeds[:1], *place),
-        lambda: kernels_cuda_raw.exposure_step(x, x, torch.ones(1, 3), None, seeds, *place),
-        lambda: kernels_cuda_raw.exposure_step(x, x, torch.ones(1, 3), x, None, *place),
-        lambda: kernels_cuda_raw.exposure_step_backward(x, x, x, torch.ones(2, 3)),
+        lambda: kernels_compiled.normal(x.shape, seeds, *place, torch.float16, x.device),
+        lambda: kernels_compiled.philox(words[:4], words[4:]),
+        lambda: kernels_compiled.haar_dwt2d(x),
+        lambda: kernels_compiled.haar_idwt2d(torch.rand(4, 2, 3)),
+        lambda: kernels_compiled.diffusion_step(x, x, rows, t, x, x, None, seeds, *place, -1.0, 1.0, True),
+        lambda: kernels_compiled.diffusion_step(x, x, rows[:1], None, None, None, x, None, *place, None, None, False),
+        lambda: kernels_compiled.diffusion_step_backward(x, x, x, x, rows, t, -1.0, 1.0),
+        lambda: kernels_compiled.anchored_q_sample(x, t, table, x, None, seeds, *place, True),
+        lambda: kernels_compiled.anchored_q_sample_backward(x, x, t, table),
+        lambda: kernels_compiled.poisson(x, seeds, *place),
+        lambda: kernels_compiled.tukey_lambda(x.shape, seeds, 0.1, *place, torch.float16, x.device),
+        lambda: kernels_compiled.raw_noise(x, torch.ones(2, 6), 11, 15583.0, True, seeds[:1], *place),
+        lambda: kernels_compiled.exposure_step(x, x, torch.ones(1, 3), None, seeds, *place),
+        lambda: kernels_compiled.exposure_step(x, x, torch.ones(1, 3), x, None, *place),
+        lambda: kernels_compiled.exposure_step_backward(x, x, x, torch.ones(2, 3)),
     )
-    for call in calls:
+    for each in calls:
         with pytest.raises(RuntimeError, match=r" on CUDA: .*(driver|device)"):
-            call()
+            each()
 
 
 def test_the_one_command_for_a_gpu_is_ready():

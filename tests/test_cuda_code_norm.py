@@ -7,9 +7,10 @@ import test_cuda_code
 import torch
 from test_cuda_code import ptx  # noqa: F401 (a fixture)
 
-from lowlight_ext import kernels_cpp, kernels_cuda, kernels_cuda_norm
+from lowlight_ext import kernels_compiled
+from lowlight_ext.kernels_compiled import call
 
-FILES = ("norm", "norm_gradient", "layer_norm", "gate")
+FILES = ("norm", "norm_gradient", "layer_norm", "layer_norm_gradient", "gate")
 # kernels of small sums: their tensors are not pictures
 SMALL = ("MergeMoments", "MergeSums", "ParameterSums")
 
@@ -54,7 +55,7 @@ def test_aligned_vectors_move_16_bytes(ptx, file):  # noqa: F811
     assert {True, False} <= seen
 
 
-@pytest.mark.parametrize("file", ["norm", "norm_gradient", "layer_norm"])
+@pytest.mark.parametrize("file", ["norm", "norm_gradient", "layer_norm", "layer_norm_gradient"])
 def test_sums_go_through_warps_and_barriers(ptx, file):  # noqa: F811
     """Two barriers a sum that passes from warp to warp, none in the loops of single elements; no atomics anywhere."""
     for kernel, code in ptx(file).items():
@@ -67,32 +68,27 @@ def test_sums_go_through_warps_and_barriers(ptx, file):  # noqa: F811
 
 
 def test_bindings_take_what_python_gives(monkeypatch):
-    module = kernels_cpp._C
+    module = call._C
     if not hasattr(module, "cuda_norm"):
         pytest.skip("built without CUDA")
     if module.cuda_device_count():
         pytest.skip("there is a device: test_cuda_norm.py runs the kernels")
-    monkeypatch.setattr(kernels_cuda, "DEVICE_TYPE", "cpu")
-    monkeypatch.setattr(kernels_cuda, "_launch", lambda kernel, device, *arguments: kernel(*arguments, (0, 0)))
+    monkeypatch.setattr(call, "on_gpu", lambda x: True)
+    monkeypatch.setattr(call, "launch", lambda kernel, device, arguments: kernel(*arguments, 0, 0))
     x, weight = torch.rand(2, 6, 4, 8), torch.rand(6)
-    stats, pixels = torch.rand(2, 2, 3), torch.rand(2, 2, 32)
+    stats = torch.rand(2, 2, 3)
     for picture in (x, x.contiguous(memory_format=torch.channels_last), torch.rand(1, 6, 300, 200)[:, :, ::2]):
         b, n = picture.shape[0], picture[0, 0].numel()
         group, pixel = stats[:, :b], torch.rand(2, b, n)
         calls = (
-            lambda p=picture: kernels_cuda_norm.group_norm_silu(p, 3, weight, None, 1e-5, True),
-            lambda p=picture, s=group: kernels_cuda_norm.group_norm_silu_backward(p, p, s, weight, weight, 3, True),
-            lambda p=picture: kernels_cuda_norm.mish_instance_norm(p, 1e-5),
-            lambda p=picture: kernels_cuda_norm.layer_norm2d(p, None, weight, 1e-6),
-            lambda p=picture, s=pixel: kernels_cuda_norm.layer_norm2d_backward(p, p, s, weight, weight),
-            lambda p=picture: kernels_cuda_norm.simple_gate(p),
-            lambda p=picture: kernels_cuda_norm.simple_gate_backward(p[:, :3], p),
+            lambda p=picture: kernels_compiled.group_norm_silu(p, 3, weight, None, 1e-5, True),
+            lambda p=picture, s=group: kernels_compiled.group_norm_silu_backward(p, p, s, weight, weight, 3, True),
+            lambda p=picture: kernels_compiled.mish_instance_norm(p, 1e-5),
+            lambda p=picture: kernels_compiled.layer_norm2d(p, None, weight, 1e-6),
+            lambda p=picture, s=pixel: kernels_compiled.layer_norm2d_backward(p, p, s, weight, weight),
+            lambda p=picture: kernels_compiled.simple_gate(p),
+            lambda p=picture: kernels_compiled.simple_gate_backward(p[:, :3], p),
         )
-        for call in calls:
+        for each in calls:
             with pytest.raises(RuntimeError, match=r" on CUDA: .*(driver|device)"):
-                call()
-    # sizes that no tensor has are refused before a launch
-    with pytest.raises(ValueError, match="groups must divide the channels, got 4 and 6"):
-        module.cuda_norm_workspace([0] * 5, 0, False, 0, (1, 6, 4, 4), 1e-5)
-    with pytest.raises(ValueError, match="takes statistics"):
-        kernels_cuda_norm.layer_norm2d_backward(x, x, pixels[:1], None, None)
+                each()

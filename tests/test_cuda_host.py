@@ -1,139 +1,26 @@
 """The CUDA side without a GPU: the code of its threads, compiled for the host and run over all blocks and threads.
 
 What csrc/cuda/*.cu hands to a launch (choice of variant, grid, per-thread body) is plain C++; cuda_host.cpp runs it in
-loops. So these tests see its arithmetic, its indices and lowlight_ext/kernels_cuda.py; they do not see nvcc's code
+loops. So these tests see its arithmetic, its indices and lowlight_ext/kernels_compiled; they do not see nvcc's code
 (test_cuda_code.py looks at that) nor a device (test_cuda.py does, where there is one).
 """
+# ruff: noqa: F811 (fixtures of the other file are imported, and arguments here)
 
 import contextlib
-import ctypes
-import importlib
-import os
-import shutil
-import subprocess
-from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 import torch
+from cuda_host import backends, compiled, host  # noqa: F401
 
-from lowlight_ext import (
-    anchored_q_sample,
-    checks,
-    diffusion_step,
-    kernels_cpp,
-    kernels_cuda,
-    normal,
-    testing,
-    use_backend,
-)
+from lowlight_ext import anchored_q_sample, checks, diffusion_step, normal, testing, use_backend
 from lowlight_ext.checks import DTYPES
+from lowlight_ext.testing_norm import NORMS
 
-# the package's name `backends` is the function
-backends = importlib.import_module("lowlight_ext.backends")
 # test_cuda_host_norm.py has the others
-OPERATORS = [op for op in kernels_cpp.OPERATORS["cuda"] if op not in kernels_cpp.NORMS]
-SOURCE = Path(__file__).with_name("cuda_host.cpp")
+OPERATORS = [op for op in backends.OPERATORS if op not in NORMS]
 # beside the usual ones: widths of whole groups of 8 and of 4, a narrow one, many planes, one long row
 SHAPES = (*testing.SHAPES, (2, 3, 4, 32), (1, 2, 6, 24), (3, 1, 2, 12), (2, 70, 2, 2), (1, 1, 2, 4100))
-NO_SOURCE = (0,) * 8
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-
-
-class Host:
-    """Stands in for _C: its cuda_* functions, served by loops on the host. `where` is not looked at."""
-
-    def __init__(self, library: Path) -> None:
-        self.library = ctypes.CDLL(str(library))
-        self.library.host_call.restype = ctypes.c_char_p
-        for name, count in (("host_last", 7), ("host_grid", 5)):
-            getattr(self.library, name).restype = ctypes.POINTER(ctypes.c_int64 * count)
-
-    def call(self, name: str, numbers: Sequence[int], reals: Sequence[float] = (0.0, 0.0)) -> None:
-        integers = (ctypes.c_int64 * len(numbers))(*numbers)
-        problem = self.library.host_call(name.encode(), integers, (ctypes.c_double * 2)(*reals))
-        assert problem is None, problem
-
-    def limit(self, blocks: int = 2**32 - 1, backwards: bool = False) -> None:
-        self.library.host_limit(ctypes.c_uint(blocks), ctypes.c_bool(backwards))
-
-    def last(self) -> list[int]:
-        """Of the last launch: blocks x, y, z, threads x, y, pixels of a group, whether they were aligned."""
-        return list(self.library.host_last().contents)
-
-    def grid(self, planes: int, lines: int, groups: int) -> list[int]:
-        return list(self.library.host_grid(*(ctypes.c_int64(n) for n in (planes, lines, groups))).contents)
-
-    def cuda_noise(self, out, dtype, normal, size, source, where):
-        self.call("noise", [out, dtype, normal, *size, 1, *source])
-
-    def cuda_philox(self, counter, key, words, n, where):
-        self.call("philox", [counter, key, words, n])
-
-    def cuda_haar_forward(self, *numbers):
-        self.call("haar_forward", numbers[:-1])
-
-    def cuda_haar_inverse(self, *numbers):
-        self.call("haar_inverse", numbers[:-1])
-
-    def cuda_step(self, tensors, dtype, size, rows, t, source, lo, hi, where):
-        numbers = [*tensors, dtype, *size, *rows, t, source is not None, *(source or NO_SOURCE)]
-        self.call("step", numbers, (lo, hi))
-
-    def cuda_step_backward(self, tensors, dtype, batch, per_sample, rows, t, clip, lo, hi, where):
-        self.call("step_backward", [*tensors, dtype, batch, per_sample, *rows, t, clip], (lo, hi))
-
-    def cuda_q_sample(self, tensors, dtype, size, alpha_bar, length, t, source, where):
-        table = (alpha_bar, length, t)
-        self.call("q_sample", [*tensors, dtype, *size, *table, source is not None, *(source or NO_SOURCE)])
-
-    def cuda_q_sample_backward(self, tensors, *numbers):
-        self.call("q_sample_backward", [*tensors, *numbers[:-1]])
-
-    def cuda_poisson(self, mean, out, dtype, size, source, where):
-        self.call("poisson", [mean, out, dtype, *size, 1, *source])
-
-    def cuda_tukey_lambda(self, out, dtype, size, source, lam, where):
-        self.call("tukey_lambda", [out, dtype, *size, 1, *source], (lam, 0.0))
-
-    def cuda_raw_noise(self, clean, out, dtype, size, source, rows, saturation, parts, clip, where):
-        numbers = [clean, out, dtype, *size, 1, *source, *rows, parts, clip]
-        self.call("raw_noise", numbers, (saturation, 0.0))
-
-    def cuda_exposure_step(self, tensors, dtype, size, rows, source, where):
-        self.call("exposure_step", [*tensors, dtype, *size, *rows, source is not None, *(source or NO_SOURCE)])
-
-    def cuda_exposure_step_backward(self, tensors, dtype, batch, per_sample, rows, where):
-        self.call("exposure_step_backward", [*tensors, dtype, batch, per_sample, *rows])
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("c++")
-    if compiler is None or not (SOURCE.parents[1] / "csrc").is_dir():
-        pytest.skip("needs a C++ compiler and csrc/ beside the tests")
-    library = tmp_path_factory.mktemp("cuda_host") / "cuda_host.so"
-    # no contraction, as nvcc -fmad=false
-    flags = ["-std=c++17", "-O0", "-ffp-contract=off", "-fPIC", "-shared"]
-    done = subprocess.run([compiler, *flags, str(SOURCE), "-o", str(library)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return Host(library)
-
-
-@pytest.fixture
-def host(compiled, monkeypatch):
-    """`use_backend("cuda")` on CPU tensors runs the CUDA side's code here."""
-    choose = backends.select
-
-    def select(op, device_type):
-        return "cuda" if backends._forced == "cuda" else choose(op, device_type)
-
-    monkeypatch.setattr(backends, "select", select)
-    monkeypatch.setattr(kernels_cuda, "_C", compiled)
-    monkeypatch.setattr(kernels_cuda, "DEVICE_TYPE", "cpu")
-    monkeypatch.setattr(kernels_cuda, "_launch", lambda kernel, device, *arguments: kernel(*arguments, (0, 0)))
-    compiled.limit()
-    return compiled
 
 
 def same_bits(results, expected):
@@ -251,7 +138,7 @@ def test_a_seed_by_value_is_the_seed_in_memory(host):
     seeds, results = torch.tensor([-77]), []
     for source in ((seeds.data_ptr(), 0, 3, 1, 2, 5, 2, 0), (0, 0, 3, 1, 2, 5, 2, -77)):
         out = torch.zeros(2, 2, 5, 9)
-        host.cuda_noise(out.data_ptr(), 0, True, out.shape, source, None)
+        host.cuda_noise(out, 0, True, *out.shape, *source)
         results.append(out)
     assert torch.equal(*results)
     with use_backend("reference"):

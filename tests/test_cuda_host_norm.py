@@ -3,27 +3,19 @@
 What the threads of a block add up together is added in the order of a GPU's warps, from the code of the kernels; the
 shuffles and barriers themselves are nvcc's (test_cuda_code.py) and a device's (test_cuda.py).
 """
-
-import ctypes
-import importlib
-import os
-import shutil
-import subprocess
-from pathlib import Path
+# ruff: noqa: F811 (fixtures of the other file are imported, and arguments here)
 
 import pytest
 import test_norm
 import test_norm_layouts
 import torch
+from cuda_host import backends, compiled, host  # noqa: F401
 
-from lowlight_ext import group_norm_silu, kernels_cuda, layer_norm2d, mish_instance_norm, simple_gate, testing
+from lowlight_ext import group_norm_silu, layer_norm2d, mish_instance_norm, simple_gate, testing
 from lowlight_ext.backends import use_backend
 from lowlight_ext.checks import DTYPES
-from lowlight_ext.kernels_cpp import NORMS
+from lowlight_ext.testing_norm import NORMS
 
-# the package's name `backends` is the function
-backends = importlib.import_module("lowlight_ext.backends")
-SOURCE = Path(__file__).with_name("cuda_host_norm.cpp")
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 # a group beyond one block's chunk; rows of whole vectors and not; rows shorter than a warp's; one pixel a row; more
 # channels than a warp's lanes hold, and than registers do
@@ -39,85 +31,6 @@ CALLS = {
 }
 # numbers behind a workspace that nobody may touch
 MARGIN = 64
-
-
-class Host:
-    """Stands in for _C: its cuda_* functions of the normalisations, served on the host. `where` is not looked at."""
-
-    def __init__(self, library: Path) -> None:
-        self.library = ctypes.CDLL(str(library))
-        self.library.host_call.restype = self.library.host_sum.restype = ctypes.c_char_p
-        self.library.host_workspace.restype = ctypes.c_int64
-        self.library.host_last_crew.restype = ctypes.POINTER(ctypes.c_int64 * 2)
-
-    def limit(self, blocks: int = 2**32 - 1, backwards: bool = False) -> None:
-        self.library.host_limit(ctypes.c_uint(blocks), ctypes.c_bool(backwards))
-
-    def last(self) -> list[int]:
-        """Of the last launch of blocks whose threads work together: blocks, threads of each."""
-        return list(self.library.host_last_crew().contents)
-
-    def sum(self, values: torch.Tensor, low: int, high: int) -> torch.Tensor:
-        values = values.double()
-        address = ctypes.c_void_p(values.data_ptr())
-        problem = self.library.host_sum(address, values.numel(), low, high)
-        assert problem is None, problem
-        return values
-
-    def __getattr__(self, name: str):
-        if not name.startswith("cuda_"):
-            raise AttributeError(name)
-        return lambda *numbers: self.call(name, *numbers)
-
-    def call(self, name: str, tensors, dtype, *others):
-        if name in ("cuda_gate", "cuda_gate_backward"):
-            # (grad,) x, out, dtype, rows, n
-            *addresses, dtype, rows, n, _where = (tensors, dtype, *others)
-            x, grad, out = (addresses[0], 0, addresses[1]) if name == "cuda_gate" else (*addresses[1::-1], addresses[2])
-            return self.run(name, [x, grad, out, dtype, rows, n], 0.0, 0)
-        last, activation, sizes, *rest = others
-        numbers = [*tensors, dtype, last, activation, *sizes]
-        # eps comes with the forward pass alone
-        eps = 0.0 if "backward" in name else rest.pop(0)
-        if name.endswith("_workspace"):
-            integers = (ctypes.c_int64 * len(numbers))(*numbers)
-            return self.library.host_workspace(name.removesuffix("_workspace").encode(), integers, ctypes.c_double(eps))
-        return self.run(name, numbers, eps, rest[0])
-
-    def run(self, name: str, numbers: list[int], eps: float, workspace: int) -> None:
-        integers = (ctypes.c_int64 * len(numbers))(*numbers)
-        place = ctypes.c_void_p(workspace)
-        problem = self.library.host_call(name.encode(), integers, ctypes.c_double(eps), place)
-        assert problem is None, problem
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("c++")
-    if compiler is None or not (SOURCE.parents[1] / "csrc").is_dir():
-        pytest.skip("needs a C++ compiler and csrc/ beside the tests")
-    library = tmp_path_factory.mktemp("cuda_host") / "cuda_host_norm.so"
-    # no contraction, as nvcc -fmad=false
-    flags = ["-std=c++17", "-O0", "-ffp-contract=off", "-fPIC", "-shared"]
-    done = subprocess.run([compiler, *flags, str(SOURCE), "-o", str(library)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return Host(library)
-
-
-@pytest.fixture
-def host(compiled, monkeypatch):
-    """`use_backend("cuda")` on CPU tensors runs the CUDA side's code here."""
-    choose = backends.select
-
-    def select(op, device_type):
-        return "cuda" if backends._forced == "cuda" else choose(op, device_type)
-
-    monkeypatch.setattr(backends, "select", select)
-    monkeypatch.setattr(kernels_cuda, "_C", compiled)
-    monkeypatch.setattr(kernels_cuda, "DEVICE_TYPE", "cpu")
-    monkeypatch.setattr(kernels_cuda, "_launch", lambda kernel, device, *arguments: kernel(*arguments, (0, 0)))
-    compiled.limit()
-    return compiled
 
 
 def results(op, x, backend="cuda"):
@@ -213,14 +126,17 @@ def test_a_workspace_is_large_enough(host, op, dtype, layout, monkeypatch):
     """What lies behind it keeps its numbers, and nothing in it is read before it was written."""
     spaces = []
 
-    def run(kernel, x, *arguments):
-        numbers = getattr(host, f"{kernel}_workspace")(*arguments)
+    def spacious(kernel, x, *arguments):
+        ask = getattr(host, f"cuda_{kernel}_workspace", None)
+        if ask is None:
+            return None
+        numbers = ask(*arguments, None)
         space = x.new_full((numbers + MARGIN,), torch.nan, dtype=torch.promote_types(x.dtype, torch.float32))
         space[numbers:] = 7
-        getattr(host, kernel)(*arguments, space.data_ptr(), None)
         spaces.append((numbers, space))
+        return space
 
-    monkeypatch.setattr("lowlight_ext.kernels_cuda_norm._run", run)
+    monkeypatch.setattr("lowlight_ext.kernels_compiled.norm.workspace", spacious)
     for shape, _ in SHAPES:
         x = test_norm.values(*shape, dtype=dtype, layout=layout)
         assert all(v.isfinite().all() for v in results(op, x))
@@ -257,11 +173,11 @@ def test_a_group_that_fits_is_one_blocks(host, shape, blocks, threads):
     x = test_norm.values(*shape, dtype=torch.float32)
     with use_backend("cuda"):
         group_norm_silu(x, 1)
-        assert host.last() == [blocks, threads]
+        assert host.last_crew() == [blocks, threads]
         wider = test_norm.values(1, 1, 1, 16385, dtype=torch.float32)
         group_norm_silu(wider, 1)
         # the last launch of a block of threads merges the chunks of the one group
-        assert host.last() == [1, 32]
+        assert host.last_crew() == [1, 32]
 
 
 @pytest.mark.parametrize(("low", "high"), [(1, 1), (1, 4), (1, 32), (1, 256), (4, 32), (8, 256), (32, 256), (64, 128)])

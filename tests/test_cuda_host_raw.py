@@ -5,15 +5,15 @@ import math
 
 import pytest
 import torch
-from test_cuda_host import backends, compiled, host, same_bits  # noqa: F401
+from cuda_host import backends, compiled, host  # noqa: F401
+from test_cuda_host import same_bits
 
 from lowlight_ext import (
     RawNoiseParameters,
     checks,
     exposure,
     exposure_step,
-    kernels_cpp_raw,
-    kernels_cuda_raw,
+    kernels_compiled,
     philox,
     poisson,
     raw_noise,
@@ -112,9 +112,9 @@ def test_one_row_serves_all_samples(host):
     )
     for call in calls:
         results = [
-            call(module, rows)
-            for module in (kernels_cuda_raw, kernels_cpp_raw)
+            result
             for rows in (lambda table: table[:1], lambda table: table[:1].repeat(3, 1))
+            for result in both(lambda call=call, rows=rows: call(kernels_compiled, rows))
         ]
         for result in results[1:]:
             same_bits([result], results[:1])
@@ -125,7 +125,8 @@ def test_what_is_no_mean_counts_nan(host):
     x = torch.tensor([5.0, -1.0, math.nan, 50.0, math.inf, 1.1e7, -0.0, 1e7])
 
     def counts(mean):
-        return kernels_cuda_raw.poisson(mean[None, None, None], torch.tensor([1]), 0, 0, 0, 0).flatten()
+        with use_backend("cuda"):
+            return kernels_compiled.poisson(mean[None, None, None], torch.tensor([1]), 0, 0, 0, 0).flatten()
 
     for width in (8, 7):
         found = counts(x[:width])
@@ -192,9 +193,7 @@ def test_gradients(host, dtype, width):
     for rows in (torch.tensor([[50.0, 60.0, 0.001]]), torch.tensor([[50.0, 60.0, 0.001], [9.0, 1.0, 0.1]])):
         for needed in ((True, True), (True, False), (False, True)):
             arguments = (grad, output, original, rows.double(), needed)
-            results, expected = (
-                module.exposure_step_backward(*arguments) for module in (kernels_cuda_raw, kernels_cpp_raw)
-            )
+            results, expected = both(lambda given=arguments: kernels_compiled.exposure_step_backward(*given))
             assert [r is not None for r in results] == list(needed)
             same_bits([r for r in results if r is not None], [r for r in expected if r is not None])
 
@@ -254,19 +253,3 @@ def test_a_graph_refuses_photons_by_nan(host, monkeypatch):
                     out = torch.ops.lowlight_ext.exposure_step(*arguments)
                 assert not out[0].isnan().any()
                 assert bool(out[1].isnan().all()) == bool(out[1].isnan().any()) == refused, (column, value)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda x, rows: kernels_cuda_raw.exposure_step(x, x, rows[:, :2], None, None, 0, 0, 0, 0), r"\[1 or 2, 3\]"),
-        (lambda x, rows: kernels_cuda_raw.exposure_step_backward(x, x, x, rows.repeat(3, 1)), r"\[1 or 2, 3\]"),
-        (lambda x, rows: kernels_cuda_raw.exposure_step(x, x, rows.to("meta"), None, None, 0, 0, 0, 0), "rows .* meta"),
-        (lambda x, rows: kernels_cuda_raw.exposure_step(x, x[:1], rows, None, None, 0, 0, 0, 0), "original must be"),
-        (lambda x, rows: kernels_cuda_raw.poisson(x.to("meta"), torch.tensor([1]), 0, 0, 0, 0), "got meta"),
-        (lambda x, rows: kernels_cuda_raw.poisson(x, torch.arange(3), 0, 0, 0, 0), "takes 1 or 2 int64 seeds"),
-    ],
-)
-def test_errors(host, call, message):
-    with pytest.raises(ValueError, match=message):
-        call(torch.ones(2, 4, 2, 8), torch.ones(1, 3, dtype=torch.float64))

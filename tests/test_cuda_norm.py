@@ -6,9 +6,9 @@ import test_norm
 import torch
 from test_cuda import cuda  # noqa: F401 (a fixture that all tests here use)
 
-from lowlight_ext import group_norm_silu, kernels_cuda_norm, layer_norm2d, simple_gate, testing, use_backend
+from lowlight_ext import group_norm_silu, kernels_compiled, layer_norm2d, simple_gate, testing, use_backend
 from lowlight_ext.checks import DTYPES
-from lowlight_ext.kernels_cpp import NORMS
+from lowlight_ext.testing_norm import NORMS
 
 # beyond what the host's tests have time for: many chunks of many groups, planes of a training, more rows than a grid
 SHAPES = (((4, 64, 256, 256), 32), ((1, 3, 400, 600), 1), ((2, 512, 16, 16), 32), ((70000, 2, 1, 3), 2))
@@ -101,12 +101,12 @@ def test_a_launch_waits_for_nothing():
         for shape in ((2, 6, 8, 16), (1, 6, 200, 300)):
             x, weight = torch.rand(shape, device="cuda"), torch.rand(6, device="cuda")
             for picture in (x, x.contiguous(memory_format=torch.channels_last)):
-                _, stats = kernels_cuda_norm.group_norm_silu(picture, 2, weight, weight, 1e-5, True)
-                kernels_cuda_norm.group_norm_silu_backward(picture, picture, stats, weight, weight, 2, True)
-                _, stats = kernels_cuda_norm.mish_instance_norm(picture, 1e-5)
-                kernels_cuda_norm.mish_instance_norm_backward(picture, picture, stats)
-                _, stats = kernels_cuda_norm.layer_norm2d(picture, weight, weight, 1e-6)
-                kernels_cuda_norm.layer_norm2d_backward(picture, picture, stats, weight, weight)
-                kernels_cuda_norm.simple_gate_backward(kernels_cuda_norm.simple_gate(picture), picture)
+                _, stats = kernels_compiled.group_norm_silu(picture, 2, weight, weight, 1e-5, True)
+                kernels_compiled.group_norm_silu_backward(picture, picture, stats, weight, weight, 2, True)
+                _, stats = kernels_compiled.mish_instance_norm(picture, 1e-5)
+                kernels_compiled.mish_instance_norm_backward(picture, picture, stats)
+                _, stats = kernels_compiled.layer_norm2d(picture, weight, weight, 1e-6)
+                kernels_compiled.layer_norm2d_backward(picture, picture, stats, weight, weight)
+                kernels_compiled.simple_gate_backward(kernels_compiled.simple_gate(picture), picture)
     finally:
         torch.cuda.set_sync_debug_mode("default")

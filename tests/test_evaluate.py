@@ -18,9 +18,11 @@ from lowlight import checkpoints
 from lowlight.checkpoints import save_weights
 from lowlight.cli import app
 from lowlight.data.sets.pairs import find_pairs
-from lowlight.metrics import srgb as metrics
+from lowlight.metrics import scores as metrics
+from lowlight.metrics.measures import MEASURES, picture_views, score
 from lowlight.scoring.baselines import BASELINES
-from lowlight.scoring.srgb import Method, baseline_methods, evaluate, model_method, seen_in_training
+from lowlight.scoring.report import Method, evaluate
+from lowlight.scoring.srgb import baseline_methods, model_method, picture_samples, seen_in_training
 from lowlight.systems.diffll.network import DiffLLConfig
 from lowlight.systems.diffll.system import DiffLL
 
@@ -79,16 +81,17 @@ def read(path: Path) -> torch.Tensor:
 
 def test_rows_and_means(data, system):
     pairs = find_pairs(data)
-    report = evaluate(pairs, [*baseline_methods(), model_method("small", system)], seeds=(3, 4))
+    report = evaluate(picture_samples(pairs), [*baseline_methods(), model_method("small", system)], seeds=(3, 4))
     assert not report.problems
     assert len(report.rows) == 3 * (len(BASELINES) + 2)
     assert {row["seed"] for row in report.rows if row["method"] != "small"} == {None}
     low, truth = read(pairs[1].low), read(pairs[1].high)
-    expected = metrics.score(system.enhance_tensor(low, seed=4), truth)
+    expected = score(picture_views(system.enhance_tensor(low, seed=4), truth))
     (row,) = (r for r in report.rows if (r["method"], r["picture"], r["seed"]) == ("small", "2", 4))
-    assert report.scores == list(expected) == [name for name in metrics.SCORES if "lpips" not in name]
-    for name in report.scores:
-        assert row[name] == pytest.approx(expected[name].item(), rel=1e-5), name
+    names = [m.name + version for version in ("", "_gt_mean", "_ls_gain") for m in MEASURES if m.space == "srgb"]
+    assert list(report.scores) == list(expected) == names
+    for name, (_, value) in expected.items():
+        assert row[name] == pytest.approx(value.item(), rel=1e-5), name
 
     entry = report.summary()[-1]
     assert (entry["method"], entry["pictures"], entry["seeds"]) == ("small", 3, [3, 4])
@@ -101,29 +104,30 @@ def test_rows_and_means(data, system):
     assert entry["psnr"]["std"] > 0
     assert report.summary()[0]["psnr"]["std"] is None
 
-    (picture,) = (p for p in report.pictures() if (p["method"], p["picture"]) == ("small", "2"))
+    (picture,) = (p for p in report.summary("picture") if (p["method"], p["picture"]) == ("small", "2"))
     values = [r["ssim_grey_ls_gain"] for r in report.rows if (r["method"], r["picture"]) == ("small", "2")]
     assert picture["ssim_grey_ls_gain"]["mean"] == pytest.approx(statistics.fmean(values))
     assert picture["ssim_grey_ls_gain"]["std"] == pytest.approx(statistics.stdev(values))
-    assert len(report.pictures()) == 3 * (len(BASELINES) + 1)
+    assert len(report.summary("picture")) == 3 * (len(BASELINES) + 1)
 
 
 def test_pictures_shown_are_those_of_the_first_seed(data, system):
     shown = {}
     pairs = find_pairs(data)[:1]
-    evaluate(
-        pairs, [model_method("small", system)], (7, 8), on_pair=lambda pair, low, results, truth: shown.update(results)
-    )
+    evaluate(picture_samples(pairs), [model_method("small", system)], (7, 8), lambda sample, seen: shown.update(seen))
+    assert list(shown) == ["dark", "small", "truth"]
     assert torch.allclose(shown["small"], system.enhance_tensor(read(pairs[0].low), seed=7)[0], atol=1e-6)
     assert not torch.allclose(shown["small"], system.enhance_tensor(read(pairs[0].low), seed=8)[0], atol=1e-3)
 
 
 def test_the_truth_itself_scores_perfectly(data):
     by_size = {read(pair.low).shape: read(pair.high)[0] for pair in find_pairs(data)}
-    report = evaluate(find_pairs(data), [Method("oracle", lambda low, seed: by_size[low[None].shape], seeded=False)])
+    oracle = Method("oracle", lambda low, seed: by_size[low[None].shape])
+    report = evaluate(picture_samples(find_pairs(data)), [oracle])
     (entry,) = report.summary()
     assert entry["psnr"]["mean"] == float("inf")
     assert entry["ssim_rgb"]["mean"] == pytest.approx(1)
+    assert entry["saturation"]["mean"] == 1
 
 
 def test_a_pair_that_fails_counts_for_no_method(data):
@@ -134,9 +138,9 @@ def test_a_pair_that_fails_counts_for_no_method(data):
 
     seen = []
     report = evaluate(
-        find_pairs(data),
-        [*baseline_methods(), Method("fussy", fussy, seeded=False)],
-        on_pair=lambda pair, *_: seen.append(pair.name),
+        picture_samples(find_pairs(data)),
+        [*baseline_methods(), Method("fussy", fussy)],
+        on_sample=lambda sample, _: seen.append(sample.name),
         on_progress=lambda: seen.append("+"),
     )
     assert report.problems == ["2: too wide"]
@@ -153,25 +157,30 @@ def test_command(data, weights, tmp_path):
     assert (code, stderr) == (0, "")
     for name in BASELINES:
         assert name in stdout
-    assert metrics.RECIPE[:40] in stdout
-    assert "standard deviation of the mean over seeds 0, 1, 2" in stdout
     content = json.loads((out / "s.json").read_text())
+    assert " ".join(content["recipe"].split()) in " ".join(stdout.split())
+    assert "standard deviation of the mean over seeds 0, 1, 2" in stdout
     entry = content["summary"][-1]
     assert f"{entry['psnr']['mean']:.2f} ± {entry['psnr']['std']:.2f}" in stdout
     markdown = (out / "s.md").read_text()
-    for variant in metrics.VARIANTS:
+    for variant in ("", "_gt_mean", "_ls_gain"):
         for name in ("ssim_rgb", "ssim_grey"):
             value = entry[name + variant]
             assert f" {value['mean']:.3f} ± {value['std']:.3f} " in stdout
             assert f" {value['mean']:.3f} ± {value['std']:.3f} |" in markdown
-    assert metrics.RECIPE in markdown
+    assert content["recipe"] in markdown
+    # no method takes an exposure: nothing is said of it
+    assert "told" not in stdout + markdown
     assert (
-        "## data (3 pictures, seeds 0, 1, 2)\n\n| scored | method | PSNR | SSIM | SSIM grey | seconds |\n" in markdown
+        "## data (3 pictures, seeds 0, 1, 2)\n\n| scored | method | PSNR | SSIM | SSIM grey | saturation | seconds |\n"
+        in markdown
     )
     for picture in (p for p in content["pictures"] if p["method"] == weights):
         assert f"| GT-mean | {picture['picture']} | {picture['psnr_gt_mean']['mean']:.2f} ±" in markdown
     assert content["conditions"]["torch"] == torch.__version__
-    assert content["recipe"] == metrics.RECIPE
+    for part in ("PSNR: 8-bit RGB", "SSIM: 8-bit, Gaussian", "SSIM grey: ", "Saturation: ", "GT-mean: ", "LS gain: "):
+        assert part in content["recipe"]
+    assert content["measures"]["saturation"] == {"title": "saturation", "better": "one"}
     with (out / "s.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(content["rows"]) == 3 * (len(BASELINES) + 3)
@@ -188,7 +197,8 @@ def test_a_table_of_every_picture(data, weights):
     _, stdout, _ = run(data, "--model", weights, "--no-baselines", "--per-picture")
     assert plain.count("scored") == 1
     assert stdout.count("scored") == 2
-    report = evaluate(find_pairs(data), [model_method("small", checkpoints.load(weights, device="cpu"))])
+    methods = [model_method("small", checkpoints.load(weights, device="cpu"))]
+    report = evaluate(picture_samples(find_pairs(data)), methods)
     for row in report.rows:
         assert f"{row['picture']}       │ {row['psnr_ls_gain']:.2f} │ {row['ssim_rgb_ls_gain']:.3f}" in stdout
 
@@ -255,7 +265,7 @@ def test_several_splits_and_what_a_model_was_trained_on(fake_lol, system, tmp_pa
     ],
 )
 def test_seen_in_training(trained_on, split, share):
-    sentence = seen_in_training(Method("m", lambda low, seed: low, seeded=False, trained_on=trained_on), split)
+    sentence = seen_in_training(Method("m", lambda low, seed: low, trained_on=trained_on), split)
     assert (sentence is None) if share is None else f"{share} of {split}" in sentence
 
 

@@ -12,10 +12,11 @@ from lowlight.cameras.cameras import load_camera
 from lowlight.data.batches.raw_cache import RawCache
 from lowlight.data.batches.raw_sources import find_clean
 from lowlight.data.sets.pairs import find_pairs
-from lowlight.scoring.raw import evaluate_raw, system_methods
+from lowlight.scoring.raw import raw_report, system_methods
 from lowlight.scoring.raw_baselines import classical_methods
 from lowlight.scoring.raw_samples import synthetic_samples
-from lowlight.scoring.srgb import baseline_methods, evaluate, model_method
+from lowlight.scoring.report import evaluate
+from lowlight.scoring.srgb import baseline_methods, model_method, picture_samples
 
 
 def lol() -> Path:
@@ -28,7 +29,7 @@ def lol() -> Path:
 
 def test_baselines_on_lol():
     """Figures that others measured: the dark input 7.77 dB, 18.75 by the mean of RGB (here: of grey); rounded ones."""
-    report = evaluate(find_pairs(lol()), baseline_methods())
+    report = evaluate(picture_samples(find_pairs(lol())), baseline_methods())
     figures = {entry["method"]: entry for entry in report.summary()}
     for name, psnr, psnr_gt_mean, ssim in (
         ("untouched", 7.77, 18.78, 0.195),
@@ -48,7 +49,8 @@ def test_shipped_weights_on_lol():
     """What the model card promises, on the first seed."""
     if not checkpoints.shipped_models():
         pytest.skip("no weights are in this checkout")
-    report = evaluate(find_pairs(lol()), [model_method("default", checkpoints.load("default", device="cpu"))])
+    method = model_method("default", checkpoints.load("default", device="cpu"))
+    report = evaluate(picture_samples(find_pairs(lol())), [method])
     (entry,) = report.summary()
     assert entry["psnr"]["mean"] > 20
     assert entry["psnr_gt_mean"]["mean"] > 24
@@ -61,5 +63,6 @@ def test_shipped_raw_weights_on_lol(tmp_path):
     samples = synthetic_samples(paths, RawCache(tmp_path), load_camera("SonyA7S2"), [200.0], crop=96, shrink=2)
     system = checkpoints.load(checkpoints.DEFAULT_RAW_MODEL, device="cpu")
     methods = [*classical_methods(["untouched", "nlm"], ["blind"])[0], *system_methods("own", system, ["blind"])]
-    untouched, nlm, own = (entry["raw_psnr"] for entry in evaluate_raw(samples, methods).summary())
+    report = evaluate(samples, methods, report=raw_report())
+    untouched, nlm, own = (entry["raw_psnr"]["mean"] for entry in report.summary())
     assert own > nlm + 1 > untouched + 6

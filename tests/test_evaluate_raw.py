@@ -18,12 +18,14 @@ from lowlight.cli import app
 from lowlight.data.batches.raw_cache import RawCache
 from lowlight.data.sets.eld import find_eld
 from lowlight.data.sets.sid import find_sid
-from lowlight.metrics import raw as raw_metrics
+from lowlight.metrics import scores
 from lowlight.raw.dng import write_dng
 from lowlight.raw.files import normalise
 from lowlight.raw.render import render
-from lowlight.scoring.raw import evaluate_raw, input_methods, padded_as_published, system_methods
+from lowlight.scoring.raw import padded_as_published, raw_report, system_methods
+from lowlight.scoring.raw_baselines import classical_methods
 from lowlight.scoring.raw_samples import pair_samples, synthetic_samples
+from lowlight.scoring.report import evaluate
 from lowlight.systems.exposurediffusion.network import ExposureDiffusionConfig
 from lowlight.systems.exposurediffusion.process import illuminance_gain
 from lowlight.systems.exposurediffusion.system import ExposureDiffusion
@@ -81,6 +83,11 @@ def run(*arguments):
     return CliRunner().invoke(app, ["evaluate-raw", *(str(argument) for argument in arguments)])
 
 
+def raw_score(score, result, truth, **settings):
+    """Of [C, h, w] as the published evaluations take it: not rounded."""
+    return score(result[None], truth[None], rounded=False, **settings).item()
+
+
 def test_measures_are_scikit_images():
     metrics = pytest.importorskip("skimage.metrics", reason="needs the extra [test]")
     generator = np.random.default_rng(0)
@@ -88,17 +95,20 @@ def test_measures_are_scikit_images():
     y = (x + generator.normal(0, 0.1, x.shape)).clip(0, 1)
     ours = [torch.from_numpy(z) for z in (x, y)]
     x, y = (255 * z.transpose(1, 2, 0) for z in (x, y))
-    assert raw_metrics.psnr(*ours) == pytest.approx(metrics.peak_signal_noise_ratio(x, y, data_range=255), abs=1e-9)
+    expected = metrics.peak_signal_noise_ratio(x, y, data_range=255)
+    assert raw_score(scores.psnr, *ours) == pytest.approx(expected, abs=1e-9)
     expected = metrics.structural_similarity(x, y, data_range=255, channel_axis=2)
-    assert raw_metrics.ssim(*ours) == pytest.approx(expected, abs=1e-9)
-    assert raw_metrics.psnr(ours[0], ours[0]) == math.inf
-    assert raw_metrics.psnr(ours[0] + 1, torch.ones_like(ours[0])) == math.inf
+    assert raw_score(scores.ssim, *ours, window="uniform") == pytest.approx(expected, abs=1e-9)
+    assert raw_score(scores.psnr, ours[0], ours[0]) == math.inf
+    assert raw_score(scores.psnr, ours[0] + 1, torch.ones_like(ours[0])) == math.inf
     with pytest.raises(ValueError, match="share a shape"):
-        raw_metrics.psnr(ours[0], ours[1][:3])
+        raw_score(scores.psnr, ours[0], ours[1][:3])
     with pytest.raises(ValueError, match="at least 7 x 7"):
-        raw_metrics.ssim(ours[0][:, :6], ours[1][:, :6])
-    with pytest.raises(ValueError, match="NaN in the truth"):
-        raw_metrics.ssim(ours[0], ours[1] * math.nan)
+        raw_score(scores.ssim, ours[0][:, :6], ours[1][:, :6], window="uniform")
+    with pytest.raises(ValueError, match="truth holds NaN"):
+        raw_score(scores.ssim, ours[0], ours[1] * math.nan)
+    with pytest.raises(ValueError, match="window must be one of gaussian, uniform, got 'square'"):
+        raw_score(scores.ssim, *ours, window="square")
 
 
 @pytest.mark.parametrize(("size", "sides"), [((32, 50), (8, 8, 7, 7)), ((27, 64), (2, 3, 8, 8))])
@@ -110,7 +120,10 @@ def test_published_padding(size, sides):
 
 def test_samples_of_sid(sid, cache):
     samples = pair_samples(find_sid(sid), RawCache(cache), SONY, crop=32)
-    assert [(sample.name, sample.ratio) for sample in samples][:2] == [("20001_00_0.1s", 100), ("20001_00_0.04s", 250)]
+    assert [(sample.name, sample.about["ratio"]) for sample in samples][:2] == [
+        ("20001_00_0.1s", 100),
+        ("20001_00_0.04s", 250),
+    ]
     loaded = samples[0].load()
     clean = normalise(raw_picture(BAYER[0], CLEAN))[:, 14:46, 18:50]
     assert np.array_equal(loaded.clean.numpy(), clean)
@@ -125,7 +138,7 @@ def test_samples_of_sid(sid, cache):
 def test_samples_of_eld_have_the_ratio_of_their_files(eld, cache):
     pairs = find_eld(eld, "SonyA7S2", 100, [1])
     sample = pair_samples(pairs, RawCache(cache), SONY, exif_ratio=True)[0]
-    assert sample.ratio == 100
+    assert sample.about == {"ratio": 100}
     assert sample.load().ratio == pytest.approx(80, rel=1e-5)
 
 
@@ -134,7 +147,12 @@ def test_synthetic_samples_differ_in_their_ratio_alone(tmp_path):
         Image.effect_noise((80, 80), 60).convert("RGB").save(tmp_path / f"{number}.png")
     paths = sorted(tmp_path.glob("*.png"))
     samples = synthetic_samples(paths, RawCache(tmp_path / "cache"), SONY, [100, 300], crop=16, shrink=2)
-    assert [(sample.name, sample.ratio) for sample in samples] == [("0", 100), ("1", 100), ("0", 300), ("1", 300)]
+    assert [(sample.name, sample.about["ratio"]) for sample in samples] == [
+        ("0", 100),
+        ("1", 100),
+        ("0", 300),
+        ("1", 300),
+    ]
     near, _, far, _ = (sample.load() for sample in samples)
     assert torch.equal(near.clean, far.clean)
     assert near.K == far.K
@@ -147,7 +165,10 @@ def test_what_the_methods_do(sid, cache, model):
     system = load(model, device="cpu")
     (sample,) = pair_samples(find_sid(sid)[1:2], RawCache(cache), SONY, crop=32)
     exposures = sample.load()
-    methods = [*input_methods(["blind", "paper"]), *system_methods("tiny", system, ["blind", "paper"], [1, 2])]
+    methods = [
+        *classical_methods(["untouched"], ["blind", "paper"])[0],
+        *system_methods("tiny", system, ["blind", "paper"], [1, 2]),
+    ]
     assert [method.name for method in methods[2:]] == ["tiny, 1 call"] * 2 + ["tiny, 2 calls"] * 2
     low, truth = (torch.nn.functional.pad(x[None], (8, 8, 8, 8), mode="reflect") for x in exposures[:2])
     gained = exposures.short * illuminance_gain(exposures.short[None], exposures.clean[None])[0]
@@ -155,18 +176,18 @@ def test_what_the_methods_do(sid, cache, model):
     blind = system.enhance_tensor(low, **settings)[0, :, 8:-8, 8:-8]
     paper = system.enhance_tensor(low, protocol="paper", target=truth, **settings)[0, :, 8:-8, 8:-8]
     for method, expected in zip((*methods[:2], *methods[4:]), (exposures.short, gained, blind, paper), strict=True):
-        torch.testing.assert_close(method.run(exposures), expected)
+        torch.testing.assert_close(method.run(exposures, 0), expected)
     seen = {}
-    report = evaluate_raw([sample], methods, lambda sample, pictures: seen.update(pictures))
+    report = evaluate([sample], methods, (0,), lambda sample, pictures: seen.update(pictures), report=raw_report())
     row = report.rows[4]
     assert (row["method"], row["protocol"], row["ratio"]) == ("tiny, 2 calls", "blind", 250)
-    assert row["raw_psnr"] == pytest.approx(raw_metrics.psnr(blind, exposures.clean))
+    assert row["raw_psnr"] == pytest.approx(raw_score(scores.psnr, blind, exposures.clean))
     shown, true = (
         torch.from_numpy(render(x.numpy(), exposures.picture, demosaic=False)) for x in (blind, exposures.clean)
     )
-    assert row["srgb_ssim"] == pytest.approx(raw_metrics.ssim(shown, true), abs=1e-6)
+    assert row["srgb_ssim"] == pytest.approx(raw_score(scores.ssim, shown, true, window="uniform"), abs=1e-6)
     runs = [f"tiny, {calls}, {protocol}" for calls in ("1 call", "2 calls") for protocol in ("blind", "paper")]
-    assert list(seen) == ["input", "untouched, paper", *runs, "truth"]
+    assert list(seen) == ["input", "untouched, blind", "untouched, paper", *runs, "truth"]
 
 
 def test_command_on_sid(sid, cache, model, tmp_path):

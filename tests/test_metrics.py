@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lowlight.metrics import srgb as metrics
+from lowlight.metrics import scores as metrics
+from lowlight.metrics.measures import picture_views, score
 
 
 @pytest.fixture
@@ -22,6 +23,11 @@ def pictures() -> tuple[torch.Tensor, torch.Tensor]:
     return result.clamp(0, 1), truth.clamp(0, 1)
 
 
+def values(result: torch.Tensor, truth: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Every score of sRGB pictures by its name."""
+    return {name: value for name, (_, value) in score(picture_views(result, truth)).items()}
+
+
 def as_uint8(picture: torch.Tensor) -> np.ndarray:
     return np.rint(picture.double().numpy() * 255).astype(np.uint8).transpose(1, 2, 0)
 
@@ -33,7 +39,7 @@ def test_psnr_is_scikit_images(pictures):
         assert value.item() == pytest.approx(expected, abs=1e-10)
 
 
-@pytest.mark.parametrize("channels", ["rgb", "grey"])
+@pytest.mark.parametrize("channels", ["all", "grey"])
 def test_ssim_is_scikit_images(pictures, channels):
     """scikit-image pads, then cuts off the 5 pixels that the padding touched: our window without padding is left."""
     skimage = pytest.importorskip("skimage.metrics", reason="scikit-image is in the extra [test]")
@@ -59,12 +65,12 @@ def corrected(result: np.ndarray, truth: np.ndarray, variant: str) -> np.ndarray
     return np.rint(np.clip(a, 0, 255)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("variant", metrics.VARIANTS)
+@pytest.mark.parametrize("variant", ["", "_gt_mean", "_ls_gain"])
 def test_every_variant_is_scikit_images(pictures, variant):
     """PSNR and SSIM, RGB and grey, of the result as it comes, with GT-mean and with least-squares gain."""
     skimage = pytest.importorskip("skimage.metrics", reason="scikit-image is in the extra [test]")
     recipe = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "win_size": 11, "data_range": 255}
-    scores = metrics.score(*pictures)
+    scores = values(*pictures)
     assert (pictures[1][0] == 1).any()
     for i, (result, truth) in enumerate(zip(*pictures, strict=True)):
         b = as_uint8(truth)
@@ -92,7 +98,7 @@ def test_gt_mean_gives_the_truths_mean_grey():
     # 0.2 is 51 / 255 and half of it 25.5, which the 8-bit file holds as 26
     assert metrics.grey(corrected).mean().item() == pytest.approx(0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.6)
     assert torch.allclose(corrected, truth.double(), atol=1.5 / 255)
-    assert metrics.score(truth * 0.5, truth)["psnr_gt_mean"] > metrics.psnr(truth * 0.5, truth) + 20
+    assert values(truth * 0.5, truth)["psnr_gt_mean"] > metrics.psnr(truth * 0.5, truth) + 20
 
 
 def test_gt_mean_weighs_channels_as_grey_does():
@@ -125,10 +131,10 @@ def test_black_results_stay_black():
 
 def test_corrections_are_one_gain_a_picture(pictures):
     result, truth = pictures
-    alone = [metrics.score(result[i : i + 1], truth[i : i + 1]) for i in range(2)]
-    for name, values in metrics.score(result, truth).items():
-        assert values.dtype == torch.float64
-        assert torch.allclose(values, torch.cat([scores[name] for scores in alone])), name
+    alone = [values(result[i : i + 1], truth[i : i + 1]) for i in range(2)]
+    for name, scores in values(result, truth).items():
+        assert scores.dtype == torch.float64
+        assert torch.allclose(scores, torch.cat([one[name] for one in alone])), name
 
 
 def test_bad_input():
@@ -137,13 +143,14 @@ def test_bad_input():
         ValueError, match=r"psnr: result and truth must share a shape .* got \(1, 3, 16, 16\) and \(1, 3, 16, 17\)"
     ):
         metrics.psnr(picture, torch.zeros(1, 3, 16, 17))
-    with pytest.raises(ValueError, match=r"B, 3, H, W"):
-        metrics.psnr(picture[:, :1], picture[:, :1])
+    for grey_alone in (metrics.gt_mean, metrics.least_squares_gain, metrics.saturation):
+        with pytest.raises(ValueError, match=r"share a shape \[B, 3, H, W\], got \(1, 1, 16, 16\)"):
+            grey_alone(picture[:, :1], picture[:, :1])
     with pytest.raises(TypeError, match=r"floating point, got torch\.uint8"):
         metrics.gt_mean(picture.byte(), picture)
     with pytest.raises(ValueError, match="result holds NaN"):
-        metrics.score(picture * torch.nan, picture)
-    with pytest.raises(ValueError, match="channels must be 'rgb' or 'grey', got 'y'"):
+        values(picture * torch.nan, picture)
+    with pytest.raises(ValueError, match="channels must be 'all' or 'grey', got 'y'"):
         metrics.ssim(picture, picture, channels="y")
     with pytest.raises(ValueError, match="at least 11 x 11"):
         metrics.ssim(picture[..., :10], picture[..., :10])

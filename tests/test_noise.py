@@ -231,7 +231,9 @@ def test_compiles_whole_for_any_stream_and_seed(implementation):
 
     compiled = torch.compile(draw, fullgraph=True, backend="aot_eager")
     x = torch.zeros(1, 3, 4, 6, device=device)
-    with use_backend(backend), torch._dynamo.config.patch(error_on_recompile=False, recompile_limit=4):
+    # its name before torch 2.7
+    limit = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
+    with use_backend(backend), torch._dynamo.config.patch({"error_on_recompile": False, limit: 4}):
         for stream in range(8):
             assert torch.equal(compiled(x, 5 - stream, stream), draw(x, 5 - stream, stream))
 

@@ -6,7 +6,7 @@ from test_norm import values
 
 import lowlight_ext
 from lowlight_ext import group_norm_silu, layer_norm2d, mish_instance_norm, simple_gate, testing, use_backend
-from lowlight_ext.kernels_cpp import NORMS
+from lowlight_ext.testing_norm import NORMS
 
 OPERATOR = "group_norm_silu"
 

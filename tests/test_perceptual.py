@@ -12,9 +12,10 @@ from perceptual_state import random_state
 
 from lowlight.files.tensors import CheckpointError
 from lowlight.metrics import lpips_files as perceptual_files
-from lowlight.metrics import srgb as metrics
+from lowlight.metrics import scores as metrics
 from lowlight.metrics.lpips import Lpips, LpipsUnavailable
 from lowlight.metrics.lpips_trunks import TRUNKS
+from lowlight.metrics.measures import MEASURES, lpips_measure, picture_views, score
 
 if find_spec("lpips") is None:
     pytest.skip("lpips is in the extra [lpips]", allow_module_level=True)
@@ -166,8 +167,10 @@ def test_other_nets_and_files_of_other_nets(nets, weights):
 
 def test_every_variant_is_scored_with_8_bits(package, weights):
     result, truth = pictures(40, 48)
-    scores = metrics.score(result, truth, Lpips(weights=weights))
-    assert list(scores) == list(metrics.SCORES)
+    views = picture_views(result, truth)
+    scores = {
+        name: value for name, (_, value) in score(views, [*MEASURES, lpips_measure(Lpips(weights=weights))]).items()
+    }
     corrected = {
         "lpips": result,
         "lpips_gt_mean": metrics.gt_mean(result, truth),
@@ -179,7 +182,7 @@ def test_every_variant_is_scored_with_8_bits(package, weights):
             expected = package(first, second).flatten().double()
         torch.testing.assert_close(scores[name], expected, rtol=1e-5, atol=1e-8)  # float64 on the CPU
     assert len({value[0].item() for value in map(scores.get, corrected)}) == 3
-    assert set(metrics.score(result, truth)) == {name for name in metrics.SCORES if "lpips" not in name}
+    assert set(scores) - set(score(views)) == set(corrected)
 
 
 def test_other_weights_other_scores(state, weights, tmp_path):

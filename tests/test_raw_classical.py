@@ -14,8 +14,8 @@ from lowlight.cameras.noise_models import photon_gain, read_deviation, tukey_dev
 from lowlight.checkpoints import save_weights
 from lowlight.cli import app
 from lowlight.data.batches.raw_cache import RawCache
-from lowlight.metrics.raw import psnr
-from lowlight.scoring import raw_baselines, raw_steps
+from lowlight.metrics.scores import psnr
+from lowlight.scoring import raw_baselines, steps
 from lowlight.scoring.raw_baselines import classical_methods, non_local_means
 from lowlight.scoring.raw_samples import synthetic_samples
 from lowlight.systems.exposurediffusion.network import ExposureDiffusionConfig
@@ -73,7 +73,7 @@ def test_it_denoises(pictures, tmp_path, settings):
     assert result.shape == exposures.clean.shape
     assert result.dtype == torch.float32
     assert result.min() >= 0
-    before, after = (psnr(x.clamp(0, 1), exposures.clean) for x in (exposures.short, result))
+    before, after = (psnr(x[None], exposures.clean[None], rounded=False) for x in (exposures.short, result))
     assert after > before + 3
 
 
@@ -98,7 +98,7 @@ def test_methods_and_protocols(pictures, tmp_path):
     assert len(notes) == 1
     assert "non-local means" in notes[0]
     exposures = exposures_of(pictures, tmp_path)
-    untouched, _, blind, paper = (method.run(exposures) for method in methods)
+    untouched, _, blind, paper = (method.run(exposures, 0) for method in methods)
     assert torch.equal(untouched, exposures.short)
     gain = illuminance_gain(blind[None], exposures.clean[None])[0]
     torch.testing.assert_close(paper, blind * gain)
@@ -132,7 +132,8 @@ def test_command_with_plot(pictures, tmp_path):
     ]  # fmt: skip
     assert any("generalised Anscombe" in line for line in scores["recipe"])
     assert "<svg" in plot.read_text()[:2000]
-    (curve,) = raw_steps.curves(scores["summary"])
+    spreads = [e | {name: {"mean": e[name], "std": None} for name in steps.RAW_MEASURES} for e in scores["summary"]]
+    (curve,) = steps.raw_curves(spreads)
     assert (curve.label, curve.calls) == ("tiny.safetensors, x200, blind", [1, 3])
     by_calls = {e["calls"]: e["raw_psnr"] for e in scores["summary"]}
     assert curve.values["raw_psnr"] == [by_calls[1], by_calls[3]]

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from lowlight.checkpoints import save_weights
 from lowlight.cli import app
 from lowlight.data.sets.pairs import find_pairs
-from lowlight.scoring.srgb import evaluate
+from lowlight.scoring.report import evaluate
+from lowlight.scoring.srgb import picture_samples
 from lowlight.scoring.steps import fewest_steps, sampler_methods, step_entries, verdicts
 from lowlight.systems.diffll.network import DiffLLConfig
 from lowlight.systems.diffll.system import DiffLL
@@ -59,18 +60,19 @@ def run(*arguments) -> tuple[int, str, str]:
 
 
 def test_samplers_and_steps_reach_the_system(data, system):
-    report = evaluate(find_pairs(data), sampler_methods(system, ["ddim", "dpm++", "ddim"], [3, 1, 3]), seeds=(5,))
+    samples = picture_samples(find_pairs(data))
+    report = evaluate(samples, sampler_methods(system, ["ddim", "dpm++", "ddim"], [3, 1, 3]), seeds=(5,))
     assert not report.problems
     entries = step_entries(report)
     assert [(e["sampler"], e["steps"]) for e in entries] == [("ddim", 1), ("ddim", 3), ("dpm++", 1), ("dpm++", 3)]
     shown = {}
     evaluate(
-        find_pairs(data)[:1],
+        samples[:1],
         sampler_methods(system, ["dpm++"], [3]),
         seeds=(5,),
-        on_pair=lambda pair, low, results, truth: shown.update(results, low=low),
+        on_sample=lambda sample, pictures: shown.update(pictures),
     )
-    low = shown["low"][None]
+    low = shown["dark"][None]
     expected = system.enhance_tensor(low, steps=3, seed=5, sampler="dpm++")[0]
     assert torch.equal(shown["dpm++ 3"], expected)
     for other in ({"sampler": "ddim"}, {"steps": 4}, {"seed": 6}):

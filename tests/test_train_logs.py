@@ -9,7 +9,7 @@ from PIL import Image
 from train_process import NETWORK, make_pairs
 
 from lowlight.data.batches.batches import PairBatches
-from lowlight.metrics.srgb import psnr
+from lowlight.metrics.scores import psnr
 from lowlight.training.budget import within_iterations, within_minutes
 from lowlight.training.config import Stage
 from lowlight.training.config_files import from_dict

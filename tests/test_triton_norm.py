@@ -6,9 +6,9 @@ from test_triton import DEVICE, both, small_programs
 
 import lowlight_ext
 from lowlight_ext import testing, use_backend
-from lowlight_ext.kernels_cpp import NORMS
 from lowlight_ext.kernels_triton import layer_norm, norm, tiles
 from lowlight_ext.kernels_triton.blocks import launch
+from lowlight_ext.testing_norm import NORMS
 
 # sizes that a block does not divide, groups of several channels; more channels than a program has room for
 SHAPES = ((2, 6, 5, 8, 3), (1, 34, 1, 3, 1))

@@ -1,6 +1,7 @@
 // what the bindings hand to a CPU loop or a CUDA launcher: plain pointers and sizes, all in elements
 #pragma once
 
+#include "fields.h"
 #include "real.h"
 
 namespace lowlight {
@@ -28,14 +29,26 @@ struct NoiseArguments {
     NoiseSource source;
 };
 
+// words [n, 4] of counters [n, 4] and keys [n, 2], the low 32 bits of each
+struct PhiloxArguments {
+    const int64_t *counter, *key;
+    int64_t* words;
+    int64_t n;
+};
+
 constexpr int kMaxLevels = 3;
+
+struct Details {
+    void *finest, *next, *coarsest;
+    LOWLIGHT_METHOD void* operator[](int64_t level) const { return level == 0 ? finest : level == 1 ? next : coarsest; }
+};
 
 // image [planes, height, width] <-> ll [planes, height >> levels, width >> levels] and
 // details[l] [3, planes, height >> (l + 1), width >> (l + 1)] in the order HL, LH, HH, finest first
 struct HaarArguments {
     void* image;
     void* ll;
-    void* details[kMaxLevels];
+    Details details;
     DType dtype;
     int levels;
     int64_t planes, height, width;

@@ -16,6 +16,7 @@ struct NormArguments {
     int activation;
     int64_t batch, channels, inner, groups;
     double eps;
+    void* workspace;  // CUDA's: see table.h
 };
 
 struct NormGradients {
@@ -25,6 +26,7 @@ struct NormGradients {
     bool channels_last;
     int activation;
     int64_t batch, channels, inner, groups;
+    void* workspace;
 };
 
 // x [rows, 2, n] -> out [rows, n]; backward: grad [rows, n] -> to_x [rows, 2, n]

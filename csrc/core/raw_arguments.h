@@ -11,6 +11,7 @@ struct PoissonArguments {
     DType dtype;
     Block size;
     NoiseSource source;
+    int64_t* wrong;  // on the CPU, may be null: counts the means that are none (NaN, below 0, above kMostMean)
 };
 
 struct TukeyArguments {

@@ -21,6 +21,9 @@ constexpr int64_t kStreamBytes = int64_t(8) << 20;
 // between the layers of a network the next one reads at once: only what no cache holds is streamed
 constexpr int64_t kKeptBytes = int64_t(32) << 20;
 
+// a function of whole blocks, called and not inlined: inlining compiles it again at every place
+#define LOWLIGHT_BLOCK static __attribute__((noinline, unused))
+
 #define LOWLIGHT_PRAGMA(text) _Pragma(#text)
 // over items of at most kBlock elements
 #define LOWLIGHT_PARALLEL(elements) \
@@ -95,6 +98,56 @@ LOWLIGHT_FN void store(T* to, const R* from, int64_t n, bool stream) {
         for (int64_t i = 0; i < n; ++i) narrowed[i] = narrow<T>(from[i]);
         stream_bytes(to, narrowed, n * int64_t(sizeof(T)));
     }
+}
+
+// numbers of a tensor that are computed in R, their stored type known when the kernel runs: one switch a block costs
+// nothing, and the compiler makes two kernels, for float and double, instead of four
+template <class R>
+struct Stored {
+    char* start;
+    DType dtype;
+
+    Stored(const void* from, DType dtype_) : start(const_cast<char*>(static_cast<const char*>(from))), dtype(dtype_) {}
+    LOWLIGHT_METHOD int64_t bytes() const {
+        return sizeof(R) == 8 || dtype == DType::f32 ? int64_t(sizeof(R)) : int64_t(sizeof(Half));
+    }
+    LOWLIGHT_METHOD bool plain() const { return sizeof(R) == 8 || dtype == DType::f32; }
+    LOWLIGHT_METHOD Stored operator+(int64_t i) const { return Stored(start + i * bytes(), dtype); }
+    template <class T>
+    LOWLIGHT_METHOD T* as() const {
+        return reinterpret_cast<T*>(start);
+    }
+};
+
+template <class R>
+LOWLIGHT_FN const R* load(Stored<R> from, R* buffer, int64_t n) {
+    if (from.plain()) return from.template as<const R>();
+    if constexpr (sizeof(R) == 4) {
+        if (from.dtype == DType::f16) return load(from.template as<const Half>(), buffer, n);
+        return load(from.template as<const BFloat16>(), buffer, n);
+    }
+    return buffer;
+}
+
+template <class R>
+LOWLIGHT_FN void store(Stored<R> to, const R* from, int64_t n, bool stream) {
+    if (to.plain()) return store(to.template as<R>(), from, n, stream);
+    if constexpr (sizeof(R) == 4) {
+        if (to.dtype == DType::f16) return store(to.template as<Half>(), from, n, stream);
+        store(to.template as<BFloat16>(), from, n, stream);
+    }
+}
+
+template <class R>
+LOWLIGHT_FN void prefetch(Stored<R> from, int64_t n) {
+    prefetch(from.start, n * from.bytes());
+}
+
+// calls `body(type tag)` with what a dtype code is computed in
+template <class Body>
+LOWLIGHT_FN void dispatch_real(DType dtype, Body body) {
+    if (dtype == DType::f64) return body(double());
+    body(float());
 }
 
 // calls `body(type tag)` with the stored type of a dtype code

@@ -4,7 +4,7 @@
 #include "poisson_line.h"
 
 namespace lowlight {
-LOWLIGHT_DECLARE_RAW_LEVEL(LOWLIGHT_CPU_LEVEL)
+LOWLIGHT_DECLARE_LEVEL(LOWLIGHT_CPU_LEVEL)
 namespace LOWLIGHT_CPU_LEVEL {
 
 // everything a block draws with

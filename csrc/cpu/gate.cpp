@@ -2,7 +2,7 @@
 #include "blocks.h"
 
 namespace lowlight {
-LOWLIGHT_DECLARE_NORM_LEVEL(LOWLIGHT_CPU_LEVEL)
+LOWLIGHT_DECLARE_LEVEL(LOWLIGHT_CPU_LEVEL)
 namespace LOWLIGHT_CPU_LEVEL {
 
 constexpr int64_t kGateSpan = 32768;

@@ -4,7 +4,7 @@
 #include "sums.h"
 
 namespace lowlight {
-LOWLIGHT_DECLARE_NORM_LEVEL(LOWLIGHT_CPU_LEVEL)
+LOWLIGHT_DECLARE_LEVEL(LOWLIGHT_CPU_LEVEL)
 namespace LOWLIGHT_CPU_LEVEL {
 
 constexpr int64_t kMaxTile = 512;
@@ -49,14 +49,14 @@ struct Tiling {
 };
 
 // the numbers of a tile in the accumulator's type, row by row: `rows` pieces of `n`, `step` apart in memory
-template <class T, class R>
+template <class R>
 struct Tile {
     const R* start;
     int64_t step;
 
-    Tile(const T* from, int64_t rows, int64_t n, int64_t step_, R* buffer) {
-        if constexpr (std::is_same_v<T, R>) {
-            start = from, step = step_;
+    Tile(Stored<R> from, int64_t rows, int64_t n, int64_t step_, R* buffer) {
+        if (from.plain()) {
+            start = from.template as<const R>(), step = step_;
         } else {
             for (int64_t row = 0; row < rows; ++row) load(from + row * step_, buffer + row * n, n);
             start = buffer, step = n;
@@ -65,16 +65,15 @@ struct Tile {
     const R* operator[](int64_t row) const { return start + row * step; }
 };
 
-template <class T, class R, class Body>
-LOWLIGHT_FN void write_row(T* to, int64_t n, bool stream, Body body) {
+template <class R, class Body>
+LOWLIGHT_FN void write_row(Stored<R> to, int64_t n, bool stream, Body body) {
     alignas(64) R buffer[kBlock];
-    if constexpr (std::is_same_v<T, R>) {
-        if (!stream) return body(to, 0, n);
-    }
-    for (int64_t i = 0; i < n; i += kBlock) {
-        int64_t count = n - i < kBlock ? n - i : kBlock;
-        body(buffer, i, count);
-        store(to + i, buffer, count, stream);
+    bool direct = to.plain() && !stream;
+    int64_t piece = direct ? n : kBlock;
+    for (int64_t i = 0; i < n; i += piece) {
+        int64_t count = n - i < piece ? n - i : piece;
+        body(direct ? to.template as<R>() : buffer, i, count);
+        if (!direct) store(to + i, buffer, count, stream);
     }
 }
 
@@ -94,25 +93,24 @@ LOWLIGHT_FN void inverse_deviations(R* inverse, const R* squares, int64_t n, R c
     for (int64_t p = 0; p < n; ++p) inverse[p] = R(1) / std::sqrt(squares[p] / channels + eps);
 }
 
-template <class T, bool kLast>
+template <class R, bool kLast>
 static void forward(const NormArguments& a) {
-    using R = Real<T>;
     Tiling tiling(a.channels, a.inner, kLast);
     Channels<R> k(a);
     int64_t channels = a.channels, inner = a.inner, elements = a.batch * channels * inner;
-    bool stream = elements * int64_t(sizeof(T)) >= kKeptBytes;
+    Stored<R> all_x(a.x, a.dtype), all_out(a.out, a.dtype);
+    bool stream = elements * all_x.bytes() >= kKeptBytes;
     LOWLIGHT_PARALLEL(elements)
     for (int64_t item = 0; item < a.batch * tiling.spans; ++item) {
-        Scratch<R> scratch(std::is_same_v<T, R> ? 0 : channels * tiling.pixels);
+        Scratch<R> scratch(all_x.plain() ? 0 : channels * tiling.pixels);
         int64_t sample = item / tiling.spans;
         tiling.tiles(item % tiling.spans, inner, [&](int64_t first, int64_t n) {
             alignas(64) R squares[kMaxTile];
             R *mean = static_cast<R*>(a.stats) + sample * inner + first, *inverse = mean + a.batch * inner;
             int64_t at = sample * channels * inner + first * (kLast ? channels : 1);
-            const T* x = static_cast<const T*>(a.x) + at;
-            T* out = static_cast<T*>(a.out) + at;
+            Stored<R> x = all_x + at, out = all_out + at;
             int64_t rows = kLast ? n : channels, length = kLast ? channels : n, step = kLast ? channels : inner;
-            Tile<T, R> v(x, rows, length, step, scratch.values);
+            Tile<R> v(x, rows, length, step, scratch.values);
             if constexpr (kLast) {
                 for (int64_t p = 0; p < n; ++p)
                     mean[p] = total<R>(channels, [&](auto& t, int64_t c) { get(t, v[p] + c); }) / R(channels);
@@ -134,7 +132,7 @@ static void forward(const NormArguments& a) {
             for (int64_t row = 0; row < rows; ++row) {
                 // the next tile arrives while this one is written
                 prefetch(x + row * step + (kLast ? n * channels : n), length);
-                write_row<T, R>(out + row * step, length, stream, [&](R* __restrict__ y, int64_t from, int64_t count) {
+                write_row<R>(out + row * step, length, stream, [&](R* __restrict__ y, int64_t from, int64_t count) {
                     const R* u = v[row] + from;
                     if constexpr (kLast) {
                         const R *weight = k.weight + from, *bias = k.bias + from;
@@ -222,19 +220,19 @@ LOWLIGHT_FN void pixel_sums(const R* g, const R* x, R mean, R inverse, const R* 
     }
 }
 
-template <class T, bool kLast>
+template <class R, bool kLast>
 static void backward(const NormGradients& a) {
-    using R = Real<T>;
     Tiling tiling(a.channels, a.inner, kLast);
     Channels<R> k(a);
     int64_t channels = a.channels, inner = a.inner, elements = a.batch * channels * inner;
     int64_t items = a.batch * tiling.spans;
-    bool stream = elements * int64_t(sizeof(T)) >= kKeptBytes;
+    Stored<R> x(a.x, a.dtype), grad(a.grad, a.dtype), to_x(a.to_x, a.dtype);
+    bool stream = elements * x.bytes() >= kKeptBytes;
     // [items, 2, channels]: gradients to weight and bias
     Scratch<double> partial(items * 2 * channels);
     LOWLIGHT_PARALLEL(elements)
     for (int64_t item = 0; item < items; ++item) {
-        Scratch<R> scratch(std::is_same_v<T, R> ? 0 : 2 * channels * tiling.pixels), sums(2 * channels);
+        Scratch<R> scratch(x.plain() ? 0 : 2 * channels * tiling.pixels), sums(2 * channels);
         LaneSums<R> lanes(kLast ? 0 : channels);
         double* into = partial.values + item * 2 * channels;
         for (int64_t c = 0; c < 2 * channels; ++c) into[c] = 0;
@@ -244,9 +242,9 @@ static void backward(const NormGradients& a) {
             const R *mean = static_cast<const R*>(a.stats) + sample * inner + first, *inverse = mean + a.batch * inner;
             int64_t at = sample * channels * inner + first * (kLast ? channels : 1);
             int64_t rows = kLast ? n : channels, length = kLast ? channels : n, step = kLast ? channels : inner;
-            Tile<T, R> v(static_cast<const T*>(a.x) + at, rows, length, step, scratch.values);
-            Tile<T, R> g(static_cast<const T*>(a.grad) + at, rows, length, step,
-                         scratch.values + (std::is_same_v<T, R> ? 0 : channels * tiling.pixels));
+            Tile<R> v(x + at, rows, length, step, scratch.values);
+            Tile<R> g(grad + at, rows, length, step,
+                         scratch.values + (x.plain() ? 0 : channels * tiling.pixels));
             if constexpr (kLast) {
                 R *to_weight = sums.values, *to_bias = to_weight + channels;
                 for (int64_t c = 0; c < 2 * channels; ++c) sums.values[c] = R(0);
@@ -264,9 +262,9 @@ static void backward(const NormGradients& a) {
             for (int64_t p = 0; p < n; ++p) plain[p] /= R(channels), product[p] = product[p] / R(channels) * inverse[p];
             for (int64_t row = 0; row < rows; ++row) {
                 int64_t next = at + row * step + (kLast ? n * channels : n);
-                prefetch(static_cast<const T*>(a.x) + next, length);
-                prefetch(static_cast<const T*>(a.grad) + next, length);
-                write_row<T, R>(static_cast<T*>(a.to_x) + at + row * step, length, stream,
+                prefetch(x + next, length);
+                prefetch(grad + next, length);
+                write_row<R>(to_x + at + row * step, length, stream,
                                 [&](R* __restrict__ y, int64_t from, int64_t count) {
                                     const R *u = v[row] + from, *d = g[row] + from;
                                     if constexpr (kLast) {
@@ -301,12 +299,12 @@ static void backward(const NormGradients& a) {
 }
 
 void layer_norm_cpu(const NormArguments& a) {
-    dispatch(a.dtype,
+    dispatch_real(a.dtype,
              [&](auto tag) { a.channels_last ? forward<decltype(tag), true>(a) : forward<decltype(tag), false>(a); });
 }
 
 void layer_norm_backward_cpu(const NormGradients& a) {
-    dispatch(a.dtype,
+    dispatch_real(a.dtype,
              [&](auto tag) { a.channels_last ? backward<decltype(tag), true>(a) : backward<decltype(tag), false>(a); });
 }
 

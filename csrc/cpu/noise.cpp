@@ -32,10 +32,11 @@ void noise_cpu(const NoiseArguments& a) {
     });
 }
 
-void philox_cpu(const int64_t* counter, const int64_t* key, int64_t* words, int64_t n) {
-    LOWLIGHT_PARALLEL(n)
-    for (int64_t i = 0; i < n; ++i) {
-        const int64_t *c = counter + 4 * i, *k = key + 2 * i;
+void philox_cpu(const PhiloxArguments& a) {
+    int64_t* words = a.words;
+    LOWLIGHT_PARALLEL(a.n)
+    for (int64_t i = 0; i < a.n; ++i) {
+        const int64_t *c = a.counter + 4 * i, *k = a.key + 2 * i;
         Words w = philox(Words{uint32_t(c[0]), uint32_t(c[1]), uint32_t(c[2]), uint32_t(c[3])}, uint32_t(k[0]),
                          uint32_t(k[1]));
         words[4 * i] = w.w0;

@@ -2,7 +2,7 @@
 #include "norm_blocks.h"
 
 namespace lowlight {
-LOWLIGHT_DECLARE_NORM_LEVEL(LOWLIGHT_CPU_LEVEL)
+LOWLIGHT_DECLARE_LEVEL(LOWLIGHT_CPU_LEVEL)
 namespace LOWLIGHT_CPU_LEVEL {
 
 // numbers whose moments are taken at once
@@ -17,14 +17,13 @@ static int64_t spans_of(int64_t length) {
     return (length + kSpan - 1) / kSpan;
 }
 
-template <class T, Activation kAct>
+template <class R>
 static void forward(const NormArguments& a) {
-    using R = Real<T>;
     int64_t per_group = a.channels / a.groups, length = per_group * a.inner, slabs = a.batch * a.groups;
     int64_t spans = spans_of(length), elements = slabs * length;
-    bool stream = elements * int64_t(sizeof(T)) >= kStreamBytes;
-    const T* x = static_cast<const T*>(a.x);
-    T* out = static_cast<T*>(a.out);
+    Stored<R> x(a.x, a.dtype), out(a.out, a.dtype);
+    Activation act = static_cast<Activation>(a.activation);
+    bool stream = elements * x.bytes() >= kStreamBytes;
     Scratch<Moments> partial(slabs * spans);
     Parameters<R> parameters(a);
 
@@ -34,7 +33,7 @@ static void forward(const NormArguments& a) {
         Moments m{0, 0, 0};
         for (int64_t i = span * kSpan; i < end; i += kSumBlock) {
             int64_t n = end - i < kSumBlock ? end - i : kSumBlock;
-            m = with(m, norm_inputs<kAct>(x + slab * length + i, buffer, n), n);
+            m = with(m, norm_inputs(act, x + slab * length + i, buffer, n), n);
         }
         partial.values[slab * spans + span] = m;
     };
@@ -51,8 +50,8 @@ static void forward(const NormArguments& a) {
             for (; i < row_end; i += kBlock) {
                 int64_t n = row_end - i < kBlock ? row_end - i : kBlock;
                 // computing here takes longer than reading there
-                if (i * int64_t(sizeof(T)) < kAheadBytes) prefetch(x + (slab + 1) * length + i, n);
-                normalise<kAct>(x + slab * length + i, out + slab * length + i, n, stream, k);
+                if (i * x.bytes() < kAheadBytes) prefetch(x + (slab + 1) * length + i, n);
+                normalise(act, x + slab * length + i, out + slab * length + i, n, stream, k);
             }
             i = row_end;
         }
@@ -61,14 +60,13 @@ static void forward(const NormArguments& a) {
     in_two_passes<R>(slabs, spans, elements, 0, gather, finish, spread);
 }
 
-template <class T, Activation kAct>
+template <class R>
 static void backward(const NormGradients& a) {
-    using R = Real<T>;
     int64_t per_group = a.channels / a.groups, slabs = a.batch * a.groups, rows = a.batch * a.channels;
     int64_t row_spans = spans_of(a.inner), elements = rows * a.inner;
-    bool stream = elements * int64_t(sizeof(T)) >= kStreamBytes;
-    const T *x = static_cast<const T*>(a.x), *grad = static_cast<const T*>(a.grad);
-    T* to_x = static_cast<T*>(a.to_x);
+    Stored<R> x(a.x, a.dtype), grad(a.grad, a.dtype), to_x(a.to_x, a.dtype);
+    Activation act = static_cast<Activation>(a.activation);
+    bool stream = elements * x.bytes() >= kStreamBytes;
     Scratch<Sums> partial(rows * row_spans), sums(rows);
     Scratch<Slope> slopes(slabs);
     Parameters<R> parameters(a);
@@ -88,8 +86,8 @@ static void backward(const NormGradients& a) {
             alignas(64) R v_buffer[kBlock], g_buffer[kBlock];
             // while one block is computed the next arrives
             prefetch(x + at + 2 * kBlock, n), prefetch(grad + at + 2 * kBlock, n);
-            const R* v = norm_inputs<kAct>(x + at, v_buffer, n);
-            const R* g = inner_gradients<kAct>(grad + at, v, kept ? kept + at - slab * slab_elements : g_buffer, n, k);
+            const R* v = norm_inputs(act, x + at, v_buffer, n);
+            const R* g = inner_gradients(act, grad + at, v, kept ? kept + at - slab * slab_elements : g_buffer, n, k);
             R mean = k.mean.value;
             Pair<R> sums_of = totals<R>(n, [&](auto& t, auto& product, int64_t i) {
                 get(t, g + i), get(product, v + i);
@@ -109,33 +107,33 @@ static void backward(const NormGradients& a) {
         slopes.values[slab] = group_slope(parameters, slab, per_group * a.inner, sums.values + slab * per_group);
     };
     auto spread = [&](int64_t slab, int64_t item, const R* kept) {
-        if (!to_x) return;
+        if (!a.to_x) return;
         Same<R> level{R(slopes.values[slab].level)}, tilt{R(slopes.values[slab].tilt)};
         blocks(slab, item, [&](int64_t at, int64_t n, Affine<Same<R>> k) {
-            if ((at - slab * slab_elements) * int64_t(sizeof(T)) < kAheadBytes)
+            if ((at - slab * slab_elements) * x.bytes() < kAheadBytes)
                 prefetch(x + at + slab_elements, n), prefetch(grad + at + slab_elements, n);
             if (kept)
-                gradient<Activation::none>(kept + at - slab * slab_elements, x + at, to_x + at, n, stream, k, level,
-                                           tilt);
+                gradient(Activation::none, Stored<R>(kept + at - slab * slab_elements, DType::f32), x + at, to_x + at, n,
+                         stream, k, level, tilt);
             else
-                gradient<kAct>(grad + at, x + at, to_x + at, n, stream, k, level, tilt);
+                gradient(act, grad + at, x + at, to_x + at, n, stream, k, level, tilt);
         });
         if (stream) stream_fence();
     };
     // only silu's gradients are worth keeping
-    int64_t keep = kAct == Activation::silu && slab_elements <= kKeptGradients ? slab_elements : 0;
+    int64_t keep = act == Activation::silu && slab_elements <= kKeptGradients ? slab_elements : 0;
     in_two_passes<R>(slabs, per_group * row_spans, elements, keep, gather, finish, spread);
     parameter_gradients<R>(a, sums.values);
 }
 
 void norm_cpu(const NormArguments& a) {
     if (a.channels_last) return norm_channels_last(a);
-    dispatch_norm(a.dtype, a.activation, [&](auto tag, auto act) { forward<decltype(tag), act.value>(a); });
+    dispatch_real(a.dtype, [&](auto tag) { forward<decltype(tag)>(a); });
 }
 
 void norm_backward_cpu(const NormGradients& a) {
     if (a.channels_last) return norm_backward_channels_last(a);
-    dispatch_norm(a.dtype, a.activation, [&](auto tag, auto act) { backward<decltype(tag), act.value>(a); });
+    dispatch_real(a.dtype, [&](auto tag) { backward<decltype(tag)>(a); });
 }
 
 }  // namespace LOWLIGHT_CPU_LEVEL

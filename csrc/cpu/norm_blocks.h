@@ -7,6 +7,10 @@
 namespace lowlight {
 namespace LOWLIGHT_CPU_LEVEL {
 
+// norm_channels_last.cpp
+void norm_channels_last(const NormArguments& a);
+void norm_backward_channels_last(const NormGradients& a);
+
 // elements between two starts of a thread
 constexpr int64_t kSpan = 32768;
 
@@ -23,15 +27,13 @@ struct Affine {
     K mean, scale, shift;
 };
 
-// calls body with where n results of the type R go: into the tensor itself where it can take them
-template <class T, class R, class Body>
-LOWLIGHT_FN void produce(T* to, int64_t n, bool stream, Body body) {
+// calls body with where n results go: into the tensor itself where it can take them
+template <class R, class Body>
+LOWLIGHT_FN void produce(Stored<R> to, int64_t n, bool stream, Body body) {
     alignas(64) R buffer[kBlock];
-    if constexpr (std::is_same_v<T, R>) {
-        if (!stream) return body(to);
-    }
-    body(buffer);
-    store(to, buffer, n, stream);
+    bool direct = to.plain() && !stream;
+    body(direct ? to.template as<R>() : buffer);
+    if (!direct) store(to, buffer, n, stream);
 }
 
 // body(i, e^argument(i)) for i < n <= kBlock
@@ -45,10 +47,13 @@ LOWLIGHT_FN void with_powers(int64_t n, Argument argument, Body body) {
     for (int64_t i = 0; i < n; ++i) body(i, power(Reduced<R>{rest[i], steps[i]}));
 }
 
+// Functions of whole blocks: a call costs nothing beside them, and each is compiled once. Which activation it is they
+// ask once a block.
+
 // n elements of x as the norm takes them; no copy where they are that already
-template <Activation kAct, class T, class R>
-LOWLIGHT_FN const R* norm_inputs(const T* x, R* __restrict__ buffer, int64_t n) {
-    if (kAct != Activation::mish) return load(x, buffer, n);
+template <class R>
+LOWLIGHT_BLOCK const R* norm_inputs(Activation act, Stored<R> x, R* __restrict__ buffer, int64_t n) {
+    if (act != Activation::mish) return load(x, buffer, n);
     alignas(64) R loaded[kBlock];
     for (int64_t start = 0; start < n; start += kBlock) {
         int64_t count = n - start < kBlock ? n - start : kBlock;
@@ -61,23 +66,24 @@ LOWLIGHT_FN const R* norm_inputs(const T* x, R* __restrict__ buffer, int64_t n) 
 }
 
 // n <= kBlock elements
-template <Activation kAct, class T, class K>
-LOWLIGHT_FN void normalise(const T* x, T* out, int64_t n, bool stream, Affine<K> k) {
-    using R = Real<T>;
+template <class R, class K>
+LOWLIGHT_BLOCK void normalise(Activation act, Stored<R> x, Stored<R> out, int64_t n, bool stream, Affine<K> k) {
     alignas(64) R buffer[kBlock], z[kBlock];
-    const R* v = norm_inputs<kAct>(x, buffer, n);
-    produce<T, R>(out, n, stream, [&](R* __restrict__ y) {
-        R* to = kAct == Activation::silu ? z : y;
+    const R* v = norm_inputs(act, x, buffer, n);
+    produce(out, n, stream, [&](R* __restrict__ y) {
+        bool silu_follows = act == Activation::silu;
+        R* __restrict__ to = silu_follows ? z : y;
         for (int64_t i = 0; i < n; ++i) to[i] = normalised(v[i], k.mean[i], k.scale[i], k.shift[i]);
-        if (kAct == Activation::silu)
+        if (silu_follows)
             with_powers<R>(n, [&](int64_t i) { return -z[i]; }, [&](int64_t i, R e) { y[i] = silu(z[i], e); });
     });
 }
 
 // the gradients to the normalised values; n <= kBlock elements
-template <Activation kAct, class G, class R, class K>
-LOWLIGHT_FN const R* inner_gradients(const G* grad, const R* v, R* __restrict__ buffer, int64_t n, Affine<K> k) {
-    if (kAct != Activation::silu) return load(grad, buffer, n);
+template <class R, class K>
+LOWLIGHT_BLOCK const R* inner_gradients(Activation act, Stored<R> grad, const R* v, R* __restrict__ buffer, int64_t n,
+                                        Affine<K> k) {
+    if (act != Activation::silu) return load(grad, buffer, n);
     alignas(64) R z[kBlock], loaded[kBlock];
     const R* g = load(grad, loaded, n);
     for (int64_t i = 0; i < n; ++i) z[i] = normalised(v[i], k.mean[i], k.scale[i], k.shift[i]);
@@ -86,15 +92,15 @@ LOWLIGHT_FN const R* inner_gradients(const G* grad, const R* v, R* __restrict__ 
     return buffer;
 }
 
-// n <= kBlock elements; G: T or the accumulator's type
-template <Activation kAct, class G, class T, class K>
-LOWLIGHT_FN void gradient(const G* grad, const T* x, T* to_x, int64_t n, bool stream, Affine<K> k, K level, K tilt) {
-    using R = Real<T>;
+// n <= kBlock elements
+template <class R, class K>
+LOWLIGHT_BLOCK void gradient(Activation act, Stored<R> grad, Stored<R> x, Stored<R> to_x, int64_t n, bool stream,
+                             Affine<K> k, K level, K tilt) {
     alignas(64) R x_buffer[kBlock], g_buffer[kBlock];
     const R* v = load(x, x_buffer, n);
-    const R* g = inner_gradients<kAct>(grad, v, g_buffer, n, k);
-    produce<T, R>(to_x, n, stream, [&](R* __restrict__ y) {
-        if (kAct != Activation::mish) {
+    const R* g = inner_gradients(act, grad, v, g_buffer, n, k);
+    produce(to_x, n, stream, [&](R* __restrict__ y) {
+        if (act != Activation::mish) {
             for (int64_t i = 0; i < n; ++i) y[i] = norm_gradient(g[i], v[i], k.mean[i], k.scale[i], level[i], tilt[i]);
             return;
         }
@@ -170,21 +176,6 @@ void write_stats(const NormArguments& a, int64_t slab, Moments m) {
     R* stats = static_cast<R*>(a.stats);
     stats[slab] = R(m.mean);
     stats[a.batch * a.groups + slab] = R(1.0 / sqrt((m.n > 0 ? m.squares / m.n : 0.0) + a.eps));
-}
-
-// calls body(type tag, activation tag)
-template <class Body>
-LOWLIGHT_FN void dispatch_norm(DType dtype, int activation, Body body) {
-    dispatch(dtype, [&](auto tag) {
-        switch (static_cast<Activation>(activation)) {
-            case Activation::none:
-                return body(tag, std::integral_constant<Activation, Activation::none>());
-            case Activation::silu:
-                return body(tag, std::integral_constant<Activation, Activation::silu>());
-            case Activation::mish:
-                return body(tag, std::integral_constant<Activation, Activation::mish>());
-        }
-    });
 }
 
 }  // namespace LOWLIGHT_CPU_LEVEL

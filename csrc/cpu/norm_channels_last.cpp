@@ -3,7 +3,7 @@
 #include "norm_blocks.h"
 
 namespace lowlight {
-LOWLIGHT_DECLARE_NORM_LEVEL(LOWLIGHT_CPU_LEVEL)
+LOWLIGHT_DECLARE_LEVEL(LOWLIGHT_CPU_LEVEL)
 namespace LOWLIGHT_CPU_LEVEL {
 
 constexpr int64_t kMinWidth = 256;
@@ -108,14 +108,13 @@ struct ChannelMoments {
     }
 };
 
-template <class T, Activation kAct>
+template <class R>
 static void forward(const NormArguments& a) {
-    using R = Real<T>;
     Wide wide(a.channels, a.inner, kLanes<R>);
     int64_t channels = a.channels, spans = wide.spans, elements = a.batch * wide.elements;
-    bool stream = elements * int64_t(sizeof(T)) >= kKeptBytes;
-    const T* x = static_cast<const T*>(a.x);
-    T* out = static_cast<T*>(a.out);
+    Stored<R> x(a.x, a.dtype), out(a.out, a.dtype);
+    Activation act = static_cast<Activation>(a.activation);
+    bool stream = elements * x.bytes() >= kKeptBytes;
     Scratch<double> partial(2 * a.batch * spans * channels);
     Parameters<R> parameters(a);
 
@@ -129,7 +128,7 @@ static void forward(const NormArguments& a) {
         ChannelMoments m{0, into, into + channels};
         for (int64_t i = span * wide.span; i < wide.end(span); i += wide.sum_elements) {
             int64_t n = wide.end(span) - i < wide.sum_elements ? wide.end(span) - i : wide.sum_elements;
-            const R* v = norm_inputs<kAct>(x + sample * wide.elements + i, buffer, n);
+            const R* v = norm_inputs(act, x + sample * wide.elements + i, buffer, n);
             prefetch(x + sample * wide.elements + i + wide.sum_elements, n);
             // at first from the first pixel
             for (int64_t c = 0; c < channels; ++c) origin[c] = m.n > 0 ? R(m.mean[c]) : v[c];
@@ -161,21 +160,20 @@ static void forward(const NormArguments& a) {
             int64_t at = sample * wide.elements + i;
             // while one block is computed the next arrives
             prefetch(x + at + 2 * kBlock, n);
-            normalise<kAct>(x + at, out + at, n, stream, patterns.at(w));
+            normalise(act, x + at, out + at, n, stream, patterns.at(w));
         });
         if (stream) stream_fence();
     };
     in_two_passes<R>(a.batch, spans, elements, 0, gather, finish, spread);
 }
 
-template <class T, Activation kAct>
+template <class R>
 static void backward(const NormGradients& a) {
-    using R = Real<T>;
     Wide wide(a.channels, a.inner, kLanes<R>);
     int64_t channels = a.channels, spans = wide.spans, elements = a.batch * wide.elements;
-    bool stream = elements * int64_t(sizeof(T)) >= kKeptBytes;
-    const T *x = static_cast<const T*>(a.x), *grad = static_cast<const T*>(a.grad);
-    T* to_x = static_cast<T*>(a.to_x);
+    Stored<R> x(a.x, a.dtype), grad(a.grad, a.dtype), to_x(a.to_x, a.dtype);
+    Activation act = static_cast<Activation>(a.activation);
+    bool stream = elements * x.bytes() >= kKeptBytes;
     Scratch<Sums> partial(a.batch * spans * channels), sums(a.batch * channels);
     Scratch<Slope> slopes(a.batch * a.groups);
     Parameters<R> parameters(a);
@@ -190,15 +188,15 @@ static void backward(const NormGradients& a) {
         for (int64_t i = span * wide.span; i < wide.end(span); i += wide.sum_elements) {
             int64_t n = wide.end(span) - i < wide.sum_elements ? wide.end(span) - i : wide.sum_elements;
             int64_t from = sample * wide.elements + i;
-            const R* v = norm_inputs<kAct>(x + from, v_buffer, n);
+            const R* v = norm_inputs(act, x + from, v_buffer, n);
             const R* g = g_buffer;
-            if (kAct != Activation::silu) g = load(grad + from, g_buffer, n);
-            for (int64_t row = 0; kAct == Activation::silu && row < n; row += wide.width)
+            if (act != Activation::silu) g = load(grad + from, g_buffer, n);
+            for (int64_t row = 0; act == Activation::silu && row < n; row += wide.width)
                 for (int64_t w = 0, end = n - row < wide.width ? n - row : wide.width; w < end; w += kBlock) {
-                    const T* block = grad + from + row + w;
+                    Stored<R> block = grad + from + row + w;
                     int64_t count = end - w < kBlock ? end - w : kBlock;
                     prefetch(block + 2 * kBlock, count), prefetch(x + from + row + w + 2 * kBlock, count);
-                    inner_gradients<kAct>(block, v + row + w, g_buffer + row + w, count, patterns.at(w));
+                    inner_gradients(act, block, v + row + w, g_buffer + row + w, count, patterns.at(w));
                 }
             column_totals(plain, product, n, wide.width, [&](auto& t, auto& difference, int64_t at, int64_t w) {
                 auto mean = t;
@@ -223,12 +221,12 @@ static void backward(const NormGradients& a) {
                 group_slope(parameters, sample * a.groups + g, per_group * a.inner, s + g * per_group);
     };
     auto spread = [&](int64_t sample, int64_t span, const R*) {
-        if (!to_x) return;
+        if (!a.to_x) return;
         Patterns<R> patterns(wide, parameters, sample, slopes.values);
         wide.blocks(span, [&](int64_t i, int64_t w, int64_t n) {
             int64_t at = sample * wide.elements + i;
             prefetch(x + at + 2 * kBlock, n), prefetch(grad + at + 2 * kBlock, n);
-            gradient<kAct>(grad + at, x + at, to_x + at, n, stream, patterns.at(w), patterns.level + w,
+            gradient(act, grad + at, x + at, to_x + at, n, stream, patterns.at(w), patterns.level + w,
                            patterns.tilt + w);
         });
         if (stream) stream_fence();
@@ -238,11 +236,11 @@ static void backward(const NormGradients& a) {
 }
 
 void norm_channels_last(const NormArguments& a) {
-    dispatch_norm(a.dtype, a.activation, [&](auto tag, auto act) { forward<decltype(tag), act.value>(a); });
+    dispatch_real(a.dtype, [&](auto tag) { forward<decltype(tag)>(a); });
 }
 
 void norm_backward_channels_last(const NormGradients& a) {
-    dispatch_norm(a.dtype, a.activation, [&](auto tag, auto act) { backward<decltype(tag), act.value>(a); });
+    dispatch_real(a.dtype, [&](auto tag) { backward<decltype(tag)>(a); });
 }
 
 }  // namespace LOWLIGHT_CPU_LEVEL

@@ -2,11 +2,11 @@
 #include "poisson_line.h"
 
 namespace lowlight {
-LOWLIGHT_DECLARE_RAW_LEVEL(LOWLIGHT_CPU_LEVEL)
+LOWLIGHT_DECLARE_LEVEL(LOWLIGHT_CPU_LEVEL)
 namespace LOWLIGHT_CPU_LEVEL {
 
 template <class T>
-static int64_t count_photons(const PoissonArguments& a) {
+static void count_photons(const PoissonArguments& a) {
     using R = Real<T>;
     const Block& size = a.size;
     int64_t rows = size.batch * size.channels * size.height, elements = rows * size.width;
@@ -29,13 +29,11 @@ static int64_t count_photons(const PoissonArguments& a) {
         store(static_cast<T*>(a.out) + at, load_noise(counts, out, n), n, stream);
         if (stream) stream_fence();
     }
-    return wrong;
+    if (a.wrong) *a.wrong = wrong;
 }
 
-int64_t poisson_cpu(const PoissonArguments& a) {
-    int64_t wrong = 0;
-    dispatch(a.dtype, [&](auto tag) { wrong = count_photons<decltype(tag)>(a); });
-    return wrong;
+void poisson_cpu(const PoissonArguments& a) {
+    dispatch(a.dtype, [&](auto tag) { count_photons<decltype(tag)>(a); });
 }
 
 template <class T>

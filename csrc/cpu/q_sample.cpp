@@ -6,14 +6,13 @@ namespace lowlight {
 LOWLIGHT_DECLARE_LEVEL(LOWLIGHT_CPU_LEVEL)
 namespace LOWLIGHT_CPU_LEVEL {
 
-template <class T, bool kCenter>
+template <class R, bool kCenter>
 static void q_sample(const ForwardArguments& a) {
-    using R = Real<T>;
     Block size = a.size;
     if (!a.draw) size = one_row_a_sample(size);
     int64_t rows = size.batch * size.channels * size.height, elements = rows * size.width;
     int64_t blocks = (size.width + kBlock - 1) / kBlock, items = rows * blocks;
-    bool stream = elements * int64_t(sizeof(T)) >= kStreamBytes;
+    bool stream = elements * Stored<R>(nullptr, a.dtype).bytes() >= kStreamBytes;
     LOWLIGHT_PARALLEL(elements)
     for (int64_t item = 0; item < items; ++item) {
         NoiseBuffer drawn;
@@ -21,7 +20,7 @@ static void q_sample(const ForwardArguments& a) {
         int64_t row = item / blocks, x = (item - row * blocks) * kBlock, at = row * size.width + x;
         int64_t plane = row / size.height, sample = plane / size.channels;
         int64_t n = size.width - x < kBlock ? size.width - x : kBlock;
-        auto input = [&](const void* tensor, int i) { return load(static_cast<const T*>(tensor) + at, buffers[i], n); };
+        auto input = [&](const void* tensor, int i) { return load(Stored<R>(tensor, a.dtype) + at, buffers[i], n); };
         int64_t t = a.t[sample];
         ForwardRow<R> k = forward_row<R>(a.alpha_bar, t);
         const R *x0 = input(a.x0, 0), *center = kCenter ? input(a.center, 1) : nullptr, *z = nullptr;
@@ -36,30 +35,29 @@ static void q_sample(const ForwardArguments& a) {
             out[i] = forward_value(k, x0[i], noise[i]);
         }
         // x0 itself, also where the noise is not finite
-        store(static_cast<T*>(a.x_t) + at, t < 0 ? x0 : out, n, stream);
-        if (a.anchored) store(static_cast<T*>(a.anchored) + at, noise, n, stream);
+        store(Stored<R>(a.x_t, a.dtype) + at, t < 0 ? x0 : out, n, stream);
+        if (a.anchored) store(Stored<R>(a.anchored, a.dtype) + at, noise, n, stream);
         if (stream) stream_fence();
     }
 }
 
 void q_sample_cpu(const ForwardArguments& a) {
-    dispatch(a.dtype, [&](auto tag) {
-        using T = decltype(tag);
-        a.center ? q_sample<T, true>(a) : q_sample<T, false>(a);
+    dispatch_real(a.dtype, [&](auto tag) {
+        using R = decltype(tag);
+        a.center ? q_sample<R, true>(a) : q_sample<R, false>(a);
     });
 }
 
-template <class T>
+template <class R>
 static void q_sample_gradients(const ForwardGradients& a) {
-    using R = Real<T>;
     int64_t blocks = (a.per_sample + kBlock - 1) / kBlock, items = a.batch * blocks, elements = a.batch * a.per_sample;
-    bool stream = elements * int64_t(sizeof(T)) >= kStreamBytes;
+    bool stream = elements * Stored<R>(nullptr, a.dtype).bytes() >= kStreamBytes;
     LOWLIGHT_PARALLEL(elements)
     for (int64_t item = 0; item < items; ++item) {
         alignas(64) R buffers[2][kBlock], result[kBlock];
         int64_t sample = item / blocks, x = (item - sample * blocks) * kBlock, at = sample * a.per_sample + x;
         int64_t n = a.per_sample - x < kBlock ? a.per_sample - x : kBlock;
-        auto input = [&](const void* tensor, int i) { return load(static_cast<const T*>(tensor) + at, buffers[i], n); };
+        auto input = [&](const void* tensor, int i) { return load(Stored<R>(tensor, a.dtype) + at, buffers[i], n); };
         ForwardRow<R> k = forward_row<R>(a.alpha_bar, a.t[sample]);
         const R *g = input(a.grad, 0), *g_noise = a.grad_noise ? input(a.grad_noise, 1) : nullptr;
         auto output = [&](void* tensor, auto part) {
@@ -68,7 +66,7 @@ static void q_sample_gradients(const ForwardGradients& a) {
                 for (int64_t i = 0; i < n; ++i) result[i] = part(forward_gradient(k, g[i], true, g_noise[i]));
             else
                 for (int64_t i = 0; i < n; ++i) result[i] = part(forward_gradient(k, g[i], false, R(0)));
-            store(static_cast<T*>(tensor) + at, result, n, stream);
+            store(Stored<R>(tensor, a.dtype) + at, result, n, stream);
         };
         output(a.to_x0, [](ForwardGradient<R> v) { return v.x0; });
         output(a.to_noise, [](ForwardGradient<R> v) { return v.noise; });
@@ -78,7 +76,7 @@ static void q_sample_gradients(const ForwardGradients& a) {
 }
 
 void q_sample_backward_cpu(const ForwardGradients& a) {
-    dispatch(a.dtype, [&](auto tag) { q_sample_gradients<decltype(tag)>(a); });
+    dispatch_real(a.dtype, [&](auto tag) { q_sample_gradients<decltype(tag)>(a); });
 }
 
 }  // namespace LOWLIGHT_CPU_LEVEL

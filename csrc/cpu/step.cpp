@@ -19,15 +19,24 @@ static void step_block(StepRow<R> k, Bounds<R> clip, const R* x_t, const R* eps,
     }
 }
 
-template <class T, bool kCenter, bool kPrevious, bool kNoise>
+// step_block for the terms that there are
+template <class R, class... Given>
+static void step_terms(bool center, bool previous, bool noise, Given... given) {
+    auto with_noise = [&](auto c, auto p) {
+        noise ? step_block<R, c.value, p.value, true>(given...) : step_block<R, c.value, p.value, false>(given...);
+    };
+    auto with_previous = [&](auto c) { previous ? with_noise(c, std::true_type()) : with_noise(c, std::false_type()); };
+    center ? with_previous(std::true_type()) : with_previous(std::false_type());
+}
+
+template <class R>
 static void step(const StepArguments& a) {
-    using R = Real<T>;
     Block size = a.size;
     // without drawing a sample is one long row
     if (!a.draw) size = one_row_a_sample(size);
     int64_t rows = size.batch * size.channels * size.height, elements = rows * size.width;
     int64_t blocks = (size.width + kBlock - 1) / kBlock, items = rows * blocks;
-    bool stream = elements * int64_t(sizeof(T)) >= kStreamBytes;
+    bool stream = elements * Stored<R>(nullptr, a.dtype).bytes() >= kStreamBytes;
     LOWLIGHT_PARALLEL(elements)
     for (int64_t item = 0; item < items; ++item) {
         NoiseBuffer drawn;
@@ -35,52 +44,42 @@ static void step(const StepArguments& a) {
         int64_t row = item / blocks, x = (item - row * blocks) * kBlock, at = row * size.width + x;
         int64_t plane = row / size.height, sample = plane / size.channels;
         int64_t n = size.width - x < kBlock ? size.width - x : kBlock;
-        auto input = [&](const void* tensor, int i) { return load(static_cast<const T*>(tensor) + at, buffers[i], n); };
+        auto input = [&](const void* tensor, int i) { return load(Stored<R>(tensor, a.dtype) + at, buffers[i], n); };
         StepRow<R> k = step_row<R>(a.rows, a.t ? a.t[sample] : sample * a.row_step);
         const R* z = nullptr;
         // drawing costs more than the rest: not for a row that does not use it
-        if (kNoise && a.draw && k.s != R(0)) {
+        if (a.draw && k.s != R(0)) {
             NoiseLine line = noise_line(a.source, sample, plane - sample * size.channels, row - plane * size.height);
             z = load_noise(draw_line<true>(drawn, line, x, n), buffers[4], n);
-        } else if (kNoise && a.draw) {
+        } else if (a.draw) {
             for (int64_t i = 0; i < n; ++i) buffers[4][i] = R(0);
             z = buffers[4];
-        } else if (kNoise) {
+        } else if (a.noise) {
             z = input(a.noise, 4);
         }
-        step_block<R, kCenter, kPrevious, kNoise>(k, Bounds<R>{R(a.lo), R(a.hi)}, input(a.x_t, 0), input(a.eps, 1),
-                                                  kCenter ? input(a.center, 2) : nullptr,
-                                                  kPrevious ? input(a.x0_previous, 3) : nullptr, z, out, x0, n);
-        store(static_cast<T*>(a.out) + at, out, n, stream);
-        if (a.x0) store(static_cast<T*>(a.x0) + at, x0, n, stream);
+        step_terms<R>(a.center, a.x0_previous, z, k, Bounds<R>{R(a.lo), R(a.hi)}, input(a.x_t, 0), input(a.eps, 1),
+                      a.center ? input(a.center, 2) : nullptr, a.x0_previous ? input(a.x0_previous, 3) : nullptr, z,
+                      out, x0, n);
+        store(Stored<R>(a.out, a.dtype) + at, out, n, stream);
+        if (a.x0) store(Stored<R>(a.x0, a.dtype) + at, x0, n, stream);
         if (stream) stream_fence();
     }
 }
 
-template <class T, bool kCenter, bool kPrevious>
-static void step_with(const StepArguments& a) {
-    a.draw || a.noise ? step<T, kCenter, kPrevious, true>(a) : step<T, kCenter, kPrevious, false>(a);
-}
-
 void step_cpu(const StepArguments& a) {
-    dispatch(a.dtype, [&](auto tag) {
-        using T = decltype(tag);
-        if (a.center) return a.x0_previous ? step_with<T, true, true>(a) : step_with<T, true, false>(a);
-        return a.x0_previous ? step_with<T, false, true>(a) : step_with<T, false, false>(a);
-    });
+    dispatch_real(a.dtype, [&](auto tag) { step<decltype(tag)>(a); });
 }
 
-template <class T>
+template <class R>
 static void step_gradients(const StepGradients& a) {
-    using R = Real<T>;
     int64_t blocks = (a.per_sample + kBlock - 1) / kBlock, items = a.batch * blocks, elements = a.batch * a.per_sample;
-    bool stream = elements * int64_t(sizeof(T)) >= kStreamBytes;
+    bool stream = elements * Stored<R>(nullptr, a.dtype).bytes() >= kStreamBytes;
     LOWLIGHT_PARALLEL(elements)
     for (int64_t item = 0; item < items; ++item) {
         alignas(64) R buffers[4][kBlock], inner[kBlock], result[kBlock];
         int64_t sample = item / blocks, x = (item - sample * blocks) * kBlock, at = sample * a.per_sample + x;
         int64_t n = a.per_sample - x < kBlock ? a.per_sample - x : kBlock;
-        auto input = [&](const void* tensor, int i) { return load(static_cast<const T*>(tensor) + at, buffers[i], n); };
+        auto input = [&](const void* tensor, int i) { return load(Stored<R>(tensor, a.dtype) + at, buffers[i], n); };
         StepRow<R> k = step_row<R>(a.rows, a.t ? a.t[sample] : sample * a.row_step);
         const R *g = input(a.grad, 0), *g0 = a.grad_x0 ? input(a.grad_x0, 1) : nullptr;
         if (g0)
@@ -95,7 +94,7 @@ static void step_gradients(const StepGradients& a) {
         auto output = [&](void* tensor, auto value) {
             if (!tensor) return;
             for (int64_t i = 0; i < n; ++i) result[i] = value(i);
-            store(static_cast<T*>(tensor) + at, result, n, stream);
+            store(Stored<R>(tensor, a.dtype) + at, result, n, stream);
         };
         output(a.to_x_t, [&](int64_t i) { return step_gradient(k, g[i], inner[i]).x_t; });
         output(a.to_eps, [&](int64_t i) { return step_gradient(k, g[i], inner[i]).eps; });
@@ -106,7 +105,7 @@ static void step_gradients(const StepGradients& a) {
 }
 
 void step_backward_cpu(const StepGradients& a) {
-    dispatch(a.dtype, [&](auto tag) { step_gradients<decltype(tag)>(a); });
+    dispatch_real(a.dtype, [&](auto tag) { step_gradients<decltype(tag)>(a); });
 }
 
 }  // namespace LOWLIGHT_CPU_LEVEL

@@ -3,12 +3,12 @@
 
 namespace lowlight {
 
-const char* launch_exposure(const ExposureArguments& a, Place place) {
-    return run_exposure(a, Launcher{place});
+const char* launch_exposure_step(const ExposureArguments& a, Place place) {
+    return run_exposure_step(a, Launcher{place});
 }
 
-const char* launch_exposure_gradients(const ExposureGradients& a, Place place) {
-    return run_exposure_gradients(a, Launcher{place});
+const char* launch_exposure_step_backward(const ExposureGradients& a, Place place) {
+    return run_exposure_step_backward(a, Launcher{place});
 }
 
 }  // namespace lowlight

@@ -56,7 +56,7 @@ struct ExposureBody : Lines<G, kDraw> {
 };
 
 template <class Runner>
-const char* run_exposure(const ExposureArguments& a, Runner runner) {
+const char* run_exposure_step(const ExposureArguments& a, Runner runner) {
     uintptr_t misaligned = misalignment(a.output, a.original, a.counts, a.out);
     return with_lines(a.dtype, a.size, a.draw, a.source, misaligned, [&](auto tag, auto group, auto draw) {
         return run_body(ExposureBody<decltype(tag), decltype(group), decltype(draw)::value>(a), runner);
@@ -94,7 +94,7 @@ struct ExposureGradientBody : Lines<G, false> {
 };
 
 template <class Runner>
-const char* run_exposure_gradients(const ExposureGradients& a, Runner runner) {
+const char* run_exposure_step_backward(const ExposureGradients& a, Runner runner) {
     uintptr_t misaligned = misalignment(a.grad, a.output, a.original, a.to_output, a.to_original);
     return with_samples(a.dtype, a.per_sample, misaligned, [&](auto tag, auto group) {
         return run_body(ExposureGradientBody<decltype(tag), decltype(group)>(a), runner);

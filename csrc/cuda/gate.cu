@@ -4,7 +4,11 @@
 namespace lowlight {
 
 const char* launch_gate(const GateArguments& a, Place place) {
-    return a.grad ? run_gate<false>(a, Launcher{place}) : run_gate<true>(a, Launcher{place});
+    return run_gate(a, Launcher{place});
+}
+
+const char* launch_gate_backward(const GateArguments& a, Place place) {
+    return run_gate_backward(a, Launcher{place});
 }
 
 }  // namespace lowlight

@@ -39,12 +39,21 @@ struct GateBody {
 };
 
 template <bool kForward, class Runner>
-const char* run_gate(const GateArguments& a, Runner runner) {
+const char* run_halves(const GateArguments& a, Runner runner) {
     return with_type(a.dtype, [&](auto tag) {
         using T = decltype(tag);
         return with_vectors<T>(a.n, misalignment(a.x, a.grad, a.out),
                                [&](auto group) { return run_body(GateBody<T, decltype(group), kForward>(a), runner); });
     });
+}
+
+template <class Runner>
+const char* run_gate(const GateArguments& a, Runner runner) {
+    return run_halves<true>(a, runner);
+}
+template <class Runner>
+const char* run_gate_backward(const GateArguments& a, Runner runner) {
+    return run_halves<false>(a, runner);
 }
 
 }  // namespace lowlight

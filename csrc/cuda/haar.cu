@@ -4,10 +4,10 @@
 namespace lowlight {
 
 const char* launch_haar_forward(const HaarArguments& a, Place place) {
-    return run_haar<true>(a, Launcher{place});
+    return run_haar_forward(a, Launcher{place});
 }
 const char* launch_haar_inverse(const HaarArguments& a, Place place) {
-    return run_haar<false>(a, Launcher{place});
+    return run_haar_inverse(a, Launcher{place});
 }
 
 }  // namespace lowlight

@@ -40,10 +40,10 @@ struct HaarBody {
                 b[0][i] = v.ll, b[1][i] = v.hl, b[2][i] = v.lh, b[3][i] = v.hh;
             }
             store_group<T>(a.ll, ll, b[0]);
-            for (int k = 0; k < 3; ++k) store_group<T>(a.details[0], details[k], b[k + 1]);
+            for (int k = 0; k < 3; ++k) store_group<T>(a.details.finest, details[k], b[k + 1]);
         } else {
             load_group<T>(a.ll, ll, b[0]);
-            for (int k = 0; k < 3; ++k) load_group<T>(a.details[0], details[k], b[k + 1]);
+            for (int k = 0; k < 3; ++k) load_group<T>(a.details.finest, details[k], b[k + 1]);
             for (int i = 0; i < G::kPixels; ++i) {
                 Square<R> v = haar_inverse(Bands<R>{b[0][i], b[1][i], b[2][i], b[3][i]});
                 upper[2 * i] = v.even_left, upper[2 * i + 1] = v.even_right;
@@ -64,11 +64,20 @@ template <bool kForward, class Runner>
 const char* run_haar(const HaarArguments& a, Runner runner) {
     return with_type(a.dtype, [&](auto tag) {
         using T = decltype(tag);
-        uintptr_t misaligned = misalignment(a.image, a.ll, a.details[0]);
+        uintptr_t misaligned = misalignment(a.image, a.ll, a.details.finest);
         return with_groups<T, 1>(a.width / 2, 0, misaligned, [&](auto group) {
             return run_body(HaarBody<T, decltype(group), kForward>(a), runner);
         });
     });
+}
+
+template <class Runner>
+const char* run_haar_forward(const HaarArguments& a, Runner runner) {
+    return run_haar<true>(a, runner);
+}
+template <class Runner>
+const char* run_haar_inverse(const HaarArguments& a, Runner runner) {
+    return run_haar<false>(a, runner);
 }
 
 }  // namespace lowlight

@@ -173,7 +173,7 @@ const char* run_layer_norm(const NormArguments& a, Runner runner) {
 }
 
 // numbers of the accumulator's type that the gradients to weight and bias need beside the tensors
-inline int64_t layer_norm_gradients_workspace(const NormGradients& a) {
+inline int64_t layer_norm_backward_workspace(const NormGradients& a) {
     int64_t numbers = 0;
     if (!a.to_weight && !a.to_bias) return numbers;
     with_type(a.dtype, [&](auto tag) {
@@ -186,7 +186,7 @@ inline int64_t layer_norm_gradients_workspace(const NormGradients& a) {
 }
 
 template <class Runner>
-const char* run_layer_norm_gradients(const NormGradients& a, void* workspace, Runner runner) {
+const char* run_layer_norm_backward(const NormGradients& a, Runner runner) {
     return with_type(a.dtype, [&](auto tag) {
         using T = decltype(tag);
         using R = Real<T>;
@@ -196,7 +196,7 @@ const char* run_layer_norm_gradients(const NormGradients& a, void* workspace, Ru
             if (problem) return problem;
         }
         if (!a.to_weight && !a.to_bias) return static_cast<const char*>(nullptr);
-        R* partial = static_cast<R*>(workspace);
+        R* partial = static_cast<R*>(a.workspace);
         return with_sums<T, true>(a, partial, [&](const auto& body) {
             const char* problem = runner(body);
             return problem ? problem : runner(ParameterSums<R>(a, partial, a.batch * body.chunks));

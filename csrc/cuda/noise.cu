@@ -7,8 +7,8 @@ const char* launch_noise(const NoiseArguments& a, Place place) {
     return run_noise(a, Launcher{place});
 }
 
-const char* launch_philox(const int64_t* counter, const int64_t* key, int64_t* words, int64_t n, Place place) {
-    return run_philox(counter, key, words, n, Launcher{place});
+const char* launch_philox(const PhiloxArguments& a, Place place) {
+    return run_philox(a, Launcher{place});
 }
 
 int cuda_runtime_version() {

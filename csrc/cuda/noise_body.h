@@ -137,8 +137,8 @@ struct PhiloxBody {
 };
 
 template <class Runner>
-const char* run_philox(const int64_t* counter, const int64_t* key, int64_t* words, int64_t n, Runner runner) {
-    return run_body(PhiloxBody{counter, key, words, n}, runner);
+const char* run_philox(const PhiloxArguments& a, Runner runner) {
+    return run_body(PhiloxBody{a.counter, a.key, a.words, a.n}, runner);
 }
 
 }  // namespace lowlight

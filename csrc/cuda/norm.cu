@@ -3,8 +3,12 @@
 
 namespace lowlight {
 
-const char* launch_norm(const NormArguments& a, void* workspace, Place place) {
-    return run_norm(a, workspace, CrewLauncher{{place}});
+const char* launch_norm(const NormArguments& a, Place place) {
+    return run_norm(a, CrewLauncher{{place}});
+}
+
+int64_t size_norm(const NormArguments& a) {
+    return norm_workspace(a);
 }
 
 }  // namespace lowlight

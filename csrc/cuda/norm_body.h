@@ -163,11 +163,11 @@ inline int64_t norm_workspace(const NormArguments& a) {
 }
 
 template <class Runner>
-const char* run_norm(const NormArguments& a, void* workspace, Runner runner) {
+const char* run_norm(const NormArguments& a, Runner runner) {
     return with_type(a.dtype, [&](auto tag) {
         using T = decltype(tag);
         using R = Real<T>;
-        R *coefficients = static_cast<R*>(workspace), *partial = coefficients + 3 * a.batch * a.channels;
+        R *coefficients = static_cast<R*>(a.workspace), *partial = coefficients + 3 * a.batch * a.channels;
         return with_moments<T>(a, partial, [&](const auto& body, ChunkGrid grid) {
             const char* problem = runner(body);
             if (problem || one_chunk<T>(a, grid)) return problem;

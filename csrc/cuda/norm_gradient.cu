@@ -3,8 +3,12 @@
 
 namespace lowlight {
 
-const char* launch_norm_gradients(const NormGradients& a, void* workspace, Place place) {
-    return run_norm_gradients(a, workspace, CrewLauncher{{place}});
+const char* launch_norm_backward(const NormGradients& a, Place place) {
+    return run_norm_backward(a, CrewLauncher{{place}});
+}
+
+int64_t size_norm_backward(const NormGradients& a) {
+    return norm_backward_workspace(a);
 }
 
 }  // namespace lowlight

@@ -118,8 +118,8 @@ struct NormGradientBody {
     }
 };
 
-// numbers of the accumulator's type that `run_norm_gradients` needs beside its tensors
-inline int64_t norm_gradients_workspace(const NormGradients& a) {
+// numbers of the accumulator's type that `run_norm_backward` needs beside its tensors
+inline int64_t norm_backward_workspace(const NormGradients& a) {
     int64_t numbers = 0;
     with_type(a.dtype, [&](auto tag) {
         return with_sums<decltype(tag), false>(a, nullptr, [&](const auto& sums) -> const char* {
@@ -131,12 +131,12 @@ inline int64_t norm_gradients_workspace(const NormGradients& a) {
 }
 
 template <class Runner>
-const char* run_norm_gradients(const NormGradients& a, void* workspace, Runner runner) {
+const char* run_norm_backward(const NormGradients& a, Runner runner) {
     return with_type(a.dtype, [&](auto tag) {
         using T = decltype(tag);
         using R = Real<T>;
         int64_t stride = a.batch * a.channels, chunks = 0;
-        R *coefficients = static_cast<R*>(workspace), *partial = coefficients + 5 * stride, *sums = nullptr;
+        R *coefficients = static_cast<R*>(a.workspace), *partial = coefficients + 5 * stride, *sums = nullptr;
         const char* problem = with_sums<T, false>(a, partial, [&](const auto& body) {
             chunks = body.chunks, sums = partial + 2 * chunks * stride;
             return runner(body);

@@ -7,8 +7,8 @@ const char* launch_poisson(const PoissonArguments& a, Place place) {
     return run_poisson(a, Launcher{place});
 }
 
-const char* launch_tukey(const TukeyArguments& a, Place place) {
-    return run_tukey(a, Launcher{place});
+const char* launch_tukey_lambda(const TukeyArguments& a, Place place) {
+    return run_tukey_lambda(a, Launcher{place});
 }
 
 }  // namespace lowlight

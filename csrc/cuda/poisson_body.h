@@ -54,7 +54,7 @@ struct TukeyBody : Lines<G, true> {
 };
 
 template <class Runner>
-const char* run_tukey(const TukeyArguments& a, Runner runner) {
+const char* run_tukey_lambda(const TukeyArguments& a, Runner runner) {
     return with_noise(a.dtype, a.size.width, a.source, misalignment(a.out), [&](auto tag, auto group) {
         return run_body(TukeyBody<decltype(tag), decltype(group)>(a), runner);
     });

@@ -89,7 +89,7 @@ struct ForwardGradientBody : Lines<G, false> {
 };
 
 template <class Runner>
-const char* run_q_sample_gradients(const ForwardGradients& a, Runner runner) {
+const char* run_q_sample_backward(const ForwardGradients& a, Runner runner) {
     uintptr_t misaligned = misalignment(a.grad, a.grad_noise, a.to_x0, a.to_noise, a.to_center);
     return with_samples(a.dtype, a.per_sample, misaligned, [&](auto tag, auto group) {
         return run_body(ForwardGradientBody<decltype(tag), decltype(group)>(a), runner);

@@ -111,7 +111,7 @@ struct StepGradientBody : Lines<G, false> {
 };
 
 template <class Runner>
-const char* run_step_gradients(const StepGradients& a, Runner runner) {
+const char* run_step_backward(const StepGradients& a, Runner runner) {
     uintptr_t misaligned =
         misalignment(a.grad, a.grad_x0, a.x_t, a.eps, a.to_x_t, a.to_eps, a.to_center, a.to_previous);
     return with_samples(a.dtype, a.per_sample, misaligned, [&](auto tag, auto group) {

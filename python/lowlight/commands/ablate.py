@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from .scoring import Device
+from .terminal import table, wide_console
 from .train import prepare
 from .train import run as run_training
 
@@ -56,7 +54,7 @@ def ablate(
     output: Annotated[Path, typer.Option("--output", "-o", help="A folder a configuration, and the table.")] = Path(
         "ablations"
     ),
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
+    device: Device = None,
 ) -> None:
     """Train configurations one after another, each as long as the budget, and score them: table.md and table.csv.
 
@@ -100,7 +98,7 @@ def ablate(
         except OSError as error:
             typer.echo(f"not written: {error}", err=True)
             raise typer.Exit(1) from None
-    _print(rows)
+    wide_console().print(table([_cells(row) for row in rows]))
 
 
 def _draws(config: TrainConfig) -> tuple[str, int, bool]:
@@ -117,7 +115,8 @@ def _one(
     processes: Alone,
 ) -> dict[str, Any]:
     """The row of one configuration: from its folder where it is finished, else trained and scored now."""
-    from ..scoring.srgb import evaluate, model_method
+    from ..scoring.report import evaluate
+    from ..scoring.srgb import model_method, picture_samples
     from ..scoring.tables import write_text
     from ..training.loop import Trainer
 
@@ -139,7 +138,7 @@ def _one(
         typer.echo(f"{name}: stopped after iteration {trainer.step}; the same command goes on", err=True)
         raise typer.Exit(130)
     system = trainer.averaged()
-    report = evaluate(scored, [model_method(name, system)], request["seeds"])
+    report = evaluate(picture_samples(scored), [model_method(name, system)], request["seeds"])
     if not report.rows:
         raise typer.BadParameter(f"{name}: no pair could be scored: {report.problems[0]}")
     summary = report.summary()[0]
@@ -179,31 +178,15 @@ def _plan(config: TrainConfig, budget: dict[str, Any], state: dict[str, Any], pa
     return within_minutes(counted, budget["minutes"], make)
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    return [str(row[key]) if digits is None else f"{row[key]:.{digits}f}" for key, (_, digits) in _COLUMNS.items()]
+def _cells(row: dict[str, Any]) -> dict[str, str]:
+    return {
+        title: str(row[key]) if digits is None else f"{row[key]:.{digits}f}"
+        for key, (title, digits) in _COLUMNS.items()
+    }
 
 
 def _write(rows: list[dict[str, Any]], folder: Path) -> None:
-    from ..scoring.tables import write_text
+    from ..scoring.tables import csv_text, markdown_table, write_text
 
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(_COLUMNS), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(folder / "table.csv", buffer.getvalue())
-    titles = [title for title, _ in _COLUMNS.values()]
-    lines = [titles, ["---"] + ["---:"] * (len(titles) - 1), *map(_cells, rows)]
-    write_text(folder / "table.md", "".join(f"| {' | '.join(line)} |\n" for line in lines))
-
-
-def _print(rows: list[dict[str, Any]]) -> None:
-    console = Console()
-    if not console.is_terminal:
-        # a pipe has no width; rich would take 80 columns and break the cells
-        console = Console(width=160)
-    table = Table()
-    for key, (title, _) in _COLUMNS.items():
-        table.add_column(title, justify="left" if key == "config" else "right")
-    for row in rows:
-        table.add_row(*_cells(row))
-    console.print(table)
+    write_text(folder / "table.csv", csv_text(rows, list(_COLUMNS)))
+    write_text(folder / "table.md", markdown_table([_cells(row) for row in rows]))

@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from .terminal import progress_bar
+
 if TYPE_CHECKING:
     from ..cameras.calibration import Measurement
     from ..cameras.calibration_frames import GainFrames
@@ -60,11 +62,10 @@ def _read(folder: Path, white: float | None) -> list[GainFrames]:
     from ..cameras.calibration_frames import find_frames, read_frame, sort_frames
 
     found, frames = find_frames(folder), []
-    with _progress() as progress:
-        bar = progress.add_task("reading", total=len(found))
+    with progress_bar(len(found), "reading") as bar:
         for kind, path in found:
             frames.append((kind, path, read_frame(path, path.relative_to(folder).as_posix())))
-            progress.advance(bar)
+            bar.advance()
     return sort_frames(frames, white)
 
 
@@ -72,23 +73,14 @@ def _measure(gains: list[GainFrames]) -> list[Measurement]:
     from ..cameras.calibration import CalibrationError, measure
 
     measurements = []
-    with _progress() as progress:
-        bar = progress.add_task("fitting", total=len(gains))
+    with progress_bar(len(gains), "fitting") as bar:
         for gain in gains:
             try:
                 measurements.append(measure(gain.bias, gain.flats, gain.white, gain.iso))
             except CalibrationError as error:
                 raise CalibrationError(f"ISO {gain.iso:g}: {str(error).removeprefix('calibrate: ')}") from None
-            progress.advance(bar)
+            bar.advance()
     return measurements
-
-
-def _progress():
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _write(path: Path, name: str, measurements: list[Measurement], models: list[str]) -> Camera:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .terminal import progress_bar, wide_console
+
 if TYPE_CHECKING:
     from ..data.sets.checks import CheckReport
-    from ..data.sets.pairs import Pair
 
 
 def check(
@@ -37,6 +37,7 @@ def check(
     Ends with 0 if nothing is wrong, 1 if something is. A shift is only suspected: look at the pair. It is one of the
     whole picture; what moved in a part of it, and small rotations, are not seen.
     """
+    from ..data.sets.checks import check_pairs
     from ..data.sets.pairs import scan_pairs
 
     try:
@@ -44,7 +45,8 @@ def check(
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     try:
-        report = _run(pairs, unpaired, shift if alignment else None)
+        with progress_bar(len(pairs)) as bar:
+            report = check_pairs(pairs, unpaired, shift=shift if alignment else None, on_pair=bar.advance)
     except KeyboardInterrupt:
         typer.echo("Interrupted.", err=True)
         raise typer.Exit(130) from None
@@ -53,25 +55,9 @@ def check(
         raise typer.Exit(1)
 
 
-def _run(pairs: list[Pair], unpaired: list[str], shift: float | None) -> CheckReport:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    from ..data.sets.checks import check_pairs
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=len(pairs))
-        return check_pairs(pairs, unpaired, shift=shift, on_pair=lambda: progress.advance(task))
-
-
 def _print(report: CheckReport) -> None:
     from ..data.sets.checks import KINDS
 
-    console = Console()
-    if not console.is_terminal:
-        # a pipe has no width; rich would take 80 columns and break the cells
-        console = Console(width=200)
     if report.findings:
         table = Table(show_edge=False)
         for title in ("problem", "pair", "what"):
@@ -80,7 +66,7 @@ def _print(report: CheckReport) -> None:
             for finding in report.findings:
                 if finding.kind == kind:
                     table.add_row(KINDS[kind], Text(finding.name), Text(finding.text))
-        console.print(table)
+        wide_console(200).print(table)
     counts = ", ".join(f"{KINDS[kind]}: {count}" for kind, count in report.counts().items())
     typer.echo(f"{report.pairs} {'pair' if report.pairs == 1 else 'pairs'}; {counts or 'nothing wrong'}")
     if report.coarse:

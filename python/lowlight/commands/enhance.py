@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from .jobs import Job, PlanError, plan
 from .raw_options import RawOptions, check_unused, raw_suffix, raw_work
+from .terminal import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,16 +169,11 @@ def _work(
 
 
 def _run(todo: list[Job], work: Callable[[Job], tuple[str, ...]], outcome: Outcome) -> None:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("", total=len(todo))
+    with progress_bar(len(todo)) as bar:
         for job in todo:
-            progress.update(bar, description=job.source.name)
+            bar.describe(job.source.name)
             _one(job, work, outcome)
-            progress.advance(bar)
+            bar.advance()
 
 
 def _brighten(job: Job, system: System, **told: Any) -> tuple[str, ...]:

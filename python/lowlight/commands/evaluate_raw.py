@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .scoring import check_outputs, echo_lines, progress_bar, table, wide_console
+from .scoring import Device, Json, Outputs, score_all, show
+from .terminal import table
 
 if TYPE_CHECKING:
-    from ..files.contact_sheet import ContactSheet
-    from ..scoring.raw import RawMethod, RawReport
-    from ..scoring.raw_sets import RawSet
     from ..systems.exposurediffusion.system import ExposureDiffusion
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
@@ -61,10 +60,10 @@ def evaluate_raw(
     gain: Annotated[float | None, typer.Option("--K", help="System gain of clean pictures (default: drawn).")] = None,
     shrink: Annotated[int, typer.Option(min=1, help="sRGB pictures are shrunk by this integer before.")] = 2,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
+    device: Device = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of packed raws (default: one of the user's).")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write one line a picture and method.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write recipe, summary and every score.")] = None,
+    json: Json = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the table.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet: input, results, truth.")] = None,
     plot: Annotated[
@@ -72,55 +71,42 @@ def evaluate_raw(
     ] = None,
 ) -> None:
     """Score models in raw space: PSNR and SSIM of packed raw and of its rendering, by ratio, the protocol named."""
-    from ..files.contact_sheet import ContactSheet
-    from ..files.pictures import format_of
-    from ..metrics.raw import RECIPE
+    from ..data.batches.raw_cache import RawCache
+    from ..data.batches.raw_sources import default_cache
+    from ..metrics.measures import recipe_of
     from ..scoring import raw as scoring
-    from ..scoring import raw_steps
-    from ..scoring import raw_tables as files
+    from ..scoring import tables
     from ..scoring.raw_baselines import classical_methods
-    from ..scoring.tables import write_text
+    from ..scoring.raw_sets import Choice, find_raw_set
+    from ..scoring.steps import write_raw_plot
 
     try:
         protocols = _protocols(protocol)
         # the old name
         steps = [*(steps or []), *(iterations or [])]
-        if sheet is not None:
-            format_of(sheet)
-        if plot is not None:
-            raw_steps.check_plot(plot, model)
-        check_outputs(csv, json, markdown, sheet, plot)
+        if plot is not None and not model:
+            raise ValueError("--plot draws models over --steps: name one with --model")
+        outputs = Outputs(csv, json, markdown, sheet=sheet, plot=plot)
         methods, about = classical_methods(method, protocols)
         models = _models(model or [], device, resid)
-        synthetic = {"limit": limit, "model": noise, "K": gain, "shrink": shrink, "seed": seed}
-        found = _find(data, kind, split, ratio, camera, crop, whole, cache, list(models.values()), synthetic)
+        choice = Choice(data, split, ratio, camera, crop, whole, limit, noise, gain, shrink, seed)
+        cameras = [system.config.camera for system in models.values()]
+        found = find_raw_set(kind, choice, cameras, RawCache(cache or default_cache()))
     except (OSError, ValueError, TypeError) as error:
         raise typer.BadParameter(str(error)) from None
     for name, system in models.items():
-        methods += scoring.system_methods(name, system, protocols, steps, seed)
-    samples = found.samples if found.name == "synthetic" else _first(found.samples, limit)
-    collected = ContactSheet() if sheet else None
-    try:
-        report = _run(samples, methods, collected)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted; nothing was written.", err=True)
-        raise typer.Exit(130) from None
-    report.problems = found.problems + report.problems
-    notes = [found.recipe, *(scoring.PROTOCOL_NOTES[p] for p in protocols), *about, RECIPE]
-    _show(report, found.name, notes)
-    try:
-        for path, make in ((csv, files.raw_csv), (json, files.raw_json), (markdown, files.raw_markdown)):
-            if path is not None:
-                write_text(path, make(report, found.name, notes))
-        if sheet and collected.rows:
-            collected.write(sheet)
-        if plot is not None and report.rows:
-            raw_steps.write_plot(plot, report.summary(), f"{found.name}: quality over network calls")
-    except (OSError, ValueError) as error:
-        typer.echo(f"not written: {error}", err=True)
-        raise typer.Exit(1) from None
-    if report.problems or not report.rows:
-        raise typer.Exit(1)
+        methods += scoring.system_methods(name, system, protocols, steps)
+    # what is untouched is the input
+    outputs.hidden = {"untouched, blind"}
+    report = score_all([found], methods, [seed], outputs, scoring.raw_report(), column="set")
+
+    notes = [found.recipe, *(scoring.PROTOCOL_NOTES[p] for p in protocols), *about, recipe_of(report.scores)]
+    rows, summary = tables.ratio_rows(report), report.summary()
+    show(report, [table(rows, found.name, 3, "ratio")] if rows else [], notes)
+    json_text = tables.report_json(report, {"set": found.name, "recipe": notes}, summary=tables.means(summary))
+    page = tables.markdown_page(found.name, [tables.markdown_table(rows, 3) if rows else "", *notes], report.problems)
+    draw = partial(write_raw_plot, entries=summary, title=f"{found.name}: quality over network calls")
+    outputs.write(report, json_text, page, draw)
 
 
 def _protocols(names: list[str] | None) -> list[str]:
@@ -141,68 +127,3 @@ def _models(names: list[str], device: str | None, resid: bool | None) -> dict[st
         if not isinstance(system, RawSystem):
             raise ValueError(f"{name} takes sRGB pictures: score it with `lowlight evaluate`")
     return models
-
-
-def _find(
-    data: Path,
-    kind: str | None,
-    split: str | None,
-    ratios: list[float] | None,
-    camera: str | None,
-    crop: int | None,
-    whole: bool,
-    cache: Path | None,
-    models: list[ExposureDiffusion],
-    synthetic: dict[str, Any],
-) -> RawSet:
-    from ..data.batches.raw_cache import RawCache
-    from ..data.batches.raw_sources import default_cache
-    from ..scoring import raw_sets
-
-    kind = kind or raw_sets.kind_of(data)
-    if kind not in raw_sets.SETS:
-        raise ValueError(f"--set must be one of {', '.join(raw_sets.SETS)}, got {kind}")
-    packed, of_models = RawCache(cache or default_cache()), (system.config.camera for system in models)
-    if kind == "eld":
-        if camera is None:
-            raise ValueError(f"ELD needs --camera: the folder in {data} that is scored, such as SonyA7S2")
-        return raw_sets.eld_set(data, camera, ratios, packed, raw_sets.camera_of(camera), crop)
-    calibration = raw_sets.camera_of(camera, *of_models, "SonyA7S2")
-    if kind == "sid":
-        side = None if whole else crop or raw_sets.SID_CROP
-        return raw_sets.sid_set(data, split, ratios, packed, calibration, side)
-    return raw_sets.synthetic_set(data, split, ratios, packed, calibration, crop, **synthetic)
-
-
-def _first(samples: list, limit: int | None) -> list:
-    """The first so many at each ratio."""
-    taken: dict[float, list] = {}
-    for sample in samples:
-        taken.setdefault(sample.ratio, []).append(sample)
-    return [sample for group in taken.values() for sample in group[:limit]]
-
-
-def _run(samples: list, methods: list[RawMethod], sheet: ContactSheet | None) -> RawReport:
-    from ..scoring.raw import evaluate_raw
-
-    add = None
-    if sheet is not None:
-
-        def add(sample, pictures) -> None:
-            sheet.add(f"{sample.name} x{sample.ratio:g}", pictures)
-
-    with progress_bar(len(samples)) as advance:
-        return evaluate_raw(samples, methods, add, advance)
-
-
-def _show(report: RawReport, name: str, notes: list[str]) -> None:
-    from ..scoring.raw_tables import summary_lines
-
-    console = wide_console()
-    if report.rows:
-        console.print(table(summary_lines(report), name, 3, "ratio"))
-        echo_lines(console, notes)
-    else:
-        typer.echo("No picture could be scored.", err=True)
-    for problem in report.problems:
-        typer.echo(f"not scored: {problem}", err=True)

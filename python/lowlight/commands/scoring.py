@@ -1,37 +1,92 @@
-"""What the commands that score share: splits, LPIPS, the progress bar, tables in a terminal."""
+"""What the commands that score share: options, splits, LPIPS, the run itself, what it shows and what it writes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from .terminal import progress_bar, wide_console
+
 if TYPE_CHECKING:
-    from ..data.sets.pairs import Pair
     from ..metrics.lpips import Lpips
+    from ..scoring.report import Method, Report, Sample, SampleSet
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
 
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")]
+Seeds = Annotated[
+    list[int] | None, typer.Option(help="Seed of the noise; repeat for mean and standard deviation (default: 0).")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Score the first N pairs of each split only.")]
+Json = Annotated[Path | None, typer.Option(help="Write recipe, summary and every score.")]
 
-class Split(NamedTuple):
-    """The pairs of one split, first to be scored, and a sentence for every picture without a partner."""
 
-    name: str
-    pairs: list[Pair]
-    problems: list[str]
+class Outputs:
+    """Files that were asked for; what would fail after the last picture raises ValueError or OSError before the first.
+
+    The sheet's pictures are those that `show` gets, without those whose labels are `hidden`.
+    """
+
+    def __init__(
+        self, csv: Path | None, json: Path | None, markdown: Path | None, *,
+        sheet: Path | None = None, plot: Path | None = None,
+    ):  # fmt: skip
+        from ..files.contact_sheet import ContactSheet
+        from ..files.pictures import format_of
+        from ..scoring.steps import require_matplotlib
+
+        self.csv, self.json, self.markdown, self.sheet, self.plot = csv, json, markdown, sheet, plot
+        self._pictures, self.hidden = ContactSheet(), set[str]()
+        if sheet is not None:
+            format_of(sheet)
+        if plot is not None:
+            require_matplotlib(plot)
+        for path in (csv, json, markdown, sheet, plot):
+            if path is not None and path.is_dir():
+                raise ValueError(f"{path} is a folder, not a file to write")
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+
+    def show(self, prefix: str, sample: Sample, pictures: Mapping[str, Any]) -> None:
+        """A row of the sheet."""
+        ratio = f" x{sample.about['ratio']:g}" if "ratio" in sample.about else ""
+        shown = {label: picture for label, picture in pictures.items() if label not in self.hidden}
+        self._pictures.add(prefix + sample.name + ratio, shown)
+
+    def write(self, report: Report, json: str, markdown: str, draw: Callable[[Path], None] | None = None) -> None:
+        """All of them. Ends the command with 1 where one cannot be written, or a picture could not be scored."""
+        from ..scoring.tables import report_csv, write_text
+
+        try:
+            for path, text in ((self.csv, report_csv(report)), (self.json, json), (self.markdown, markdown)):
+                if path is not None:
+                    write_text(path, text)
+            if self.sheet is not None and self._pictures.rows:
+                self._pictures.write(self.sheet)
+            if self.plot is not None and report.rows:
+                draw(self.plot)
+        except (OSError, ValueError) as error:
+            typer.echo(f"not written: {error}", err=True)
+            raise typer.Exit(1) from None
+        if self._pictures.left_out:
+            typer.echo(f"{self.sheet}: {self._pictures.left_out} pictures more were scored than it shows", err=True)
+        if report.problems or not report.rows:
+            raise typer.Exit(1)
 
 
-def find_splits(data: Path, names: Sequence[str] | None, limit: int | None) -> list[Split]:
+def find_splits(data: Path, names: Sequence[str] | None, limit: int | None) -> list[SampleSet]:
     """The splits asked for, else the folder's default one; raises as scan_pairs does.
 
     Those of LOL-v1 bear its names (eval15, heldout ...), others the folder's name in front.
     """
     from ..data.sets.pairs import scan_pairs
+    from ..scoring.report import SampleSet
+    from ..scoring.srgb import picture_samples
 
     folder, parts = data.resolve().name, ("eval15", "our485")
     is_root = any((data / part).is_dir() for part in parts)
@@ -42,7 +97,7 @@ def find_splits(data: Path, names: Sequence[str] | None, limit: int | None) -> l
             label = "eval15" if is_root else folder
         else:
             label = name if is_root or folder in parts else f"{folder} {name}"
-        splits.append(Split(label, pairs[:limit], problems))
+        splits.append(SampleSet(label, picture_samples(pairs[:limit]), problems))
     return splits
 
 
@@ -62,48 +117,43 @@ def load_lpips(wanted: bool, weights: Path | None, device: str | None) -> tuple[
         return None, f"LPIPS is left out: {error}"
 
 
-def check_outputs(*paths: Path | None) -> None:
-    """What would fail after the last picture fails before the first: names of folders, folders that cannot be made."""
-    for path in paths:
-        if path is None:
-            continue
-        if path.is_dir():
-            raise ValueError(f"{path} is a folder, not a file to write")
-        path.parent.mkdir(parents=True, exist_ok=True)
+def score_all(
+    sets: Sequence[SampleSet],
+    methods: Sequence[Method],
+    seeds: Iterable[int],
+    outputs: Outputs,
+    report: Report,
+    *,
+    column: str = "split",
+    **options: Any,
+) -> Report:
+    """The report with all sets scored, the name of each in `column`; options as of `evaluate`. An interruption ends the
+    command."""
+    from ..scoring.report import evaluate
+
+    try:
+        with progress_bar(sum(len(one.samples) for one in sets)) as bar:
+            for one in sets:
+                report.problems += one.problems
+                show = partial(outputs.show, f"{one.name} " if len(sets) > 1 else "") if outputs.sheet else None
+                about = {column: one.name}
+                seeds = list(dict.fromkeys(seeds))
+                evaluate(one.samples, methods, seeds, show, bar.advance, about=about, report=report, **options)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; nothing was written.", err=True)
+        raise typer.Exit(130) from None
+    return report
 
 
-@contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr, where that is a terminal; yields what advances it by one."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)
-
-
-def wide_console() -> Console:
-    """Standard output; a pipe has no width, and rich would take 80 columns and break the cells."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
-
-
-def table(rows: Sequence[Mapping[str, str]], title: str, left: int = 1, blocks: str | None = None) -> Table:
-    """Rows of cells by column, the first `left` columns to the left; runs of equal cells in column `blocks` are said
-    once and divided by a line."""
-    result = Table(title=title, title_justify="left")
-    for i, name in enumerate(rows[0]):
-        result.add_column(name, justify="left" if i < left else "right", no_wrap=True)
-    for i, row in enumerate(rows):
-        first = i == 0 or blocks is None or rows[i - 1][blocks] != row[blocks]
-        last = blocks is not None and i + 1 < len(rows) and rows[i + 1][blocks] != row[blocks]
-        result.add_row(*("" if name == blocks and not first else text for name, text in row.items()), end_section=last)
-    return result
-
-
-def echo_lines(console: Console, lines: Sequence[Any]) -> None:
-    """Remarks below a table."""
-    for line in lines:
-        console.print(line, highlight=False, style="dim")
+def show(report: Report, tables: Iterable[Table], notes: Iterable[str], warnings: Iterable[str] = ()) -> None:
+    """Tables and remarks below them where anything was scored; what was not, and warnings."""
+    if report.rows:
+        console = wide_console()
+        for one in tables:
+            console.print(one)
+        for line in notes:
+            console.print(line, highlight=False, style="dim")
+    else:
+        typer.echo("No picture could be scored.", err=True)
+    for line in (*(f"not scored: {problem}" for problem in report.problems), *(f"warning: {w}" for w in warnings)):
+        typer.echo(line, err=True)

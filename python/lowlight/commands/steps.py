@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .scoring import Split, check_outputs, echo_lines, find_splits, progress_bar, table, wide_console
+from .scoring import Device, Limit, Outputs, Seeds, find_splits, score_all, show
+from .terminal import table
 
 if TYPE_CHECKING:
-    from ..scoring.srgb import Method, Report
+    from ..scoring.report import Report
 
 _SAMPLING = ("spacing", "start_noise")
+_SHOWN = {"psnr": "PSNR", "psnr_gt_mean": "PSNR GT-mean", "ssim_rgb": "SSIM"}
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
 
@@ -32,13 +35,11 @@ def steps(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace what the model's configuration says: spacing=inner."),
     ] = None,
-    seed: Annotated[
-        list[int] | None, typer.Option(help="Seed of the noise; repeat for mean and standard deviation (default: 0).")
-    ] = None,
+    seed: Seeds = None,
     split: Annotated[list[str] | None, typer.Option(help="As of `lowlight evaluate`; repeat.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Score the first N pairs of each split only.")] = None,
+    limit: Limit = None,
     within: Annotated[float, typer.Option(min=0, metavar="DB", help="What counts as good as the best.")] = 0.05,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
+    device: Device = None,
     csv: Annotated[Path | None, typer.Option(help="Write one line a split, sampler, S, picture and seed.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the table and every score.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the table.")] = None,
@@ -47,36 +48,29 @@ def steps(
     """Score a model with few and many sampling steps, and say how few are as good as the best."""
     from ..checkpoints import DEFAULT_MODEL, load, parse_device
     from ..scoring import steps as step_study
+    from ..scoring import tables
+    from ..scoring.report import Report
     from ..scoring.srgb import seen_in_training
     from ..systems.base import picture_system
 
     try:
         counts = _counts(steps)
         splits = find_splits(data, split, limit)
-        if plot is not None:
-            step_study.require_matplotlib(plot)
-        check_outputs(csv, json, markdown, plot)
+        outputs = Outputs(csv, json, markdown, plot=plot)
         model = DEFAULT_MODEL if model == "default" else model
         system = picture_system(load(model, device=parse_device(device)))
         system.config = _replaced(system.config, set_ or [])
         methods = step_study.sampler_methods(system, sampler or system.samplers, counts)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
-    try:
-        report = _run(splits, methods, list(dict.fromkeys(seed or [0])))
-    except KeyboardInterrupt:
-        typer.echo("Interrupted; nothing was written.", err=True)
-        raise typer.Exit(130) from None
-
-    for problem in report.problems:
-        typer.echo(f"not scored: {problem}", err=True)
+    report = score_all(splits, methods, seed or [0], outputs, Report())
     if not report.rows:
-        typer.echo("No picture could be scored.", err=True)
+        show(report, [], [])
         raise typer.Exit(1)
     entries = step_study.step_entries(report)
-    verdicts = step_study.verdicts(entries, within)
+    rows, verdicts, recipe = _rows(report, entries), step_study.verdicts(entries, within), _recipe(report)
     warnings = [line for s in splits if (line := seen_in_training(methods[0], s.name))]
-    context = {
+    facts = {
         "model": model,
         "trained_on": system.trained_on,
         "device": str(system.device),
@@ -85,19 +79,15 @@ def steps(
         "data": data.resolve().name,
         "limit": limit,
         "verdicts": verdicts,
-        "notes": [_recipe(), *warnings],
+        "notes": [recipe, *warnings],
     }
     own = f"The model's own: S = {system.config.steps}. Sampled with {_sampling(system.config)}."
-    _print(entries, [*verdicts, own, _recipe()])
-    for warning in warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    try:
-        _write(report, entries, context, csv, json, markdown, plot)
-    except (OSError, ValueError) as error:
-        typer.echo(f"not written: {error}", err=True)
-        raise typer.Exit(1) from None
-    if report.problems:
-        raise typer.Exit(1)
+    pictures, seeds = f"{entries[0]['pictures']} pictures", ", ".join(map(str, entries[0]["seeds"]))
+    show(report, [table(rows, f"{pictures}, seed {seeds}", 2, "sampler")], [*verdicts, own, recipe], warnings)
+    page = tables.markdown_page(f"Steps of {model}", [tables.markdown_table(rows, 2), *verdicts, recipe, *warnings])
+    title = f"{Path(model).stem}: {pictures}"
+    draw = partial(step_study.write_plot, entries=entries, title=title)
+    outputs.write(report, tables.report_json(report, facts, table=entries), page, draw)
 
 
 def _replaced(config: Any, changes: list[str]) -> Any:
@@ -125,69 +115,24 @@ def _counts(text: str) -> list[int]:
         raise ValueError(f"--steps must be integers such as 1,2,5, got {text!r}") from None
 
 
-def _run(splits: list[Split], methods: list[Method], seeds: list[int]) -> Report:
-    from ..scoring.srgb import Report, evaluate
-
-    report = Report()
-    with progress_bar(sum(len(split.pairs) for split in splits)) as advance:
-        for split in splits:
-            report.problems += split.problems
-            evaluate(split.pairs, methods, seeds, on_progress=advance, split=split.name, report=report)
-    return report
-
-
-def _recipe() -> str:
+def _recipe(report: Report) -> str:
     import torch
 
-    from ..metrics.srgb import RECIPE
+    from ..metrics.measures import recipe_of
 
-    return f"{RECIPE} Seconds: the median a picture, {torch.get_num_threads()} CPU threads."
+    return f"{recipe_of(report.scores)} Seconds: the median a picture, {torch.get_num_threads()} CPU threads."
 
 
-def _rows(entries: list[dict[str, Any]]) -> list[dict[str, str]]:
-    from ..scoring.tables import TITLES, cell
+def _rows(report: Report, entries: list[dict[str, Any]]) -> list[dict[str, str]]:
+    from ..scoring.tables import cell
 
-    measures = {"psnr": "PSNR", "psnr_gt_mean": "PSNR GT-mean", "ssim_rgb": TITLES["ssim_rgb"]}
     return [
         {
             "split": entry["split"],
             "sampler": entry["sampler"],
             "S": str(entry["steps"]),
-            **{title: cell(entry[name], name.removesuffix("_gt_mean")) for name, title in measures.items()},
+            **{title: cell(entry[name], report.scores[name]) for name, title in _SHOWN.items()},
             "seconds": f"{entry['seconds']:.3f}",
         }
         for entry in entries
     ]
-
-
-def _print(entries: list[dict[str, Any]], notes: list[str]) -> None:
-    console = wide_console()
-    first = entries[0]
-    seeds = ", ".join(map(str, first["seeds"]))
-    console.print(table(_rows(entries), f"{first['pictures']} pictures, seed {seeds}", 2, "sampler"))
-    echo_lines(console, notes)
-
-
-def _write(
-    report: Report,
-    entries: list[dict[str, Any]],
-    context: dict[str, Any],
-    csv: Path | None,
-    json: Path | None,
-    markdown: Path | None,
-    plot: Path | None,
-) -> None:
-    from ..scoring import steps as step_study
-    from ..scoring import tables
-
-    if csv:
-        tables.write_text(csv, tables.report_csv(report))
-    if json:
-        content = {**context, "conditions": tables.conditions(), "table": entries, "rows": report.rows}
-        tables.write_text(json, tables.json_text(content))
-    if markdown:
-        parts = [f"# Steps of {context['model']}", tables.markdown_table(_rows(entries), 2)]
-        parts += [*context["verdicts"], *context["notes"]]
-        tables.write_text(markdown, "\n\n".join(part.rstrip("\n") for part in parts) + "\n")
-    if plot:
-        step_study.write_plot(plot, entries, f"{Path(context['model']).stem}: {entries[0]['pictures']} pictures")

@@ -13,6 +13,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from ..scenes.srgb import to_linear, to_srgb
+
 TARGET_MEAN = 0.45
 LEVELS = 256
 
@@ -118,8 +120,7 @@ def _to_bytes(picture: Tensor) -> np.ndarray:
 
 def _rgb_to_lab(rgb: np.ndarray) -> np.ndarray:
     """sRGB [..., 3] in [0, 1] -> CIE L*a*b* (D65), L* in [0, 100]."""
-    linear = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
-    xyz = linear @ _RGB_TO_XYZ.T / _WHITE
+    xyz = to_linear(rgb) @ _RGB_TO_XYZ.T / _WHITE
     f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
 
@@ -128,6 +129,4 @@ def _lab_to_rgb(lab: np.ndarray) -> np.ndarray:
     y = (lab[..., 0] + 16) / 116
     f = np.stack([y + lab[..., 1] / 500, y, y - lab[..., 2] / 200], axis=-1)
     xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29))
-    linear = (xyz * _WHITE) @ np.linalg.inv(_RGB_TO_XYZ).T
-    linear = linear.clip(0, 1)
-    return np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
+    return to_srgb((xyz * _WHITE) @ np.linalg.inv(_RGB_TO_XYZ).T)

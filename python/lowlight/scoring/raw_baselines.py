@@ -15,8 +15,9 @@ from torch import Tensor
 
 from ..cameras.anscombe import stabilise, unbiased_inverse
 from ..cameras.noise_models import photon_gain, read_deviation
-from .raw import RawMethod, input_methods, protocol_methods
+from .raw import protocol_methods
 from .raw_samples import Exposures
+from .report import Method
 
 # of non-local means: best of a few tried on training pictures at ratios 100 and 300, each channel by itself
 PATCH_SIZE, PATCH_DISTANCE, STRENGTH = 5, 6, 0.6
@@ -27,7 +28,6 @@ NOTES = {
         "and read noise; its inverse is unbiased, clipping at black and white included."
     )
 }
-METHODS = ("untouched", *NOTES)
 _NEEDS = "non-local means needs scikit-image: pip install 'lowlight-ext[eval]'"
 
 
@@ -50,30 +50,30 @@ def non_local_means(exposures: Exposures) -> Tensor:
     return torch.from_numpy((mean / scale).astype(np.float32))
 
 
-def classical_methods(names: Sequence[str] | None, protocols: Sequence[str]) -> tuple[list[RawMethod], list[str]]:
-    """Methods of METHODS under each protocol, and what to say of them. None: all, nlm where scikit-image is there.
+# the short exposure times the ratio with nothing done, and what denoises it
+RAW_BASELINES: dict[str, Callable[[Exposures], Tensor]] = {
+    "untouched": lambda exposures: exposures.short,
+    "nlm": non_local_means,
+}
+
+
+def classical_methods(names: Sequence[str] | None, protocols: Sequence[str]) -> tuple[list[Method], list[str]]:
+    """RAW_BASELINES under each protocol, and what to say of them. None: all, nlm where scikit-image is there.
 
     Raises ValueError for a name that is none, and for one whose package is missing.
     """
     missing = find_spec("skimage") is None
-    wrong = [name for name in names or [] if name not in METHODS]
+    wrong = [name for name in names or [] if name not in RAW_BASELINES]
     if wrong:
-        raise ValueError(f"--method must be one of {', '.join(METHODS)}, got {wrong[0]}")
+        raise ValueError(f"--method must be one of {', '.join(RAW_BASELINES)}, got {wrong[0]}")
     if names and "nlm" in names:
         _denoise_nl_means()
-    chosen = list(dict.fromkeys(names or [name for name in METHODS if not (name == "nlm" and missing)]))
-    made = [method for name in chosen for method in _makers()[name](protocols)]
+    chosen = list(dict.fromkeys(names or [name for name in RAW_BASELINES if not (name == "nlm" and missing)]))
+    made = [method for name in chosen for method in protocol_methods(name, RAW_BASELINES[name], protocols)]
     notes = [NOTES[name] for name in chosen if name in NOTES]
     if not names and missing:
         notes.append(f"nlm left out: {_NEEDS}.")
     return made, notes
-
-
-def _makers() -> dict[str, Callable[[Sequence[str]], list[RawMethod]]]:
-    return {
-        "untouched": input_methods,
-        "nlm": lambda protocols: protocol_methods("nlm", non_local_means, protocols),
-    }
 
 
 def _denoise_nl_means() -> Callable[..., np.ndarray]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +19,10 @@ from ..data.batches.raw_batches import NOISE_STREAM
 from ..data.batches.raw_cache import CachedRaw, RawCache
 from ..data.batches.raw_sources import CleanPictures, described, read_pair
 from ..data.sets.raw_pairs import RawPair, exposure_ratio
+from ..metrics.measures import View
 from ..raw.files import RawPicture
+from ..raw.render import render
+from .report import Sample
 
 # what a calibration says of real pairs
 PAIR_NOISE = "P+G+r+u"
@@ -39,19 +41,33 @@ class Exposures(NamedTuple):
     picture: RawPicture
     noise: RawNoiseParameters
 
+    @property
+    def source(self) -> Exposures:
+        """All of it: a method looks at no more than its protocol allows."""
+        return self
 
-@dataclass(frozen=True)
-class RawSample:
-    """One picture to score. ratio: the column of the table it counts for; load(): its numbers, read when asked for."""
+    @property
+    def about(self) -> dict[str, Any]:
+        """The ratio that the files say, which may differ from the column's, and the gain."""
+        return {"exact_ratio": self.ratio, "K": self.K}
 
-    name: str
-    ratio: float
-    load: Callable[[], Exposures]
+    def views(self, result: Tensor) -> list[View]:
+        """Packed raw, and rendered."""
+        raw = View("raw", "", result[None], self.clean[None])
+        return [raw, View("rendered", "", self._rendered(result)[None], self._rendered(self.clean)[None])]
+
+    def pictures(self, results: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Input, results and truth, rendered."""
+        shown = {"input": self.short, **results, "truth": self.clean}
+        return {label: self._rendered(packed) for label, packed in shown.items()}
+
+    def _rendered(self, packed: Tensor) -> Tensor:
+        return torch.from_numpy(render(packed.clamp(0, 1).numpy(), self.picture, demosaic=False))
 
 
 def pair_samples(
     pairs: Iterable[RawPair], cache: RawCache, camera: Camera, *, crop: int | None = None, exif_ratio: bool = False
-) -> list[RawSample]:
+) -> list[Sample]:
     """Pairs as SID's (ratio as listed) or ELD's evaluation takes them (exif_ratio: ISO x time, as the files say).
 
     crop: packed pixels a side of the centre, None for whole pictures. Loading raises as read_pair does, and ValueError
@@ -67,7 +83,7 @@ def pair_samples(
         picture = described(short.picture, clean.shape[1:])
         return Exposures((measured * ratio).clamp(0, 1), clean, ratio, K, picture, noise)
 
-    return [RawSample(pair.name, pair.ratio, lambda pair=pair: load(pair)) for pair in pairs]
+    return [Sample(pair.name, lambda pair=pair: load(pair), {"ratio": pair.ratio}) for pair in pairs]
 
 
 def synthetic_samples(
@@ -81,7 +97,7 @@ def synthetic_samples(
     crop: int = 128,
     shrink: int = 1,
     seed: int = 0,
-) -> list[RawSample]:
+) -> list[Sample]:
     """Crops of clean pictures with a camera's noise, each at every ratio; the same pictures and gains at each.
 
     Every draw is a function of (seed, the picture's place in paths). K: gain, None to draw it. shrink: of sRGB ones.
@@ -97,7 +113,7 @@ def synthetic_samples(
         return Exposures(short, clean, float(ratio), noise.K.item(), cut.picture, noise)
 
     return [
-        RawSample(path.stem, float(ratio), lambda index=index, ratio=ratio: load(index, ratio))
+        Sample(path.stem, lambda index=index, ratio=ratio: load(index, ratio), {"ratio": float(ratio)})
         for ratio in ratios
         for index, path in enumerate(paths)
     ]

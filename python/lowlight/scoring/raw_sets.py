@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..cameras.cameras import Camera, load_camera
@@ -11,92 +11,94 @@ from ..data.batches.raw_cache import RawCache
 from ..data.batches.raw_sources import find_clean, is_sid
 from ..data.sets.eld import SHORT_IMAGES, scan_eld
 from ..data.sets.sid import SPLITS, find_sid, scan_sid
-from .raw_samples import RawSample, pair_samples, synthetic_samples
+from .raw_samples import pair_samples, synthetic_samples
+from .report import Sample, SampleSet
 
-SETS = ("sid", "eld", "synthetic")
-SID_CROP = 512  # packed pixels a side, of the published figures
-
-
-@dataclass
-class RawSet:
-    """samples to score; problems: a sentence for every file that is not there; recipe: how they were made."""
-
-    name: str
-    recipe: str
-    samples: list[RawSample]
-    problems: list[str] = field(default_factory=list)
+_SID_CROP = 512  # packed pixels a side, of the published figures
 
 
-def kind_of(root: Path) -> str:
-    """One of SETS."""
-    if is_sid(root):
-        return "sid"
-    return "eld" if root.is_dir() and any(root.glob("*/scene-*")) else "synthetic"
+@dataclass(frozen=True)
+class Choice:
+    """What to score of a folder; None is the set's own. camera: a calibration, and ELD's folder.
 
-
-def sid_set(
-    root: Path, split: str | None, ratios: Sequence[float] | None, cache: RawCache, camera: Camera, crop: int | None
-) -> RawSet:
-    """split: train, val, test (the default), or the path of a list. Raises as find_sid does.
-
-    Of a list given by its path lines without files are problems, not errors; ratios: those to score, None for all.
+    split: of SID train, val, test or the path of a list, of clean pictures their split. crop: packed pixels a side of
+    the centre; whole: SID's pictures are not cropped. limit: pictures at each ratio. Of clean pictures alone: the noise
+    model, its gain K, shrink (of sRGB ones), the seed of all draws.
     """
-    split = split or "test"
+
+    root: Path
+    split: str | None
+    ratios: Sequence[float] | None
+    camera: str | None
+    crop: int | None
+    whole: bool
+    limit: int | None
+    model: str
+    K: float | None
+    shrink: int
+    seed: int
+
+
+def find_raw_set(name: str | None, choice: Choice, cameras: Iterable[str | None], cache: RawCache) -> SampleSet:
+    """The samples by ratio. name: sid, eld or synthetic, None for what the folder is. cameras: of the models.
+
+    Raises ValueError for another name, for ELD without a camera, and as find_sid, scan_eld and find_clean do.
+    """
+    makers = {"sid": _sid, "eld": _eld, "synthetic": _synthetic}
+    if name not in (None, *makers):
+        raise ValueError(f"--set must be one of {', '.join(makers)}, got {name}")
+    root = choice.root
+    if name is None:
+        scenes = root.is_dir() and any(root.glob("*/scene-*"))
+        name = "sid" if is_sid(root) else "eld" if scenes else "synthetic"
+    if name == "eld" and choice.camera is None:
+        raise ValueError(f"ELD needs --camera: the folder in {root} that is scored, such as SonyA7S2")
+    camera = load_camera(next(filter(None, (choice.camera, *cameras, "SonyA7S2"))))
+    return makers[name](choice, cache, camera)
+
+
+def _sid(choice: Choice, cache: RawCache, camera: Camera) -> SampleSet:
+    """Of a list given by its path lines without files are problems, not errors."""
+    split, root = choice.split or "test", choice.root
     pairs, problems = (find_sid(root, split), []) if split in SPLITS else scan_sid(Path(split), root)
-    pairs = [pair for pair in pairs if ratios is None or pair.ratio in ratios]
+    pairs = [pair for pair in pairs if choice.ratios is None or pair.ratio in choice.ratios]
+    crop = None if choice.whole else choice.crop or _SID_CROP
     recipe = f"SID Sony, list {Path(split).stem}, {_area(crop)}, ratios of the list, K of {camera.name} from the ISO."
-    return RawSet("SID", recipe, pair_samples(pairs, cache, camera, crop=crop), problems)
+    return SampleSet("SID", _first(pair_samples(pairs, cache, camera, crop=crop), choice.limit), problems, recipe)
 
 
-def eld_set(
-    root: Path, folder: str, ratios: Sequence[float] | None, cache: RawCache, camera: Camera, crop: int | None
-) -> RawSet:
-    """folder: the camera's. Raises as scan_eld does."""
-    samples, problems = [], []
-    for ratio in ratios or SHORT_IMAGES:
-        pairs, missing = scan_eld(root, folder, int(ratio))
+def _eld(choice: Choice, cache: RawCache, camera: Camera) -> SampleSet:
+    samples, problems, crop = [], [], choice.crop
+    for ratio in choice.ratios or SHORT_IMAGES:
+        pairs, missing = scan_eld(choice.root, choice.camera, int(ratio))
         samples += pair_samples(pairs, cache, camera, crop=crop, exif_ratio=True)
         problems += missing
-    recipe = f"ELD {folder}, scenes 1 to 10, {_area(crop)}, ratios of ISO x time, K of {camera.name} from the ISO."
-    return RawSet("ELD", recipe, samples, problems)
+    area, scenes = _area(crop), f"ELD {choice.camera}, scenes 1 to 10"
+    recipe = f"{scenes}, {area}, ratios of ISO x time, K of {camera.name} from the ISO."
+    return SampleSet("ELD", _first(samples, choice.limit), problems, recipe)
 
 
-def synthetic_set(
-    root: Path,
-    split: str | None,
-    ratios: Sequence[float] | None,
-    cache: RawCache,
-    camera: Camera,
-    crop: int | None,
-    *,
-    limit: int | None = None,
-    model: str = "P+G+r+u",
-    K: float | None = None,
-    shrink: int = 1,
-    seed: int = 0,
-) -> RawSet:
-    """Clean pictures, evenly spread over those in the folder, with noise. Raises as find_clean does."""
-    paths = find_clean(root, split)
-    count = min(limit or len(paths), len(paths))
+def _synthetic(choice: Choice, cache: RawCache, camera: Camera) -> SampleSet:
+    """Clean pictures, evenly spread over those in the folder, with noise."""
+    split, side = choice.split, choice.crop or 128
+    paths = find_clean(choice.root, split)
+    count = min(choice.limit or len(paths), len(paths))
     chosen = [paths[i * len(paths) // count] for i in range(count)]
-    side = crop or 128
-    settings = {"model": model, "K": K, "crop": side, "shrink": shrink, "seed": seed}
-    samples = synthetic_samples(chosen, cache, camera, ratios or (100.0, 200.0, 300.0), **settings)
-    gains = f"K {K:g}" if K else "K drawn, the same at every ratio"
+    settings = {"model": choice.model, "K": choice.K, "crop": side, "shrink": choice.shrink, "seed": choice.seed}
+    samples = synthetic_samples(chosen, cache, camera, choice.ratios or (100.0, 200.0, 300.0), **settings)
+    gains = f"K {choice.K:g}" if choice.K else "K drawn, the same at every ratio"
     recipe = (
         f"Synthetic exposures, not photographs: {count} clean pictures{f' of {split}' if split else ''} (sRGB ones at "
-        f"1 / {shrink} of their size, made raw by random developments), crops of {side} x {side} packed pixels, noise "
-        f"{model} of {camera.name}, {gains}, seed {seed}."
+        f"1 / {choice.shrink} of their size, made raw by random developments), crops of {side} x {side} packed pixels, "
+        f"noise {choice.model} of {camera.name}, {gains}, seed {choice.seed}."
     )
-    return RawSet("synthetic", recipe, samples)
+    return SampleSet("synthetic", _first(samples, None), recipe=recipe)
 
 
-def camera_of(name: str | None, *others: str | None) -> Camera:
-    """The calibration asked for, else the first of the others that is one. Raises CameraError (a ValueError)."""
-    for other in (name, *others):
-        if other is not None:
-            return load_camera(other)
-    raise ValueError("no camera: name it (--camera), as neither the model nor the folder does")
+def _first(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
+    """The first so many at each ratio, by ratio."""
+    ratios = sorted({sample.about["ratio"] for sample in samples})
+    return [s for ratio in ratios for s in [s for s in samples if s.about["ratio"] == ratio][:limit]]
 
 
 def _area(crop: int | None) -> str:

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
 from ..files.atomic import write_atomically
 from ..systems.base import PictureSystem
-from .srgb import Method, Report
+from .report import Method, Report
+from .srgb import model_method
 
-STEPS = (1, 2, 3, 4, 5, 10, 20)
+RAW_MEASURES = {"raw_psnr": "raw PSNR in dB", "raw_ssim": "raw SSIM"}  # of a plot, with the labels of their axes
 TITLES = {"drds": "DRDS (published)", "ddim": "DDIM", "dpm++": "DPM-Solver++ (second order)"}
 
 
-def sampler_method(system: PictureSystem, sampler: str, steps: int) -> Method:
-    """The system with one sampler and number of network calls; its name is "SAMPLER S"."""
-
-    def run(low: Tensor, seed: int) -> Tensor:
-        bright = system.enhance_tensor(low[None].to(system.device), steps=steps, seed=seed, sampler=sampler)
-        return bright[0].float().cpu()
-
-    return Method(_name(sampler, steps), run, seeded=True, device=str(system.device), trained_on=system.trained_on)
-
-
 def sampler_methods(system: PictureSystem, samplers: Iterable[str], steps: Iterable[int]) -> list[Method]:
-    """Every sampler with every number of steps, each once, fewest steps first; raises ValueError for what cannot be.
+    """Every sampler with every number of steps, each once, fewest steps first, under the name "SAMPLER S".
 
-    Samplers take turns, so that a machine that slows down slows all of them.
+    Raises ValueError for what cannot be. Samplers take turns, so that a machine that slows down slows all of them.
     """
     samplers, steps = list(dict.fromkeys(samplers)), sorted(set(steps))
     for sampler in samplers:
@@ -38,16 +28,18 @@ def sampler_methods(system: PictureSystem, samplers: Iterable[str], steps: Itera
             raise ValueError(f"sampler must be one of {', '.join(system.samplers)}, got {sampler!r}")
     if not steps or steps[0] < 1 or steps[-1] > system.config.timesteps:
         raise ValueError(f"steps must lie in 1 .. {system.config.timesteps}, got {', '.join(map(str, steps))}")
-    return [sampler_method(system, sampler, count) for count in steps for sampler in samplers]
+    return [_method(system, sampler, count) for count in steps for sampler in samplers]
+
+
+def _method(system: PictureSystem, sampler: str, steps: int) -> Method:
+    method = model_method(f"{sampler} {steps}", system, steps, sampler)
+    # the exposure is the same for all, and not what is asked
+    return replace(method, told=None, about={"sampler": sampler, "steps": steps})
 
 
 def step_entries(report: Report) -> list[dict[str, Any]]:
-    """The report's summary with `sampler` and `steps` instead of a method's name, sampler after sampler."""
-    entries: list[dict[str, Any]] = []
-    for entry in report.summary():
-        sampler, steps = entry["method"].rsplit(" ", 1)
-        rest = {key: value for key, value in entry.items() if key != "method"}
-        entries.append({"sampler": sampler, "steps": int(steps), **rest})
+    """The report's summary by `sampler` and `steps`, sampler after sampler."""
+    entries = report.summary("sampler", "steps")
     order = list(dict.fromkeys((entry["split"], entry["sampler"]) for entry in entries))
     return sorted(entries, key=lambda entry: (order.index((entry["split"], entry["sampler"])), entry["steps"]))
 
@@ -84,24 +76,54 @@ def require_matplotlib(path: Path) -> None:
 
 
 class Curve(NamedTuple):
-    """A line of a plot: values and, where known, their standard deviations by measure, one a number of calls."""
+    """A line of a plot: values and their standard deviations (0 where unknown) by measure, one a number of calls."""
 
     label: str
     calls: list[int]
     values: dict[str, list[float]]
-    spread: dict[str, list[float]] | None = None
+    spread: dict[str, list[float]]
+
+
+def curves(
+    entries: Sequence[dict[str, Any]], calls: str, label: Callable[[dict[str, Any]], str], measures: Iterable[str]
+) -> list[Curve]:
+    """Lines of the entries that have a number under `calls`, one a label, in their order, fewest calls first."""
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        if entry[calls] is not None:
+            lines.setdefault(label(entry), []).append(entry)
+    made = []
+    for name, group in lines.items():
+        mine = sorted(group, key=lambda entry: entry[calls])
+        values = {m: [entry[m]["mean"] for entry in mine] for m in measures}
+        spread = {m: [entry[m]["std"] or 0.0 for entry in mine] for m in measures}
+        made.append(Curve(name, [entry[calls] for entry in mine], values, spread))
+    return made
 
 
 def write_plot(path: Path, entries: Sequence[dict[str, Any]], title: str) -> None:
     """PSNR and SSIM over the number of steps, a line a split and sampler, bars of one standard deviation over seeds."""
-    measures, curves = {"psnr": "PSNR in dB", "ssim_rgb": "SSIM"}, []
-    for split, sampler in dict.fromkeys((entry["split"], entry["sampler"]) for entry in entries):
-        mine = [entry for entry in entries if (entry["split"], entry["sampler"]) == (split, sampler)]
-        values = {name: [entry[name]["mean"] for entry in mine] for name in measures}
-        spread = {name: [entry[name]["std"] or 0.0 for entry in mine] for name in measures}
-        label = f"{split}, {TITLES.get(sampler, sampler)}"
-        curves.append(Curve(label, [entry["steps"] for entry in mine], values, spread))
-    write_curves(path, curves, measures, title, "network calls S")
+    measures = {"psnr": "PSNR in dB", "ssim_rgb": "SSIM"}
+
+    def label(entry: dict[str, Any]) -> str:
+        return f"{entry['split']}, {TITLES.get(entry['sampler'], entry['sampler'])}"
+
+    write_curves(path, curves(entries, "steps", label, measures), measures, title, "network calls S")
+
+
+def raw_curves(entries: Sequence[dict[str, Any]]) -> list[Curve]:
+    """Lines of a summary in raw space, one a ratio, model and protocol; what makes no network calls is not drawn."""
+
+    def label(entry: dict[str, Any]) -> str:
+        model = entry["method"].rsplit(", ", 1)[0]
+        return f"{Path(model).name}, x{entry['ratio']:g}, {entry['protocol']}"
+
+    return curves(entries, "calls", label, RAW_MEASURES)
+
+
+def write_raw_plot(path: Path, entries: Sequence[dict[str, Any]], title: str) -> None:
+    """PSNR and SSIM of packed raw over the number of network calls."""
+    write_curves(path, raw_curves(entries), RAW_MEASURES, title, "network calls")
 
 
 def write_curves(path: Path, curves: Sequence[Curve], measures: dict[str, str], title: str, calls: str) -> None:
@@ -113,7 +135,7 @@ def write_curves(path: Path, curves: Sequence[Curve], measures: dict[str, str], 
     figure.suptitle(title)
     for axes, (measure, label) in zip(figure.subplots(1, len(measures)), measures.items(), strict=True):
         for i, curve in enumerate(curves):
-            spread = curve.spread[measure] if curve.spread else []
+            spread = curve.spread[measure]
             # samplers agree up to S = 2: the first one's line stays visible beneath
             axes.errorbar(
                 curve.calls,
@@ -135,7 +157,3 @@ def write_curves(path: Path, curves: Sequence[Curve], measures: dict[str, str], 
     figure.savefig(buffer, format=path.suffix.lower().removeprefix("."), dpi=150)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, buffer.getvalue())
-
-
-def _name(sampler: str, steps: int) -> str:
-    return f"{sampler} {steps}"

@@ -15,12 +15,8 @@ from typing import Any
 import torch
 
 from ..files.atomic import write_atomically
-from ..metrics.srgb import MEASURES, RECIPE, VARIANTS
-from .srgb import Report
-
-TITLES = {"psnr": "PSNR", "ssim_rgb": "SSIM", "ssim_grey": "SSIM grey", "lpips": "LPIPS"}
-VARIANT_TITLES = {"": "as it comes", "_gt_mean": "GT-mean", "_ls_gain": "LS gain"}
-_DIGITS = {"psnr": 2, "ssim_rgb": 3, "ssim_grey": 3, "lpips": 3}
+from ..metrics.measures import VERSIONS, Measure
+from .report import Report
 
 
 def conditions() -> dict[str, Any]:
@@ -38,32 +34,48 @@ def conditions() -> dict[str, Any]:
     }
 
 
-def cell(value: Mapping[str, float | None], measure: str) -> str:
-    """A mean, with its standard deviation where there is one: "20.82 ± 0.02"."""
-    digits = _DIGITS[measure]
-    spread = "" if value["std"] is None else f" ± {value['std']:.{digits}f}"
-    return f"{value['mean']:.{digits}f}{spread}"
+def cell(value: Mapping[str, float | None], measure: Measure) -> str:
+    """A mean, with its standard deviation where there is one: "20.82 ± 0.02"; a dash where nothing was measured."""
+    if value["mean"] is None:
+        return "-"
+    spread = "" if value["std"] is None else f" ± {value['std']:.{measure.digits}f}"
+    return f"{value['mean']:.{measure.digits}f}{spread}"
 
 
-def measured(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Those of MEASURES that the entries hold."""
-    return [measure for measure in MEASURES if measure in entries[0]]
+def cells(report: Report, entry: Mapping[str, Any], version: str = "") -> dict[str, str]:
+    """A cell a measure, by its title, of one version of the results."""
+    named = {name: measure for name, measure in report.scores.items() if name == measure.name + version}
+    return {measure.title: cell(entry[name], measure) for name, measure in named.items()}
 
 
-def score_rows(entries: Sequence[Mapping[str, Any]], key: str, more: Mapping[str, str] | None = None) -> list[dict]:
-    """Entries of Report.summary or .pictures as lines of a table: a block a variant, in it a line an entry.
+def version_rows(report: Report, entries: Sequence[Mapping[str, Any]], key: str) -> list[dict[str, str]]:
+    """Entries of Report.summary as lines of a table: a block a version, in it a line an entry.
 
-    Each line has `scored` (the variant's title), entry[key], a cell a measure, and cells of `more` (name -> format).
+    Each line has `scored` (the version's title), entry[key], a cell a measure, and of methods the seconds.
     """
+    versions = dict.fromkeys(name.removeprefix(measure.name) for name, measure in report.scores.items())
     return [
         {
-            "scored": VARIANT_TITLES[variant],
+            "scored": VERSIONS[version][0],
             key: str(entry[key]),
-            **{TITLES[measure]: cell(entry[measure + variant], measure) for measure in measured(entries)},
-            **{name: format(entry[name], spec) for name, spec in (more or {}).items()},
+            **cells(report, entry, version),
+            **({"seconds": f"{entry['seconds']:.3f}"} if key == "method" else {}),
         }
-        for variant in VARIANTS
+        for version in versions
         for entry in entries
+    ]
+
+
+def ratio_rows(report: Report) -> list[dict[str, str]]:
+    """The summary of a scoring in raw space as lines of a table: ratio, method and protocol to the left."""
+    return [
+        {
+            "ratio": f"{entry['ratio']:g}",
+            **{name: str(entry[name]) for name in ("method", "protocol", "pictures")},
+            **cells(report, entry),
+            "seconds": f"{entry['seconds']:.2f}",
+        }
+        for entry in report.summary()
     ]
 
 
@@ -78,25 +90,19 @@ def csv_text(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> str:
 
 def report_csv(report: Report) -> str:
     """One line a row of the report."""
-    return csv_text(report.rows, ["split", "method", "picture", "seed", *report.scores, "seconds"])
+    return csv_text(report.rows, [*report.keys, *report.details, *report.scores, "seconds"])
 
 
-def json_text(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, indent=1) + "\n"
+def report_json(report: Report, before: Mapping[str, Any], **entries: Any) -> str:
+    """What is to be said of the run, versions and machine, entries such as the summary, rows and problems."""
+    measures = {m.name: {"title": m.title, "better": m.better} for m in report.scores.values()}
+    facts = {**before, "conditions": conditions(), "measures": measures}
+    return json.dumps(facts | entries | {"rows": report.rows, "problems": report.problems}, indent=1) + "\n"
 
 
-def report_json(report: Report, **context: Any) -> str:
-    """Recipe, whatever the context says of the run, summary, pictures, rows and problems."""
-    content = {
-        "recipe": RECIPE,
-        **context,
-        "conditions": conditions(),
-        "summary": report.summary(),
-        "pictures": report.pictures(),
-        "rows": report.rows,
-        "problems": report.problems,
-    }
-    return json_text(content)
+def means(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The entries with a score's mean in the place of mean and deviation."""
+    return [{key: v["mean"] if isinstance(v, dict) else v for key, v in entry.items()} for entry in entries]
 
 
 def markdown_table(rows: Sequence[Mapping[str, str]], left: int = 1) -> str:
@@ -106,24 +112,27 @@ def markdown_table(rows: Sequence[Mapping[str, str]], left: int = 1) -> str:
     return "".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |\n" for line in lines)
 
 
+def markdown_page(title: str, parts: Iterable[str], problems: Iterable[str] = ()) -> str:
+    """Title, parts, and what could not be scored, divided by empty lines."""
+    left_out = "".join(f"- not scored: {problem}\n" for problem in problems)
+    return "\n\n".join(part.rstrip("\n") for part in (f"# {title}", *parts, left_out) if part) + "\n"
+
+
 def report_markdown(report: Report, notes: Iterable[str] = ()) -> str:
     """A table of methods for each split, the notes, a table of pictures for each split and method, the problems."""
-    summary, pictures = report.summary(), report.pictures()
+    summary, pictures = report.summary(), report.summary("picture")
     parts = []
     for split in dict.fromkeys(entry["split"] for entry in summary):
         entries = [entry for entry in summary if entry["split"] == split]
         seeds = sorted({seed for entry in entries for seed in entry["seeds"]})
         counted = f"{entries[0]['pictures']} pictures" + (f", seeds {', '.join(map(str, seeds))}" if seeds else "")
-        parts += [f"## {split} ({counted})", markdown_table(score_rows(entries, "method", {"seconds": ".3f"}), 2)]
+        parts += [f"## {split} ({counted})", markdown_table(version_rows(report, entries, "method"), 2)]
     parts += list(notes)
     for entry in summary:
         mine = [p for p in pictures if (p["split"], p["method"]) == (entry["split"], entry["method"])]
-        parts += [
-            f"### {entry['split']}, {entry['method']}: each picture",
-            markdown_table(score_rows(mine, "picture"), 2),
-        ]
-    problems = [f"- not scored: {problem}\n" for problem in report.problems]
-    return "# Scores\n\n" + "\n\n".join(part.rstrip("\n") for part in [*parts, "".join(problems)] if part) + "\n"
+        title = f"### {entry['split']}, {entry['method']}: each picture"
+        parts += [title, markdown_table(version_rows(report, mine, "picture"), 2)]
+    return markdown_page("Scores", parts, report.problems)
 
 
 def write_text(path: Path, text: str) -> None:

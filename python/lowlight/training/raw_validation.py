@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..data.batches.raw_batches import RawBatches
 from ..files.contact_sheet import ContactSheet
+from ..metrics.scores import psnr
 from ..raw.files import RawPicture
 from ..raw.render import render
 from ..systems.exposurediffusion.system import ExposureDiffusion
@@ -35,7 +36,7 @@ class RawValidator:
         )
 
     def __call__(self, system: ExposureDiffusion, sheet: Path, seed: int = 0) -> dict[str, float]:
-        """Mean PSNR of the crops in [0, 1], of both protocols and of the input; writes them, rendered, to `sheet`."""
+        """Mean PSNR of the crops, of both protocols and of the input; writes them, rendered, to `sheet`."""
         pictures = ContactSheet(width=400)
         rows = []
         for n in range(self._count):
@@ -44,16 +45,12 @@ class RawValidator:
             settings = {"ratio": batch.ratio, "K": batch.K, "seed": seed}
             blind = system.enhance_tensor(low, **settings)
             paper = system.enhance_tensor(low, protocol="paper", target=clean, **settings)
-            rows.append([_psnr(x, clean) for x in (blind, paper.clamp(0, 1), low)])
+            rows.append([psnr(x, clean, rounded=False).item() for x in (blind, paper, low)])
             shown = {"input": low, "blind": blind, "truth": clean}
             name = f"{n}: ratio {batch.ratio.item():.0f}, K {batch.K.item():.2g}"
             pictures.add(name, {label: _shown(x, batch.pictures[0]) for label, x in shown.items()})
         pictures.write(sheet)
         return dict(zip(SCORES, map(statistics.fmean, zip(*rows, strict=True)), strict=True))
-
-
-def _psnr(result: Tensor, truth: Tensor) -> float:
-    return -10 * (result.double() - truth.double()).square().mean().log10().item()
 
 
 def _shown(packed: Tensor, picture: RawPicture) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..data.sets.pairs import Pair
 from ..files.contact_sheet import ContactSheet
 from ..files.pictures import read_picture
-from ..metrics.srgb import gt_mean, psnr, ssim
+from ..metrics.scores import gt_mean, psnr, ssim
 from ..systems.base import PictureSystem
 
 SCORES = ("psnr", "psnr_gt_mean", "ssim")

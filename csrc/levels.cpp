@@ -3,25 +3,16 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels.h"
+#include "cpu/kernels.h"
 
 namespace lowlight {
 
-#define LOWLIGHT_LEVEL_TABLE(level)                                    \
-    LOWLIGHT_DECLARE_LEVEL(level)                                      \
-    LOWLIGHT_DECLARE_RAW_LEVEL(level)                                  \
-    LOWLIGHT_DECLARE_NORM_LEVEL(level)                                 \
-    static const Kernels level##_kernels{#level,                       \
-                                         level::noise_cpu,             \
-                                         level::philox_cpu,            \
-                                         level::haar_forward_cpu,      \
-                                         level::haar_inverse_cpu,      \
-                                         level::step_cpu,              \
-                                         level::step_backward_cpu,     \
-                                         level::q_sample_cpu,          \
-                                         level::q_sample_backward_cpu, \
-                                         LOWLIGHT_RAW_KERNELS(level),  \
-                                         LOWLIGHT_NORM_KERNELS(level)};
+#define LOWLIGHT_LOOP(name, Arguments) name##_cpu,
+#define LOWLIGHT_LEVEL_TABLE(level)                                                         \
+    LOWLIGHT_DECLARE_LEVEL(level)                                                           \
+    namespace level {                                                                       \
+    static const Kernels all_kernels{#level, LOWLIGHT_OPERATORS(LOWLIGHT_LOOP)}; \
+    }
 
 LOWLIGHT_LEVEL_TABLE(baseline)
 #if defined(LOWLIGHT_X86_LEVELS)
@@ -36,10 +27,10 @@ struct Level {
 
 static const Level* all_levels(int& count) {
     static const Level levels[] = {
-        {&baseline_kernels, true},
+        {&baseline::all_kernels, true},
 #if defined(LOWLIGHT_X86_LEVELS)
-        {&avx2_kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
-        {&avx512_kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+        {&avx2::all_kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
+        {&avx512::all_kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                               __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")},
 #endif

@@ -1,0 +1,78 @@
+"""What a call costs before a kernel starts: operators on tensors of 256 numbers, beside `x + x`. One screen.
+
+python bench/calls.py [--launches none]   none: the CUDA half on the CPU, with nothing in place of launches
+Each number is the least of many short runs, so that a busy machine shows in none. Rows "grad" require gradients.
+"""
+
+import argparse
+import importlib
+import timeit
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+import lowlight_ext as ext
+from lowlight_ext.kernels_compiled import call
+
+CALLS, RUNS = 20, 200
+
+
+def operators() -> dict[str, Callable[[], Any]]:
+    x = torch.rand(1, 4, 8, 8)
+    grad, bands, weight = x.clone().requires_grad_(), torch.rand(4, 1, 4, 8, 8), torch.ones(4)
+    rows, t, table = torch.rand(10, 8), torch.tensor([3]), torch.rand(10)
+    seeded = {"t": t, "center": x, "seed": 7, "stream": 3, "clip": (-1.0, 1.0)}
+    return {
+        "diffusion_step": lambda: ext.diffusion_step(x, x, rows, **seeded),
+        "diffusion_step, noise given": lambda: ext.diffusion_step(x, x, rows, t=t, noise=x),
+        "anchored_q_sample": lambda: ext.anchored_q_sample(x, t, table, seed=7),
+        "group_norm_silu": lambda: ext.group_norm_silu(x, 2, weight, weight),
+        "layer_norm2d": lambda: ext.layer_norm2d(x, weight, weight),
+        "simple_gate": lambda: ext.simple_gate(x),
+        "haar_dwt2d": lambda: ext.haar_dwt2d(x),
+        "haar_idwt2d": lambda: ext.haar_idwt2d(bands),
+        "normal": lambda: ext.normal((1, 4, 8, 8), 7),
+        "exposure_step": lambda: ext.exposure_step(x, x, 100.0, 34.0, 0.8, 7),
+        "grad diffusion_step": lambda: ext.diffusion_step(grad, grad, rows, **seeded),
+        "grad group_norm_silu": lambda: ext.group_norm_silu(grad, 2, weight, weight),
+        "grad layer_norm2d": lambda: ext.layer_norm2d(grad, weight, weight),
+        "grad simple_gate": lambda: ext.simple_gate(grad),
+    }
+
+
+def microseconds(run: Callable[[], Any]) -> float:
+    run()
+    return min(timeit.repeat(run, number=CALLS, repeat=RUNS)) / CALLS * 1e6
+
+
+def without_launches() -> None:
+    """The CUDA half on CPU tensors, up to the launch."""
+    backends = importlib.import_module("lowlight_ext.backends")
+    compiled = call._C
+
+    class Module:
+        def __getattr__(self, name: str) -> Any:
+            return (lambda *arguments: 0) if name.startswith("cuda_") else getattr(compiled, name)
+
+    backends.select = lambda op, device_type: "cuda"
+    call._C, call.on_gpu, call.launch = Module(), lambda x: True, lambda kernel, device, arguments: None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--launches", choices=("real", "none"), default="real", help="none: the CUDA half without them")
+    if parser.parse_args().launches == "none":
+        without_launches()
+    torch.set_num_threads(1)
+    x = torch.rand(1, 4, 8, 8)
+    base = microseconds(lambda: x + x)
+    print(f"{'x + x':30s}{base:8.2f} us")
+    for name, run in operators().items():
+        cost = microseconds(run)
+        base = min(base, microseconds(lambda: x + x))
+        print(f"{name:30s}{cost:8.2f} us{cost / base:8.1f} x")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+// the operators, one row each: its name and the struct of its arguments. From here come the CPU levels (cpu/kernels.h,
+// NAME_cpu), the CUDA launchers (cuda/launchers.h, launch_NAME) and what Python calls (bindings.cpp, NAME and cuda_NAME
+// with the fields of the struct in their order).
+#pragma once
+
+#include "core/arguments.h"
+#include "core/norm_arguments.h"
+#include "core/raw_arguments.h"
+
+#define LOWLIGHT_OPERATORS(ROW)                    \
+    ROW(noise, NoiseArguments)                     \
+    ROW(philox, PhiloxArguments)                   \
+    ROW(haar_forward, HaarArguments)               \
+    ROW(haar_inverse, HaarArguments)               \
+    ROW(step, StepArguments)                       \
+    ROW(step_backward, StepGradients)              \
+    ROW(q_sample, ForwardArguments)                \
+    ROW(q_sample_backward, ForwardGradients)       \
+    ROW(poisson, PoissonArguments)                 \
+    ROW(tukey_lambda, TukeyArguments)              \
+    ROW(raw_noise, RawNoiseArguments)              \
+    ROW(exposure_step, ExposureArguments)          \
+    ROW(exposure_step_backward, ExposureGradients) \
+    ROW(norm, NormArguments)                       \
+    ROW(norm_backward, NormGradients)              \
+    ROW(layer_norm, NormArguments)                 \
+    ROW(layer_norm_backward, NormGradients)        \
+    ROW(gate, GateArguments)                       \
+    ROW(gate_backward, GateArguments)
+
+// those whose CUDA half works in memory that the caller brings: NAME_workspace says how many numbers of it
+#define LOWLIGHT_WORKSPACES(ROW)      \
+    ROW(norm, NormArguments)          \
+    ROW(norm_backward, NormGradients) \
+    ROW(layer_norm_backward, NormGradients)
