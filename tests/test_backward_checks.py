@@ -12,22 +12,42 @@ THREE = [True, True, True]
 # operator -> its arguments by name; what they are named by in a message is the schema's name
 CALLS = {
     "diffusion_step_backward": {
-        **{"grad": X, "grad_x0": X, "x_t": X, "eps": X, "rows": torch.rand(5, 8), "t": TIMES},
-        **{"lo": -1.0, "hi": 1.0, "needed": [True] * 4},
+        "grad": X,
+        "grad_x0": X,
+        "x_t": X,
+        "eps": X,
+        "rows": torch.rand(5, 8),
+        "t": TIMES,
+        "lo": -1.0,
+        "hi": 1.0,
+        "needed": [True] * 4,
     },
-    "anchored_q_sample_backward": {
-        **{"grad": X, "grad_noise": X, "t": TIMES, "alpha_bar": torch.rand(5), "needed": THREE}
-    },
+    "anchored_q_sample_backward": {"grad": X, "grad_noise": X, "t": TIMES, "alpha_bar": torch.rand(5), "needed": THREE},
     "exposure_step_backward": {
-        **{"grad": X, "output": X, "original": X, "rows": torch.rand(2, 3, dtype=torch.float64), "needed": [True] * 2}
+        "grad": X,
+        "output": X,
+        "original": X,
+        "rows": torch.rand(2, 3, dtype=torch.float64),
+        "needed": [True] * 2,
     },
     "group_norm_silu_backward": {
-        **{"grad": X, "x": X, "stats": torch.rand(2, 2, 2), "weight": WEIGHT, "bias": WEIGHT},
-        **{"groups": 2, "activation": True, "needed": THREE},
+        "grad": X,
+        "x": X,
+        "stats": torch.rand(2, 2, 2),
+        "weight": WEIGHT,
+        "bias": WEIGHT,
+        "groups": 2,
+        "activation": True,
+        "needed": THREE,
     },
     "mish_instance_norm_backward": {"grad": X, "x": X, "stats": torch.rand(2, 2, 4)},
     "layer_norm2d_backward": {
-        **{"grad": X, "x": X, "stats": torch.rand(2, 2, 48), "weight": WEIGHT, "bias": WEIGHT, "needed": THREE}
+        "grad": X,
+        "x": X,
+        "stats": torch.rand(2, 2, 48),
+        "weight": WEIGHT,
+        "bias": WEIGHT,
+        "needed": THREE,
     },
     "simple_gate_backward": {"grad": HALF, "x": X},
 }
