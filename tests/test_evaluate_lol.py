@@ -52,9 +52,10 @@ def test_shipped_weights_on_lol():
     method = model_method("default", checkpoints.load("default", device="cpu"))
     report = evaluate(picture_samples(find_pairs(lol())), [method])
     (entry,) = report.summary()
-    assert entry["psnr"]["mean"] > 20
-    assert entry["psnr_gt_mean"]["mean"] > 24
-    assert entry["ssim_rgb"]["mean"] > 0.75
+    # how bright a truth is, the dark picture hardly tells: told it, the model must get the rest right
+    assert entry["psnr_told"]["mean"] > 25.5
+    assert entry["ssim_rgb_told"]["mean"] > 0.83
+    assert entry["ssim_rgb"]["mean"] > 0.78
 
 
 def test_shipped_raw_weights_on_lol(tmp_path):

@@ -22,7 +22,7 @@ from .systems.base import System
 from .systems.registry import SYSTEMS, Row, recognised
 
 WEIGHTS = Path(__file__).parent / "weights"
-DEFAULT_MODEL = "diffll-small"
+DEFAULT_MODEL = "wavelet-anchored-small"
 DEFAULT_RAW_MODEL = "exposurediffusion-small"
 
 
