@@ -58,6 +58,17 @@ def test_shipped_weights_on_lol():
     assert entry["ssim_rgb"]["mean"] > 0.78
 
 
+def test_anchored_weights_are_told_the_exposure():
+    """What its card promises of eval15, on every third picture: 25.8 dB, told how bright the truth is."""
+    if "wavelet-anchored-small" not in {model.name for model in checkpoints.shipped_models()}:
+        pytest.skip("the weights are not in this checkout")
+    method = model_method("anchored", checkpoints.load("wavelet-anchored-small", device="cpu"))
+    (entry,) = evaluate(picture_samples(find_pairs(lol())[::3]), [method]).summary()
+    assert entry["psnr_told"]["mean"] > 24
+    assert entry["ssim_rgb_told"]["mean"] > 0.8
+    assert entry["psnr_told"]["mean"] > entry["psnr"]["mean"] + 2
+
+
 def test_shipped_raw_weights_on_lol(tmp_path):
     """Pictures that were not trained on, short by 200: above non-local means, which are told the noise."""
     paths = find_clean(lol(), "heldout")[::12]
