@@ -55,18 +55,8 @@ def test_shipped_weights_on_lol():
     # how bright a truth is, the dark picture hardly tells: told it, the model must get the rest right
     assert entry["psnr_told"]["mean"] > 25.5
     assert entry["ssim_rgb_told"]["mean"] > 0.83
-    assert entry["ssim_rgb"]["mean"] > 0.78
-
-
-def test_anchored_weights_are_told_the_exposure():
-    """What its card promises of eval15, on every third picture: 25.8 dB, told how bright the truth is."""
-    if "wavelet-anchored-small" not in {model.name for model in checkpoints.shipped_models()}:
-        pytest.skip("the weights are not in this checkout")
-    method = model_method("anchored", checkpoints.load("wavelet-anchored-small", device="cpu"))
-    (entry,) = evaluate(picture_samples(find_pairs(lol())[::3]), [method]).summary()
-    assert entry["psnr_told"]["mean"] > 24
-    assert entry["ssim_rgb_told"]["mean"] > 0.8
     assert entry["psnr_told"]["mean"] > entry["psnr"]["mean"] + 2
+    assert entry["ssim_rgb"]["mean"] > 0.78
 
 
 def test_shipped_raw_weights_on_lol(tmp_path):
