@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lowlight_ext import checks
-from lowlight_ext.backends import implementation, select
+from lowlight_ext import checks, kernels_compiled
+from lowlight_ext.backends import implementation
 from lowlight_ext.noise import check_draw, draw, placed
 from lowlight_ext.registry import register
 
@@ -24,9 +24,10 @@ def _check_mean(mean: Tensor, seeds: Tensor, stream: int, y0: int, x0: int, plan
 
 def _poisson(mean, seeds, stream, y0, x0, plane) -> Tensor:
     _check_mean(mean, seeds, stream, y0, x0, plane)
-    out = implementation("poisson", mean.device.type).poisson(mean, seeds, stream, y0, x0, plane)
+    kernels = implementation("poisson", mean.device.type)
+    out = kernels.poisson(mean, seeds, stream, y0, x0, plane)
     # C++ has looked and raised; on a GPU a look would wait for it, and end the recording of a graph
-    if mean.is_cpu and select("poisson", "cpu") != "cpp" and (wrong := int(out.isnan().sum())):
+    if mean.is_cpu and kernels is not kernels_compiled and (wrong := int(out.isnan().sum())):
         raise checks.fail("poisson", "mean", "in [0, 1e7]", f"{wrong} values that are not")
     return out
 

@@ -141,7 +141,9 @@ def test_a_workspace_is_large_enough(host, op, dtype, layout, monkeypatch):
         x = test_norm.values(*shape, dtype=dtype, layout=layout)
         assert all(v.isfinite().all() for v in results(op, x))
     assert all((space[numbers:] == 7).all() and space[:numbers].isfinite().all() for numbers, space in spaces)
-    assert len(spaces) == (0 if op == "simple_gate" else 2 * len(SHAPES))
+    # layer_norm2d adds up in its backward pass alone
+    passes = {"group_norm_silu": 2, "mish_instance_norm": 2, "layer_norm2d": 1, "simple_gate": 0}
+    assert len(spaces) == passes[op] * len(SHAPES)
     assert any(numbers for numbers, _ in spaces) == (op != "simple_gate")
 
 
