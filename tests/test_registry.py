@@ -28,6 +28,7 @@ SMALL = {
     "diffll": {"ch": 8, "ch_mult": (1, 1, 1, 1), "norm_groups": 4, "hfrm_width": 8, "steps": 2},
     "anlightendiff": {"widths": (4, 4), "steps": 2},
     "exposurediffusion": {"width": 4},
+    "wavelet_anchored": {"ch": 8, "ch_mult": (1, 1), "norm_groups": 4, "attention_level": 1, "width": 4},
 }
 
 
@@ -160,7 +161,8 @@ class GainObjective(Objective):
 def test_a_new_system_is_a_row(tmp_path, monkeypatch):
     """Its files are recognised, read and enhanced with, and it is trained: no other file names it."""
     values = {"system": "gain", "network": {"start": 2.0}, "stages": [{"iterations": 5, "batch": 2, "crop": 32}]}
-    with pytest.raises(ValueError, match="system must be one of diffll, anlightendiff, exposurediffusion, got 'gain'"):
+    known = ", ".join(SYSTEMS)
+    with pytest.raises(ValueError, match=f"system must be one of {known}, got 'gain'"):
         from_dict(values)
     module = ModuleType("lowlight.training.objectives.gain")
     module.GainObjective = GainObjective
@@ -184,5 +186,7 @@ def test_a_new_system_is_a_row(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="network: unknown key width; known are start, steps"):
         from_dict(values | {"network": {"width": 3}})
     save_weights(tmp_path / "other.safetensors", {"x": torch.ones(1)}, {"system": "deep sea", "config": {}})
-    with pytest.raises(CheckpointError, match="known systems: diffll, anlightendiff, exposurediffusion, gain"):
+    with pytest.raises(
+        CheckpointError, match="known systems: diffll, anlightendiff, exposurediffusion, wavelet_anchored, gain"
+    ):
         load(tmp_path / "other.safetensors", device="cpu")

@@ -83,8 +83,14 @@ def unprocess(srgb: np.ndarray, development: Development) -> np.ndarray:
     return pack(mosaic, RGGB)
 
 
+def tone(picture: np.ndarray) -> np.ndarray:
+    """The tone curve 3 x^2 - 2 x^3 on [0, 1], which `unprocess` undoes and `render` does not know."""
+    picture = np.clip(picture, 0, 1)
+    return picture * picture * (3 - 2 * picture)
+
+
 def untone(picture: np.ndarray) -> np.ndarray:
-    """The inverse of the tone curve 3 x^2 - 2 x^3 on [0, 1]."""
+    """The inverse of `tone`."""
     return 0.5 - np.sin(np.arcsin(1 - 2 * np.clip(picture, 0, 1)) / 3)
 
 

@@ -132,22 +132,58 @@ def _enhance_array(system: Brightens, array: np.ndarray, told: dict[str, Any]) -
 def _enhance_tensor(system: Brightens, picture: Tensor, told: dict[str, Any]) -> Tensor:
     import torch
 
+    from .wish import wished_rows
+
     batch = picture[None] if picture.dim() == 3 else picture
     if batch.dim() != 4 or batch.shape[1] not in (1, 2, 3, 4) or batch.numel() == 0:
         raise ValueError(
             f"enhance: a tensor must be [C, H, W] or [B, C, H, W] with C of 1 to 4, got {list(picture.shape)}"
         )
-    scale = {torch.uint8: 255, torch.uint16: 65535}.get(picture.dtype, 1)
-    if scale == 1 and not picture.is_floating_point():
-        raise TypeError(f"enhance: pixels must be uint8, uint16 or floating point, got {picture.dtype}")
-    low = batch.detach().to(system.device, torch.float32) / scale
-    _check_values(low)
-    high = _enhance_channels(system, low, told)
-    if scale > 1:
-        # by way of int32: torch has few operations on uint16
-        high = (high * scale).round().to(torch.int32)
-    high = high.to(picture.device, picture.dtype)
-    return high.reshape(picture.shape)
+    rows = _PictureRows(batch, system.device)
+    with torch.no_grad():
+        wished_rows(system, keywords_of(system), rows, **told)
+    if rows.overflowed:
+        raise RuntimeError(f"enhance: the network produced NaN or infinity in {system.dtype}; try float32")
+    return rows.bright.reshape(picture.shape)
+
+
+class _PictureRows:
+    """systems.rows.Rows of pictures [B, C, H, W] of any type; C = 1 and 3 are grey and RGB, 2 and 4 these and alpha."""
+
+    def __init__(self, dark: Tensor, device: torch.device):
+        import torch
+
+        self._scale = {torch.uint8: 255, torch.uint16: 65535}.get(dark.dtype, 1)
+        if self._scale == 1 and not dark.is_floating_point():
+            raise TypeError(f"enhance: pixels must be uint8, uint16 or floating point, got {dark.dtype}")
+        alpha = dark.shape[1] in (2, 4)
+        self._dark, self._device = dark.detach(), device
+        self._colours = dark.shape[1] - alpha
+        self.bright, self.overflowed = torch.empty_like(self._dark), False
+        if alpha:
+            self.bright[:, -1:] = self._dark[:, -1:]
+        self.shape = (dark.shape[0], *dark.shape[-2:])
+
+    def read(self, first: int, last: int) -> Tensor:
+        import torch
+
+        dark = self._dark[:, : self._colours, first:last].to(self._device, torch.float32) / self._scale
+        _check_values(dark)
+        return dark.expand(-1, 3, -1, -1)
+
+    def write(self, first: int, bright: Tensor) -> None:
+        import torch
+
+        bright = bright.float()
+        self.overflowed |= not bright.isfinite().all()
+        bright = bright.clamp(0, 1)
+        if self._colours == 1:
+            bright = (bright * torch.tensor(LUMA.tolist(), device=bright.device).view(3, 1, 1)).sum(1, keepdim=True)
+        if self._scale > 1:
+            # by way of int32: torch has few operations on uint16
+            bright = (bright * self._scale).round().to(torch.int32)
+        place = self.bright[:, : self._colours, first : first + bright.shape[-2]]
+        place.copy_(bright.to(self.bright.device, self.bright.dtype))
 
 
 def _check_values(low: Tensor) -> None:
@@ -156,21 +192,3 @@ def _check_values(low: Tensor) -> None:
     if not (smallest >= 0 and largest <= 1):
         found = "NaN" if smallest != smallest else f"{smallest:g} .. {largest:g}"
         raise ValueError(f"enhance: floating-point pixels must be in [0, 1], got {found}; clip or rescale them first")
-
-
-def _enhance_channels(system: Brightens, low: Tensor, told: dict[str, Any]) -> Tensor:
-    """[B, C, H, W] float32 in [0, 1] -> the same, bright; C = 1 and 3 are grey and RGB, 2 and 4 the same with alpha."""
-    import torch
-
-    from .wish import wished
-
-    channels = low.shape[1]
-    colours, alpha = (low[:, :-1], low[:, -1:]) if channels in (2, 4) else (low, low[:, :0])
-    with torch.no_grad():
-        bright = wished(system.enhance_tensor, keywords_of(system), colours.expand(-1, 3, -1, -1), **told)
-    if not bright.isfinite().all():
-        raise RuntimeError(f"enhance: the network produced NaN or infinity in {system.dtype}; try float32")
-    bright = bright.clamp(0, 1)
-    if channels <= 2:
-        bright = (bright * torch.tensor(LUMA.tolist(), device=bright.device).view(3, 1, 1)).sum(1, keepdim=True)
-    return torch.cat([bright, alpha], dim=1)

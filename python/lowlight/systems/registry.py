@@ -17,6 +17,9 @@ from .diffll.system import DiffLL
 from .exposurediffusion.checkpoint import detect_exposure, exposure_options, exposure_weights, looks_like_exposure
 from .exposurediffusion.network import ExposureDiffusionConfig
 from .exposurediffusion.system import ExposureDiffusion
+from .wavelet_anchored.checkpoint import detect_wavelet_anchored, looks_like_wavelet_anchored
+from .wavelet_anchored.network import WaveletAnchoredConfig
+from .wavelet_anchored.system import WaveletAnchored
 
 State = Mapping[str, Tensor]
 
@@ -71,6 +74,14 @@ _ROWS = (
         prepare=exposure_weights,
         options=("resid", "camera"),
         complete=exposure_options,
+    ),
+    Row(
+        title="a WaveletAnchored",
+        system=WaveletAnchored,
+        config=WaveletAnchoredConfig,
+        objective="wavelet_anchored.WaveletAnchoredObjective",
+        recognise=looks_like_wavelet_anchored,
+        detect=detect_wavelet_anchored,
     ),
 )
 # by name; a file is the first one's that recognises it

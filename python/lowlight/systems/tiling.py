@@ -39,9 +39,13 @@ def pad_to_multiple(x: Tensor, multiple: int, margin: int = 0, least: int = 0) -
     least: a multiple that the sides reach at least.
     """
     for dim in (-2, -1):
-        size = x.shape[dim]
-        total = max(math.ceil((size + 2 * margin) / multiple) * multiple, least)
-        period = max(1, 2 * size - 2)
-        positions = torch.arange(-margin, total - margin, device=x.device) % period
-        x = x.index_select(dim, torch.minimum(positions, period - positions).clamp(max=size - 1))
+        x = x.index_select(dim, reflected(x.shape[dim], multiple, margin, least).to(x.device))
     return x
+
+
+def reflected(size: int, multiple: int, margin: int = 0, least: int = 0) -> Tensor:
+    """int64 [n]: which of `size` positions stands where after `pad_to_multiple` with these arguments."""
+    total = max(math.ceil((size + 2 * margin) / multiple) * multiple, least)
+    period = max(1, 2 * size - 2)
+    positions = torch.arange(-margin, total - margin) % period
+    return torch.minimum(positions, period - positions).clamp(max=size - 1)

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from .light import from_linear, to_linear
+from .rows import Rows, strips
 
 MOST_STOPS = 10
+_STRIP = 256  # rows copied at a time
 
 
 class Wish(NamedTuple):
@@ -54,3 +56,27 @@ def wished(
     if stops.any():
         bright = from_linear((to_linear(bright) * 2 ** stops.reshape(-1, 1, 1, 1)).clamp(0, 1))
     return bright if wish.strength == 1 else torch.lerp(low, bright, wish.strength)
+
+
+def wished_rows(system: Any, keywords: Collection[str], rows: Rows, wish: Wish, **told: Any) -> None:
+    """As `wished`, from rows of dark pictures to rows of bright ones, by the system's enhance_rows where it has one."""
+    if not hasattr(system, "enhance_rows"):
+        rows.write(0, wished(system.enhance_tensor, keywords, rows.read(0, rows.shape[1]), wish, **told))
+    elif wish.strength == 0:
+        for first, last, _, _ in strips(rows.shape[1], _STRIP):
+            rows.write(first, rows.read(first, last))
+    else:
+        blended = rows if wish.strength == 1 else _Blended(rows, wish.strength)
+        system.enhance_rows(blended, brightness=wish.brightness, **told)
+
+
+class _Blended:
+    """Rows that are written as a blend of the dark pictures and what is given."""
+
+    def __init__(self, rows: Rows, strength: float):
+        self._rows, self._strength = rows, strength
+        self.shape, self.read = rows.shape, rows.read
+
+    def write(self, first: int, bright: Tensor) -> None:
+        dark = self._rows.read(first, first + bright.shape[-2])
+        self._rows.write(first, torch.lerp(dark, bright.to(dark.dtype), self._strength))

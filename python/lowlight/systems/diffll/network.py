@@ -117,18 +117,21 @@ class Middle(nn.Module):
 
 
 class UNet(nn.Module):
-    """Noise prediction eps_theta(x_t, condition, t): [B, condition + 3, h, w] -> [B, 3, h, w]; h, w multiples of 8."""
+    """Noise prediction eps_theta(x_t, condition, t): [B, condition + 3, h, w] -> [B, 3, h, w]; h, w multiples of 8.
 
-    def __init__(self, config: DiffLLConfig):
+    inputs, statistics: channels and numbers it takes, where a system gives others than DiffLL does.
+    """
+
+    def __init__(self, config: DiffLLConfig, inputs: int | None = None, statistics: int = STATISTICS):
         super().__init__()
         ch, groups, count = config.ch, config.norm_groups, config.num_res_blocks
         time_width, widths = 4 * ch, [ch * m for m in config.ch_mult]
         self.temb = TimeEmbedding(ch)
         if config.statistics:
             self.statistics = nn.Sequential(
-                nn.Linear(STATISTICS, time_width), nn.SiLU(), nn.Linear(time_width, time_width)
+                nn.Linear(statistics, time_width), nn.SiLU(), nn.Linear(time_width, time_width)
             )
-        self.conv_in = nn.Conv2d(config.condition_channels + 3, ch, 3, padding=1)
+        self.conv_in = nn.Conv2d(inputs or config.condition_channels + 3, ch, 3, padding=1)
 
         skips, width = [ch], ch
         self.down = nn.ModuleList()

@@ -1,0 +1,32 @@
+"""Which widths the names and shapes of an anchored wavelet diffusion's weights tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ...files.tensors import count_of
+
+
+def looks_like_wavelet_anchored(names: Mapping[str, Any]) -> bool:
+    """Whether the names are those of its three networks."""
+    return {"anchor", "unet", "restorer"} <= {name.split(".")[0] for name in names}
+
+
+def detect_wavelet_anchored(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Fields of WaveletAnchoredConfig that names and shapes tell; the rest leaves no trace in them.
+
+    Raises KeyError on a missing name.
+    """
+    ch = state["unet.conv_in.weight"].shape[0]
+    levels = range(count_of(state, r"unet\.down\.(\d+)\."))
+    return {
+        "ch": ch,
+        "ch_mult": tuple(state[f"unet.down.{i}.block.0.conv1.weight"].shape[0] // ch for i in levels),
+        "num_res_blocks": count_of(state, r"unet\.down\.0\.block\.(\d+)\."),
+        "attention_level": count_of(state, r"unet\.down\.(\d+)\.attn\.") - 1,
+        "width": state["restorer.head.weight"].shape[0],
+        "blocks": count_of(state, r"restorer\.coarse\.(\d+)\."),
+    }
