@@ -226,5 +226,9 @@ class AnlightenDiff(PictureSystem):
         x_t is formed from the anchored noise as if it were eps, so that k_t phi counts twice: as published.
         """
         x0 = self.residual(condition.low, high)
-        noisy = (anchored_q_sample(x0, t, self.alpha_bar, center=condition.center, noise=n) for n in noises)
-        return tuple(self.picture(condition.low, x_t) for x_t in noisy)
+        pictures = []
+        for noise in noises:
+            x_t = anchored_q_sample(x0, t, self.alpha_bar, center=condition.center, noise=noise)
+            assert isinstance(x_t, Tensor)
+            pictures.append(self.picture(condition.low, x_t))
+        return tuple(pictures)

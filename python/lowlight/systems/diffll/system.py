@@ -227,6 +227,7 @@ class DiffLL(PictureSystem):
         bands = self.analyse(low, statistics)
         target_low, *target_details = haar_wavedec2d(high, self.config.levels, normalise=True)
         x_t = anchored_q_sample(target_low, t, self.alpha_bar, noise=noise)
+        assert isinstance(x_t, Tensor)
         losses = {"noise": F.mse_loss(self.predict(bands, x_t, t), noise)}
         zero = high.new_zeros(())
         band_error = sum((F.mse_loss(a, b) for a, b in zip(bands.high, target_details, strict=True)), zero)
