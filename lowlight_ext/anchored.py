@@ -9,14 +9,18 @@ from lowlight_ext.pictures import PLACE, arranged, check_noise, check_picture
 from lowlight_ext.registry import register
 
 
+def _check_table(op: str, x: Tensor, t: Tensor, alpha_bar: Tensor) -> None:
+    checks.steps(op, t, x)
+    checks.table(op, "alpha_bar", alpha_bar, x.device)
+    if alpha_bar.dim() != 1:
+        raise checks.fail(op, "alpha_bar", "a table of shape [T]", tuple(alpha_bar.shape))
+
+
 def _check_sample(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane) -> None:
     op = "anchored_q_sample"
     check_picture(op, "x0", x0)
-    checks.steps(op, t, x0)
     checks.matching(op, "x0", x0, center=center, noise=noise)
-    checks.table(op, "alpha_bar", alpha_bar, x0.device)
-    if alpha_bar.dim() != 1:
-        raise checks.fail(op, "alpha_bar", "a table of shape [T]", tuple(alpha_bar.shape))
+    _check_table(op, x0, t, alpha_bar)
     if noise is None and seeds is None:
         raise ValueError(f"{op}: takes noise or seed, got neither")
     check_noise(op, x0, noise, seeds, stream, y0, x_origin, plane)
@@ -60,12 +64,23 @@ def _sample_backward(ctx, grad: Tensor, grad_noise: Tensor):
     return to_x0, None, None, to_center, to_noise, *(None,) * 6
 
 
+def _check_sample_backward(grad, grad_noise, t, alpha_bar, needed) -> None:
+    op = "anchored_q_sample_backward"
+    check_picture(op, "grad", grad)
+    checks.matching(op, "grad", grad, grad_noise=grad_noise)
+    _check_table(op, grad, t, alpha_bar)
+    checks.beside(op, "grad", grad, t=t, alpha_bar=alpha_bar)
+    checks.needed(op, needed, 3)
+
+
 def _sample_backward_kernel(grad, grad_noise, t, alpha_bar, needed):
+    _check_sample_backward(grad, grad_noise, t, alpha_bar, needed)
     call = implementation("anchored_q_sample", grad.device.type).anchored_q_sample_backward
     return call(grad, grad_noise, t, alpha_bar, needed)
 
 
 def _sample_backward_fake(grad, grad_noise, t, alpha_bar, needed):
+    _check_sample_backward(grad, grad_noise, t, alpha_bar, needed)
     return tuple(grad.new_empty(grad.shape if wanted else 0) for wanted in needed)
 
 

@@ -50,6 +50,33 @@ def matching(op: str, name: str, like: Tensor, **others: Tensor | None) -> None:
             raise fail(op, argument, f"on {name}'s device {device}", value.device)
 
 
+def exactly(
+    op: str, argument: str, value: Tensor, shape: tuple[int, ...], dtype: torch.dtype, name: str, like: Tensor
+) -> None:
+    """Of this shape and dtype, and on the device of `like`, the argument called `name`."""
+    strided(op, argument, value)
+    if value.shape != shape:
+        raise fail(op, argument, f"of shape {tuple(shape)}", tuple(value.shape))
+    if value.dtype != dtype:
+        raise fail(op, argument, f"of dtype {dtype}", value.dtype)
+    if value.device != like.device:
+        raise fail(op, argument, f"on {name}'s device {like.device}", value.device)
+
+
+def beside(op: str, name: str, like: Tensor, **others: Tensor | None) -> None:
+    """The others are absent, or where `like` is, the argument called `name`: a kernel reads them there."""
+    device = like.device
+    for argument, value in others.items():
+        if value is not None and value.device != device:
+            raise fail(op, argument, f"on {name}'s device {device}", value.device)
+
+
+def needed(op: str, value: Sequence[bool], count: int) -> None:
+    """Which gradients a backward operator shall give, one answer for each."""
+    if len(value) != count:
+        raise fail(op, "needed", f"{count} answers, one for each gradient", f"{len(value)} of them")
+
+
 def even_picture(op: str, argument: str, x: Tensor, divisor: int = 2) -> None:
     if x.dim() < 2:
         raise fail(op, argument, "of at least two dimensions [..., H, W]", tuple(x.shape))
@@ -79,6 +106,7 @@ def seeds(op: str, value: Tensor, batch: int) -> None:
 
 
 def steps(op: str, t: Tensor, like: Tensor) -> None:
+    strided(op, "t", t)
     if t.dtype != torch.int64:
         raise fail(op, "t", "int64", t.dtype)
     if t.dim() != 1 or t.shape[0] != like.shape[0]:

@@ -98,9 +98,7 @@ def _check_raw(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plan
     check_picture(op, "clean", clean)
     if clean.shape[1] != CHANNELS:
         raise checks.fail(op, "clean", "packed raw of 4 channels R, G1, B, G2, [B, 4, H, W]", tuple(clean.shape))
-    checks.table(op, "parameters", rows, clean.device)
-    if rows.dim() != 2 or rows.shape[0] not in (1, clean.shape[0]) or rows.shape[1] != 6:
-        raise checks.fail(op, "parameters", f"[1 or {clean.shape[0]}, 6]", tuple(rows.shape))
+    _check_rows(op, "parameters", clean, rows, 6)
     check_noise(op, clean, None, seeds, stream, y0, x0, plane)
     # the sensor has two rows for each of the packed picture's
     checks.place(op, (1, 1, 2 * clean.shape[2], 1), stream, 2 * y0, 0, 0)
@@ -203,13 +201,17 @@ def _exposure_rows(op: str, batch: int, values: dict[str, float | Tensor], satur
     return _table(list(columns(*(_column(op, name, value, batch, home) for name, value in values.items()))))
 
 
+def _check_rows(op: str, argument: str, x: Tensor, rows: Tensor, columns: int) -> None:
+    checks.table(op, argument, rows, x.device)
+    if rows.dim() != 2 or rows.shape[0] not in (1, x.shape[0]) or rows.shape[1] != columns:
+        raise checks.fail(op, argument, f"[1 or {x.shape[0]}, {columns}]", tuple(rows.shape))
+
+
 def _check_exposure(output, original, rows, counts, seeds, stream, y0, x0, plane) -> None:
     op = "exposure_step"
     check_picture(op, "output", output)
     checks.matching(op, "output", output, original=original, counts=counts)
-    checks.table(op, "ratio, ratio_next, K", rows, output.device)
-    if rows.dim() != 2 or rows.shape[0] not in (1, output.shape[0]) or rows.shape[1] != 3:
-        raise checks.fail(op, "ratio, ratio_next, K", f"[1 or {output.shape[0]}, 3]", tuple(rows.shape))
+    _check_rows(op, "ratio, ratio_next, K", output, rows, 3)
     if counts is not None and seeds is not None:
         raise ValueError(f"{op}: takes counts or seed, got both")
     check_noise(op, output, None, seeds, stream, y0, x0, plane)
@@ -247,12 +249,23 @@ def _exposure_backward(ctx, grad: Tensor):
     return *(g if n else None for g, n in zip(gradients, needed, strict=True)), *(None,) * 7
 
 
+def _check_exposure_backward(grad, output, original, rows, needed) -> None:
+    op = "exposure_step_backward"
+    check_picture(op, "grad", grad)
+    checks.matching(op, "grad", grad, output=output, original=original)
+    _check_rows(op, "rows", grad, rows, 3)
+    checks.beside(op, "grad", grad, rows=rows)
+    checks.needed(op, needed, 2)
+
+
 def _exposure_backward_kernel(grad, output, original, rows, needed):
+    _check_exposure_backward(grad, output, original, rows, needed)
     call = implementation("exposure_step", grad.device.type).exposure_step_backward
     return call(grad, output, original, rows, needed)
 
 
 def _exposure_backward_fake(grad, output, original, rows, needed):
+    _check_exposure_backward(grad, output, original, rows, needed)
     return tuple(grad.new_empty(grad.shape if wanted else 0) for wanted in needed)
 
 

@@ -45,6 +45,7 @@ def _check_waverec(coefficients: Sequence[Tensor]) -> None:
     *batch, height, width = ll.shape
     for level, bands in enumerate(details):
         expected, name = (3, *batch, height << level, width << level), f"coefficients[{level + 1}]"
+        checks.strided(op, name, bands)
         if bands.shape != expected:
             raise checks.fail(op, name, f"of shape {expected}", tuple(bands.shape))
         if (bands.dtype, bands.device) != (ll.dtype, ll.device):

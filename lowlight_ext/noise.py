@@ -74,6 +74,7 @@ def _fake(op: str):
 
 def _check_philox(counter: Tensor, key: Tensor) -> None:
     for name, value, size in (("counter", counter, 4), ("key", key, 2)):
+        checks.strided("philox", name, value)
         if value.dtype != torch.int64:
             raise checks.fail("philox", name, "int64 (words of 32 bits)", value.dtype)
         if value.dim() < 1 or value.shape[-1] != size:

@@ -3,6 +3,8 @@
 Each keeps x's memory format: a channels_last x gives a channels_last result, any other layout a contiguous one.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -33,11 +35,15 @@ def _check_parameters(op: str, x: Tensor, weight: Tensor | None, bias: Tensor | 
             raise checks.fail(op, name, f"on x's device {x.device}", value.device)
 
 
+def _check_groups(op: str, x: Tensor, groups: int) -> None:
+    if groups < 1 or x.shape[1] % groups:
+        raise checks.fail(op, "groups", f"a divisor of the number of channels {x.shape[1]}", groups)
+
+
 def _check_group(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> None:
     op = "group_norm_silu"
     _check_picture(op, x, eps)
-    if groups < 1 or x.shape[1] % groups:
-        raise checks.fail(op, "groups", f"a divisor of the number of channels {x.shape[1]}", groups)
+    _check_groups(op, x, groups)
     _check_parameters(op, x, weight, bias)
 
 
@@ -46,10 +52,26 @@ def _check_layer(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: flo
     _check_parameters("layer_norm2d", x, weight, bias)
 
 
-def _check_gate(x: Tensor) -> None:
-    _check_picture("simple_gate", x, 0.0)
+def _check_gate(x: Tensor, op: str = "simple_gate") -> None:
+    _check_picture(op, x, 0.0)
     if x.shape[1] % 2:
-        raise checks.fail("simple_gate", "x", "of an even number of channels", tuple(x.shape))
+        raise checks.fail(op, "x", "of an even number of channels", tuple(x.shape))
+
+
+def _check_gradient(op: str, grad: Tensor, x: Tensor) -> None:
+    _check_picture(op, x, 0.0)
+    checks.matching(op, "x", x, grad=grad)
+
+
+def _check_statistics(op: str, x: Tensor, stats: Tensor, groups: int) -> None:
+    checks.exactly(op, "stats", stats, (2, x.shape[0], groups), reference.accumulator(x.dtype), "x", x)
+
+
+def _check_affine(op: str, x: Tensor, weight: Tensor | None, bias: Tensor | None, needed: Sequence[bool]) -> None:
+    _check_parameters(op, x, weight, bias)
+    checks.needed(op, needed, 3)
+    if (needed[1] and weight is None) or (needed[2] and bias is None):
+        raise checks.fail(op, "needed", "False for a weight or bias that is absent", tuple(needed))
 
 
 def _module(op: str, x: Tensor):
@@ -114,12 +136,22 @@ def _group_backward(ctx, grad: Tensor, _):
     return to_x, None, to_weight, to_bias, None, None
 
 
+def _check_group_backward(grad, x, stats, weight, bias, groups, activation, needed) -> None:
+    op = "group_norm_silu_backward"
+    _check_gradient(op, grad, x)
+    _check_groups(op, x, groups)
+    _check_statistics(op, x, stats, groups)
+    _check_affine(op, x, weight, bias, needed)
+
+
 def _group_backward_kernel(grad, x, stats, weight, bias, groups: int, activation: bool, needed):
+    _check_group_backward(grad, x, stats, weight, bias, groups, activation, needed)
     call = _module("group_norm_silu", x).group_norm_silu_backward
     return _affine_backward(call, grad, x, stats, weight, bias, (groups, activation), needed)
 
 
 def _group_backward_fake(grad, x, stats, weight, bias, groups, activation, needed):
+    _check_group_backward(grad, x, stats, weight, bias, groups, activation, needed)
     return _affine_backward_fake(grad, x, weight, bias, needed)
 
 
@@ -165,11 +197,19 @@ def _mish_backward(ctx, grad: Tensor, _):
     return _mish_backward_op(grad, x, stats), None
 
 
+def _check_mish_backward(grad: Tensor, x: Tensor, stats: Tensor) -> None:
+    op = "mish_instance_norm_backward"
+    _check_gradient(op, grad, x)
+    _check_statistics(op, x, stats, x.shape[1])
+
+
 def _mish_backward_kernel(grad: Tensor, x: Tensor, stats: Tensor) -> Tensor:
+    _check_mish_backward(grad, x, stats)
     return _placed(_module("mish_instance_norm", x).mish_instance_norm_backward(grad, x, stats), x)
 
 
-def _like_fake(grad, x, *_):
+def _mish_backward_fake(grad: Tensor, x: Tensor, stats: Tensor) -> Tensor:
+    _check_mish_backward(grad, x, stats)
     return torch.empty_like(x, memory_format=memory_format(x))
 
 
@@ -177,7 +217,9 @@ _mish_op = register(
     "mish_instance_norm(Tensor x, float eps) -> (Tensor, Tensor)", _mish, _mish_fake, _mish_backward, _mish_context
 )
 _mish_backward_op = register(
-    "mish_instance_norm_backward(Tensor grad, Tensor x, Tensor stats) -> Tensor", _mish_backward_kernel, _like_fake
+    "mish_instance_norm_backward(Tensor grad, Tensor x, Tensor stats) -> Tensor",
+    _mish_backward_kernel,
+    _mish_backward_fake,
 )
 
 # layer norm over channels
@@ -210,12 +252,21 @@ def _layer_backward(ctx, grad: Tensor, _):
     return *(g if n else None for g, n in zip(gradients, needed, strict=True)), None
 
 
+def _check_layer_backward(grad, x, stats, weight, bias, needed) -> None:
+    op = "layer_norm2d_backward"
+    _check_gradient(op, grad, x)
+    _check_statistics(op, x, stats, _pixels(x))
+    _check_affine(op, x, weight, bias, needed)
+
+
 def _layer_backward_kernel(grad, x, stats, weight, bias, needed):
+    _check_layer_backward(grad, x, stats, weight, bias, needed)
     call = _module("layer_norm2d", x).layer_norm2d_backward
     return _affine_backward(call, grad, x, stats, weight, bias, (), needed)
 
 
 def _layer_backward_fake(grad, x, stats, weight, bias, needed):
+    _check_layer_backward(grad, x, stats, weight, bias, needed)
     return _affine_backward_fake(grad, x, weight, bias, needed)
 
 
@@ -255,12 +306,27 @@ def _gate_backward(ctx, grad: Tensor):
     return (reference.simple_gate_backward if torch.is_grad_enabled() else _gate_backward_op)(grad, x)
 
 
+def _check_gate_backward(grad: Tensor, x: Tensor) -> None:
+    op = "simple_gate_backward"
+    _check_gate(x, op)
+    batch, channels, *sizes = x.shape
+    checks.exactly(op, "grad", grad, (batch, channels // 2, *sizes), x.dtype, "x", x)
+
+
 def _gate_backward_kernel(grad: Tensor, x: Tensor) -> Tensor:
+    _check_gate_backward(grad, x)
     return _placed(_module("simple_gate", x).simple_gate_backward(grad, x), x)
 
 
+def _gate_backward_fake(grad: Tensor, x: Tensor) -> Tensor:
+    _check_gate_backward(grad, x)
+    return torch.empty_like(x, memory_format=memory_format(x))
+
+
 _gate_op = register("simple_gate(Tensor x) -> Tensor", _gate, _gate_fake, _gate_backward, _gate_context)
-_gate_backward_op = register("simple_gate_backward(Tensor grad, Tensor x) -> Tensor", _gate_backward_kernel, _like_fake)
+_gate_backward_op = register(
+    "simple_gate_backward(Tensor grad, Tensor x) -> Tensor", _gate_backward_kernel, _gate_backward_fake
+)
 
 
 def group_norm_silu(

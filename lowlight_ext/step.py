@@ -20,19 +20,23 @@ from lowlight_ext.registry import register
 COLUMNS = 8
 
 
+def _check_table(op: str, argument: str, x: Tensor, rows: Tensor, t: Tensor | None, lo, hi) -> None:
+    checks.table(op, argument, rows, x.device)
+    if rows.dim() != 2 or rows.shape[1] != COLUMNS:
+        raise checks.fail(op, argument, f"rows of {COLUMNS}, (p, q, a, b, c, d, e, s)", tuple(rows.shape))
+    if t is not None:
+        checks.steps(op, t, x)
+    elif rows.shape[0] not in (1, x.shape[0]):
+        raise checks.fail(op, argument, f"[8], [{x.shape[0]}, 8] or a table with t", tuple(rows.shape))
+    if (lo is None) != (hi is None) or (lo is not None and not lo <= hi):
+        raise checks.fail(op, "clip", "None or (lo, hi) with lo <= hi", (lo, hi))
+
+
 def _check_step(x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi) -> None:
     op = "diffusion_step"
     check_picture(op, "x_t", x_t)
     checks.matching(op, "x_t", x_t, eps=eps, center=center, x0_previous=x0_previous, noise=noise)
-    checks.table(op, "coefficients", rows, x_t.device)
-    if rows.dim() != 2 or rows.shape[1] != COLUMNS:
-        raise checks.fail(op, "coefficients", f"rows of {COLUMNS}, (p, q, a, b, c, d, e, s)", tuple(rows.shape))
-    if t is not None:
-        checks.steps(op, t, x_t)
-    elif rows.shape[0] not in (1, x_t.shape[0]):
-        raise checks.fail(op, "coefficients", f"[8], [{x_t.shape[0]}, 8] or a table with t", tuple(rows.shape))
-    if (lo is None) != (hi is None) or (lo is not None and not lo <= hi):
-        raise checks.fail(op, "clip", "None or (lo, hi) with lo <= hi", (lo, hi))
+    _check_table(op, "coefficients", x_t, rows, t, lo, hi)
     check_noise(op, x_t, noise, seeds, stream, y0, x0, plane)
 
 
@@ -91,12 +95,23 @@ def _step_backward(ctx, grad: Tensor, grad_x0: Tensor):
     return to_x_t, to_eps, None, None, to_center, to_previous, noise_gradient, *(None,) * 8
 
 
+def _check_step_backward(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed) -> None:
+    op = "diffusion_step_backward"
+    check_picture(op, "grad", grad)
+    checks.matching(op, "grad", grad, grad_x0=grad_x0, x_t=x_t, eps=eps)
+    _check_table(op, "rows", grad, rows, t, lo, hi)
+    checks.beside(op, "grad", grad, rows=rows, t=t)
+    checks.needed(op, needed, 4)
+
+
 def _step_backward_kernel(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed):
+    _check_step_backward(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed)
     call = implementation("diffusion_step", grad.device.type).diffusion_step_backward
     return call(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed)
 
 
 def _step_backward_fake(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed):
+    _check_step_backward(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed)
     return tuple(grad.new_empty(grad.shape if wanted else 0) for wanted in needed)
 
 
