@@ -53,9 +53,12 @@ def fit_camera(name: str, measurements: Sequence[Measurement], models: Sequence[
     """
     if not measurements:
         raise CalibrationError("calibrate: there are no measurements")
-    if any(not m.iso or m.iso <= 0 for m in measurements):
+    isos = [m.iso for m in measurements if m.iso and m.iso > 0]
+    if len(isos) < len(measurements):
         raise CalibrationError("calibrate: the ISO of some frames is not known; name folders or files such as iso800")
-    Kmin = math.exp(float(np.mean([math.log(m.K * LOWEST_ISO / m.iso) for m in measurements])))
+    Kmin = math.exp(
+        float(np.mean([math.log(m.K * LOWEST_ISO / iso) for m, iso in zip(measurements, isos, strict=True)]))
+    )
     gains = [m.K for m in measurements]
     shapes = tuple(shape for m in measurements for shape in m.shapes)
     lines = {scale: _fit_line(gains, [getattr(m, scale) for m in measurements]) for scale in SCALES}

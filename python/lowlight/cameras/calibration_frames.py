@@ -139,7 +139,8 @@ def sort_frames(frames: list[tuple[str, Path, Frame]], white: float | None = Non
     white: the level at which the sensor clips, for files that do not say. Raises CalibrationError where ISO, exposure
     or white are not known, an ISO lacks bias frames or flats, sizes or cameras differ, or no exposure has two flats.
     """
-    bias, flats = defaultdict(list), defaultdict(lambda: defaultdict(list))
+    bias: dict[float, list[np.ndarray]] = defaultdict(list)
+    flats: dict[float, dict[float | None, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
     whites: dict[float, set[float]] = defaultdict(set)
     models: set[str] = set()
     for kind, path, frame in frames:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +53,9 @@ def draw_parameters(
         raise ValueError("draw_parameters: one generator a sample is needed, got none")
     columns = zip(*(_draw(camera, rng, gains, ratios) for rng in generators), strict=True)
     names = ("K", "ratio", *SCALES, "G_shape")
-    values = {name: torch.tensor(column, dtype=torch.float64) for name, column in zip(names, columns, strict=True)}
+    values: dict[str, Any] = {
+        name: torch.tensor(column, dtype=torch.float64) for name, column in zip(names, columns, strict=True)
+    }
     return _checked(RawNoiseParameters(model=model, **values))
 
 

@@ -118,6 +118,7 @@ def _one(
     from ..scoring.report import evaluate
     from ..scoring.srgb import model_method, picture_samples
     from ..scoring.tables import write_text
+    from ..systems.base import picture_system
     from ..training.loop import Trainer
 
     def make(config: TrainConfig, folder: Path) -> Trainer:
@@ -138,7 +139,7 @@ def _one(
         typer.echo(f"{name}: stopped after iteration {trainer.step}; the same command goes on", err=True)
         raise typer.Exit(130)
     system = trainer.averaged()
-    report = evaluate(picture_samples(scored), [model_method(name, system)], request["seeds"])
+    report = evaluate(picture_samples(scored), [model_method(name, picture_system(system))], request["seeds"])
     if not report.rows:
         raise typer.BadParameter(f"{name}: no pair could be scored: {report.problems[0]}")
     summary = report.summary()[0]

@@ -15,7 +15,7 @@ from .terminal import progress_bar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..systems.base import System
+    from ..systems.base import PictureSystem, System
 
 _RAW = "Raw files, with a model for them (ExposureDiffusion)"
 
@@ -154,7 +154,7 @@ def _work(
     system: System, options: RawOptions, wish: dict[str, float | None], steps: int | None, seed: int
 ) -> Callable[[Job], tuple[str, ...]]:
     """What becomes of each job: reads, brightens, writes and returns notes for the user."""
-    from ..systems.base import RawSystem
+    from ..systems.base import RawSystem, picture_system
 
     wish = {name: value for name, value in wish.items() if value is not None}
     try:
@@ -165,7 +165,8 @@ def _work(
         check_unused(system, options)
     except PlanError as error:
         raise typer.BadParameter(str(error)) from None
-    return lambda job: _brighten(job, system, **wish, steps=steps, seed=seed)
+    picture = picture_system(system)
+    return lambda job: _brighten(job, picture, **wish, steps=steps, seed=seed)
 
 
 def _run(todo: list[Job], work: Callable[[Job], tuple[str, ...]], outcome: Outcome) -> None:
@@ -176,7 +177,7 @@ def _run(todo: list[Job], work: Callable[[Job], tuple[str, ...]], outcome: Outco
             bar.advance()
 
 
-def _brighten(job: Job, system: System, **told: Any) -> tuple[str, ...]:
+def _brighten(job: Job, system: PictureSystem, **told: Any) -> tuple[str, ...]:
     from ..files.pictures import format_of, write_picture
     from ..systems.brighten import enhance_picture, read_any
 

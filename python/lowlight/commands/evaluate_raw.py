@@ -120,10 +120,12 @@ def _protocols(names: list[str] | None) -> list[str]:
 
 def _models(names: list[str], device: str | None, resid: bool | None) -> dict[str, ExposureDiffusion]:
     from ..checkpoints import load_system
-    from ..systems.base import RawSystem
+    from ..systems.exposurediffusion.system import ExposureDiffusion
 
-    models = {name: load_system(name, device=device, resid=resid) for name in dict.fromkeys(names)}
-    for name, system in models.items():
-        if not isinstance(system, RawSystem):
+    models = {}
+    for name in dict.fromkeys(names):
+        system = load_system(name, device=device, resid=resid)
+        if not isinstance(system, ExposureDiffusion):
             raise ValueError(f"{name} takes sRGB pictures: score it with `lowlight evaluate`")
+        models[name] = system
     return models

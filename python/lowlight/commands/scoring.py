@@ -68,7 +68,7 @@ class Outputs:
                     write_text(path, text)
             if self.sheet is not None and self._pictures.rows:
                 self._pictures.write(self.sheet)
-            if self.plot is not None and report.rows:
+            if self.plot is not None and draw is not None and report.rows:
                 draw(self.plot)
         except (OSError, ValueError) as error:
             typer.echo(f"not written: {error}", err=True)
@@ -91,7 +91,8 @@ def find_splits(data: Path, names: Sequence[str] | None, limit: int | None) -> l
     folder, parts = data.resolve().name, ("eval15", "our485")
     is_root = any((data / part).is_dir() for part in parts)
     splits = []
-    for name in dict.fromkeys(names or [None]):
+    wanted: Sequence[str | None] = names or [None]
+    for name in dict.fromkeys(wanted):
         pairs, problems = scan_pairs(data, name)
         if name is None:
             label = "eval15" if is_root else folder

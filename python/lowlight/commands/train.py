@@ -93,7 +93,9 @@ def export(
         metadata = {"system": system.name, "config": system.config}
         if system.trained_on:
             metadata["split"] = system.trained_on
-        save_weights(output, system.state_dict(), metadata, parse_dtype(dtype))
+        kept = parse_dtype(dtype)
+        assert kept is not None
+        save_weights(output, system.state_dict(), metadata, kept)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     typer.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
@@ -125,7 +127,7 @@ def run(trainer: Trainer, title: str = "") -> bool:
         asked = True
         # of several processes each may get the signal twice, from the terminal and from the one that started them
         if alone:
-            signal.signal(number, previous[number])
+            signal.signal(number, previous[signal.Signals(number)])
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     console = Console(stderr=True)

@@ -51,7 +51,6 @@ def iterate(
 
 def sample(*args, **kwargs) -> Tensor:
     """The last x of `iterate`, which takes the same arguments."""
-    x_t = None
     for step in iterate(*args, **kwargs):
         x_t = step[0]
     return x_t

@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 
 
-def write_atomically(path: str | os.PathLike, data: bytes) -> None:
+def write_atomically(path: str | os.PathLike, data: bytes | memoryview) -> None:
     """Writes the bytes under a temporary name beside the path, then renames: the path is whole, old or absent."""
     # through a link to the file behind it, as an ordinary write would go
     target = Path(os.path.realpath(path))

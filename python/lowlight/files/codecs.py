@@ -20,9 +20,10 @@ _SUB_DIRECTORIES = (0x8769, 0x8825)
 
 def rawmode(image: Image.Image) -> str:
     """How Pillow will unpack the file's samples, such as "RGB;16B"; "" once the picture is loaded."""
-    if not getattr(image, "tile", None):
+    tiles = getattr(image, "tile", None)
+    if not tiles:
         return ""
-    arguments = image.tile[0].args
+    arguments = tiles[0].args
     return arguments if isinstance(arguments, str) else str(arguments[0])
 
 
@@ -42,11 +43,13 @@ def read_16_bit_colour(image: Image.Image, path, name: str) -> np.ndarray | None
 
 def is_16_bit(image: Image.Image, name: str) -> bool:
     """Whether the file of a colour picture keeps 16 bits a sample, `name` its rawmode."""
-    return ";16" in name or (image.format == "TIFF" and max(image.tag_v2.get(tiff.BITSPERSAMPLE, (8,))) > 8)
+    return ";16" in name or (
+        isinstance(image, tiff.TiffImageFile) and max(image.tag_v2.get(tiff.BITSPERSAMPLE, (8,))) > 8
+    )
 
 
-def _decode_as(path, format: str, name: str) -> np.ndarray:
-    with Image.open(path, formats=(format,)) as image:
+def _decode_as(path, format: str | None, name: str) -> np.ndarray:
+    with Image.open(path, formats=None if format is None else (format,)) as image:
         image.tile = [
             tile._replace(args=name if isinstance(tile.args, str) else (name, *tile.args[1:])) for tile in image.tile
         ]

@@ -5,9 +5,11 @@ import warnings
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from . import codecs
 from .atomic import write_atomically
@@ -132,7 +134,7 @@ def _grey_16_bit(image: Image.Image, rawmode: str) -> np.ndarray:
     """Samples [H, W, 1 or 2] uint16 of modes I;16 and I (16-bit grey in 32-bit integers, as some writers keep it)."""
     if ";12" in rawmode:
         raise PictureError("12 bits a channel; convert it to 16 bit first")
-    inverted = image.format == "TIFF" and image.tag_v2.get(262) == 0
+    inverted = isinstance(image, TiffImageFile) and image.tag_v2.get(262) == 0
     values = np.asarray(image)
     if image.mode == "I" and values.size and (values.min() < 0 or values.max() > 65535):
         raise PictureError(f"32-bit values from {values.min()} to {values.max()}; at most 16 bits a channel are read")
@@ -228,13 +230,13 @@ def to_pil(picture: Picture) -> Image.Image:
 
 
 def _encode_8_bit(picture: Picture, format: str) -> bytes:
-    options = {
+    known: dict[str, dict[Any, Any]] = {
         "PNG": {},
         "JPEG": {"quality": 95, "subsampling": "4:4:4"},
         "WEBP": {"quality": 95, "method": 4, "exact": True},
         "BMP": {},
-    }[format]
-    image = to_pil(picture)
+    }
+    options, image = known[format], to_pil(picture)
     if format in HOLDS_EXIF:
         options |= image.info
     buffer = BytesIO()

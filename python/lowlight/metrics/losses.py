@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # Gaussian of 11 entries, sigma 1.5, sum 1
-_WINDOW = torch.exp(-((torch.arange(11, dtype=torch.float64) - 5) ** 2) / (2 * 1.5**2))
-_WINDOW = (_WINDOW / _WINDOW.sum()).tolist()
+_BELL = torch.exp(-((torch.arange(11, dtype=torch.float64) - 5) ** 2) / (2 * 1.5**2))
+_WINDOW: list[float] = (_BELL / _BELL.sum()).tolist()
 
 _SIDES = {"gaussian": 11, "uniform": 7}  # of SSIM's windows
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of MS-SSIM, finest first
@@ -65,7 +65,7 @@ def ms_ssim(x: Tensor, y: Tensor, *, data_range: float = 1.0) -> Tensor:
             f"ms_ssim: x and y must share a shape [B, C, H, W] of at least {least} x {least}, "
             f"got {tuple(x.shape)} and {tuple(y.shape)}"
         )
-    total = 1.0
+    total = x.new_ones(())
     for i, exponent in enumerate(_SCALES):
         luminance, contrast = _luminance_and_contrast(x, y, data_range)
         last = i + 1 == len(_SCALES)

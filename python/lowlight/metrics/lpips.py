@@ -47,7 +47,9 @@ class Lpips:
         self.path = find_trunk(self.trunk) if weights is None else Path(weights)
         self.sha256 = checked_hash(self.path)
         tensors = read_tensors(self.path, self.trunk.shapes, f"{self.trunk.title} of torchvision")
-        shapes = {f"lin{i}.model.1.weight": (1, count, 1, 1) for i, count in enumerate(self.trunk.channels)}
+        shapes: dict[str, tuple[int, ...]] = {
+            f"lin{i}.model.1.weight": (1, count, 1, 1) for i, count in enumerate(self.trunk.channels)
+        }
         linear = read_tensors(heads, shapes, "set of linear layers of LPIPS")
         self._weights = {name: tensor.to(self.device) for name, tensor in tensors.items()}
         self._linear = [tensor.to(self.device) for tensor in linear.values()]  # [1, C, 1, 1] of the squared differences
@@ -76,7 +78,7 @@ class Lpips:
 
     def distance(self, ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
         """[B] float32: the weighted squared differences of two `features`, mean over positions, sum over maps."""
-        total = 0
+        total = ours[0].new_zeros(len(ours[0]))
         with torch.autocast(self.device.type, enabled=False):
             for a, b, w in zip(ours, theirs, self._linear, strict=True):
                 total = total + ((a - b).square() * w).sum(dim=1).mean(dim=(1, 2))

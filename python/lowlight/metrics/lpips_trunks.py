@@ -90,7 +90,7 @@ class Trunk:
     @property
     def channels(self) -> tuple[int, ...]:
         """Of every map."""
-        return tuple(stage[-1].outputs for stage in self.stages)
+        return tuple(layer.outputs for *_, layer in self.stages if not isinstance(layer, Pool))
 
     @property
     def shapes(self) -> Shapes:

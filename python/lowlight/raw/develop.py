@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -57,7 +58,7 @@ def _exif(picture: RawPicture) -> bytes | None:
     exif = Image.Exif()
     named = ((ExifTags.Base.Make, picture.make), (ExifTags.Base.Model, picture.model))
     exif.update({tag: name for tag, name in named if name is not None})
-    shot = {}
+    shot: dict[int, Any] = {}
     if picture.exposure is not None:
         time = Fraction(picture.exposure).limit_denominator(10**6)
         shot[ExifTags.Base.ExposureTime] = IFDRational(time.numerator, time.denominator)

@@ -48,7 +48,8 @@ def layout(pattern: np.ndarray) -> Layout:
         numbered = second_green(pattern)
         # red and blue across from each other, not side by side
         if numbered.tolist() in _BAYER:
-            sites = tuple((tuple(int(v[0]) for v in np.nonzero(numbered == colour)),) for colour in BAYER_COLOURS)
+            places = (np.nonzero(numbered == colour) for colour in BAYER_COLOURS)
+            sites = tuple(((int(y[0]), int(x[0])),) for y, x in places)
             return Layout(BAYER_COLOURS, 2, 1, sites, 0, 0)
     if pattern.shape == (6, 6):
         # the array looks the same three rows and three columns on, so half of the rows are enough

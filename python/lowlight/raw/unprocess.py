@@ -42,8 +42,9 @@ class Development:
     def raw_picture(self, height: int, width: int) -> RawPicture:
         """What `render` must know of packed raw [4, height, width] made by it; without numbers."""
         nothing = np.broadcast_to(np.uint16(0), (2 * height, 2 * width))
-        levels = {"black": np.zeros(4, np.float32), "white": 1.0}
-        return RawPicture(nothing, RGGB, **levels, white_balance=self.gains, camera_to_xyz=self.camera_to_xyz)
+        return RawPicture(
+            nothing, RGGB, np.zeros(4, np.float32), 1.0, white_balance=self.gains, camera_to_xyz=self.camera_to_xyz
+        )
 
 
 def recoloured(srgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .raycast import Noise, smoothstep, unit
+from .raycast import Noise, floats, smoothstep, unit
 from .srgb import hex_colour, to_linear
 
 # the 24 patches of the usual colour chart, sRGB
@@ -45,7 +45,7 @@ def wood(noise: Noise) -> Paint:
         fibre = noise.octaves(grain * [3.0, 1.0, 9.0], 3)[:, None]
         gap = 1 - 0.75 * smoothstep(0.022, 0.006, np.abs((p[:, 2:] / 0.62 + 0.3) % 1 - 0.5) * -1 + 0.5)
         albedo = mix(light, dark, np.clip(0.25 + 0.45 * rings * fibre + 0.5 * (fibre - 0.5), 0, 1)) * gap
-        return albedo * (0.9 + 0.2 * np.sin(plank * 12.9)), rough(noise, p * np.float32([0.4, 1, 1]), n, 9.0, 0.03)
+        return albedo * (0.9 + 0.2 * np.sin(plank * 12.9)), rough(noise, p * floats([0.4, 1, 1]), n, 9.0, 0.03)
 
     return paint
 
@@ -132,7 +132,7 @@ def apple_skin(noise: Noise) -> Paint:
     red, yellow, hollow = hex_colour("a3161b"), hex_colour("dcb148"), hex_colour("6f6a2c")
 
     def paint(p: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        stretched = p * np.float32([11, 1.6, 11])
+        stretched = p * floats([11, 1.6, 11])
         streak = noise.octaves(stretched, 3)[:, None]
         blush = noise.octaves(p * 1.3 + 4, 2)[:, None]
         share = np.clip(1.9 * (blush - 0.52) + 1.1 * (streak - 0.5) + 0.35 * p[:, 1:2] ** 2, 0, 1)

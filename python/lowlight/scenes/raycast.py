@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 FAR = np.float32(np.inf)
 
@@ -16,6 +17,10 @@ FAR = np.float32(np.inf)
 def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Inner products of the last axis, [..., 1]."""
     return np.einsum("...i,...i->...", a, b)[..., None]
+
+
+def floats(values: ArrayLike) -> np.ndarray:
+    return np.asarray(values, np.float32)
 
 
 def unit(a: np.ndarray) -> np.ndarray:
@@ -36,8 +41,8 @@ class Spheroid:
     turn: float = 0.0
 
     def local(self, points: np.ndarray, is_direction: bool = False) -> np.ndarray:
-        offset = np.zeros(3, np.float32) if is_direction else np.float32(self.center)
-        return (points - offset) @ rotation_y(self.turn) / np.float32(self.radii)
+        offset = np.zeros(3, np.float32) if is_direction else floats(self.center)
+        return (points - offset) @ rotation_y(self.turn) / floats(self.radii)
 
     def hit(self, origin: np.ndarray, direction: np.ndarray) -> np.ndarray:
         o, d = self.local(origin), self.local(direction, True)
@@ -47,7 +52,7 @@ class Spheroid:
         return np.where((inside > 0) & (t > 1e-3), t, FAR)
 
     def normal(self, points: np.ndarray) -> np.ndarray:
-        return unit(self.local(points) / np.float32(self.radii) @ rotation_y(self.turn).T)
+        return unit(self.local(points) / floats(self.radii) @ rotation_y(self.turn).T)
 
     def shades(self) -> list[tuple[tuple[float, float, float], float]]:
         return [(self.center, float(np.prod(self.radii)) ** (1 / 3))]
@@ -66,7 +71,7 @@ class Box:
         return rotation_x(self.lean) @ rotation_y(self.turn)
 
     def local(self, points: np.ndarray) -> np.ndarray:
-        return (points - np.float32(self.center)) @ self._axes().T
+        return (points - floats(self.center)) @ self._axes().T
 
     def hit(self, origin: np.ndarray, direction: np.ndarray) -> np.ndarray:
         o, d = self.local(origin), direction @ self._axes().T
@@ -76,7 +81,7 @@ class Box:
         return np.where((enter < leave) & (enter > 1e-3), enter, FAR)
 
     def normal(self, points: np.ndarray) -> np.ndarray:
-        local = self.local(points) / np.float32(self.half)
+        local = self.local(points) / floats(self.half)
         side = np.abs(local).argmax(axis=-1)[..., None]
         face = np.zeros_like(local)
         np.put_along_axis(face, side, np.sign(np.take_along_axis(local, side, -1)), -1)
@@ -90,7 +95,7 @@ class Box:
         steps = [np.linspace(-self.half[axis] + radius, self.half[axis] - radius, 3) for axis in wide]
         centers = np.zeros((9, 3), np.float32)
         centers[:, wide] = np.stack(np.meshgrid(*steps), axis=-1).reshape(-1, 2)
-        return [(tuple(c), radius) for c in centers @ self._axes() + np.float32(self.center)]
+        return [(tuple(c), radius) for c in centers @ self._axes() + floats(self.center)]
 
 
 @dataclass
@@ -128,7 +133,7 @@ class Turned:
     cells: int = 200
 
     def __post_init__(self) -> None:
-        corners = np.float32(self.outline)
+        corners = floats(self.outline)
         self.reach, self.height = float(corners[:, 0].max()) * 1.1, float(corners[:, 1].max()) * 1.05
         r, y = np.meshgrid(
             np.linspace(0, self.reach, self.cells), np.linspace(-0.05, self.height, self.cells), indexing="xy"
@@ -148,12 +153,12 @@ class Turned:
         return inside + outside
 
     def local(self, points: np.ndarray) -> np.ndarray:
-        return points - np.float32(self.center)
+        return points - floats(self.center)
 
     def hit(self, origin: np.ndarray, direction: np.ndarray) -> np.ndarray:
         t = np.full(len(direction), FAR, np.float32)
         # the part of each ray within a ball round the solid
-        middle = np.float32(self.center) + np.float32([0, self.height / 2, 0])
+        middle = floats(self.center) + floats([0, self.height / 2, 0])
         way = middle - origin
         along = dot(way, direction)[..., 0]
         half = self.reach**2 + (self.height / 2) ** 2 - dot(way, way)[..., 0] + along * along
@@ -199,12 +204,12 @@ def polygon_distance(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
 
 def rotation_y(angle: float) -> np.ndarray:
     c, s = np.cos(angle), np.sin(angle)
-    return np.float32([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+    return floats([[c, 0, s], [0, 1, 0], [-s, 0, c]])
 
 
 def rotation_x(angle: float) -> np.ndarray:
     c, s = np.cos(angle), np.sin(angle)
-    return np.float32([[1, 0, 0], [0, c, s], [0, -s, c]])
+    return floats([[1, 0, 0], [0, c, s], [0, -s, c]])
 
 
 @dataclass

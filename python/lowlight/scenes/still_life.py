@@ -8,13 +8,13 @@ import numpy as np
 
 from . import paints
 from .paints import Paint, mix
-from .raycast import FAR, Box, Noise, Plane, Shades, Spheroid, Turned, dot, smoothstep, unit
+from .raycast import FAR, Box, Noise, Plane, Shades, Spheroid, Turned, dot, floats, smoothstep, unit
 
-CAMERA, LOOK_AT = np.float32([0.0, 2.45, 7.6]), np.float32([0.06, 0.93, 0.0])
+CAMERA, LOOK_AT = floats([0.0, 2.45, 7.6]), floats([0.06, 0.93, 0.0])
 HALF_FIELD = 0.2  # tangent of half the vertical field of view, for pictures at least 3:2 wide
 WALL = -2.1
-WINDOW, WINDOW_HALF = np.float32([-4.4, 4.4, 4.0]), (1.15, 1.35)
-KEY, SKY, BOUNCE = np.float32([1.22, 1.16, 1.06]), np.float32([0.20, 0.22, 0.26]), np.float32([0.10, 0.075, 0.05])
+WINDOW, WINDOW_HALF = floats([-4.4, 4.4, 4.0]), (1.15, 1.35)
+KEY, SKY, BOUNCE = floats([1.22, 1.16, 1.06]), floats([0.20, 0.22, 0.26]), floats([0.10, 0.075, 0.05])
 PENUMBRA = 0.16  # angular radius of the window as the table sees it
 
 
@@ -60,12 +60,12 @@ def bowl(x: float, z: float) -> Turned:
 
 
 def fruit_in_bowl(noise: Noise, rng: np.random.Generator) -> list[Thing]:
-    places = np.float32(
+    places = floats(
         [(-0.30, 0.50, 0.12), (0.36, 0.50, 0.26), (0.06, 0.50, -0.42), (0.62, 0.56, -0.22), (0.12, 0.92, -0.02)]
     )
     things = []
     for kind, place in zip(rng.permutation(["apple", "apple", "orange", "orange", "lemon"]), places, strict=True):
-        center = tuple(np.float32([0.2, 0, -0.2]) + place + rng.uniform(-0.02, 0.02, 3).astype(np.float32))
+        center = tuple(floats([0.2, 0, -0.2]) + place + rng.uniform(-0.02, 0.02, 3).astype(np.float32))
         if kind == "apple":
             things += apple(center, noise, rng)
         elif kind == "orange":
@@ -141,7 +141,7 @@ def edges(picture: np.ndarray, contrast: float = 0.1) -> np.ndarray:
 def look(lit: list[tuple[Thing, Shades]], column: np.ndarray, row: np.ndarray, width: int, height: int) -> np.ndarray:
     """Light [N, 3], clipped to 1, at positions [N] in the picture, in pixels from its upper left corner."""
     forward = unit(LOOK_AT - CAMERA)
-    right = unit(np.cross(forward, np.float32([0, 1, 0])))
+    right = unit(np.cross(forward, floats([0, 1, 0])))
     up = np.cross(right, forward)
     # narrower pictures widen the vertical field, so that what is on the table stays in the frame
     half = np.float32(HALF_FIELD * max(1.0, 1.5 * height / width) * 2 / height)
@@ -158,7 +158,7 @@ def look(lit: list[tuple[Thing, Shades]], column: np.ndarray, row: np.ndarray, w
 def shades_for(thing: Thing, things: list[Thing]) -> Shades:
     """What may stand between a thing and the light: every other thing (its own far side needs no shadow)."""
     spheres = [sphere for other in things if other is not thing for sphere in other.solid.shades()]
-    return Shades(np.float32([center for center, _ in spheres]), np.float32([radius for _, radius in spheres]))
+    return Shades(floats([center for center, _ in spheres]), floats([radius for _, radius in spheres]))
 
 
 def trace(lit: list[tuple[Thing, Shades]], origin: np.ndarray, direction: np.ndarray, mirror: bool) -> np.ndarray:
@@ -204,7 +204,7 @@ def shade(
 def surroundings(points: np.ndarray, direction: np.ndarray) -> np.ndarray:
     """Light [N, 3] from the room behind the camera: a window with a cross in it, a pale ceiling, a dark floor."""
     facing = unit(-WINDOW)
-    across = unit(np.cross(np.float32([0, 1, 0]), facing))
+    across = unit(np.cross(floats([0, 1, 0]), facing))
     upward = np.cross(facing, across)
     slope = dot(direction, facing[None])
     reach = dot(WINDOW - points, facing[None]) / np.minimum(slope, -1e-3)
@@ -212,5 +212,5 @@ def surroundings(points: np.ndarray, direction: np.ndarray) -> np.ndarray:
     u, v = np.abs(dot(at, across[None])), np.abs(dot(at, upward[None]))
     pane = smoothstep(0, 0.08, WINDOW_HALF[0] - u) * smoothstep(0, 0.08, WINDOW_HALF[1] - v)
     pane = pane * smoothstep(0.05, 0.10, u) * smoothstep(0.05, 0.10, v) * (slope < 0)
-    room = mix(np.float32([0.05, 0.04, 0.03]), np.float32([0.42, 0.43, 0.45]), smoothstep(-0.3, 0.9, direction[:, 1:2]))
-    return room + pane * np.float32([9.0, 9.3, 9.8])
+    room = mix(floats([0.05, 0.04, 0.03]), floats([0.42, 0.43, 0.45]), smoothstep(-0.3, 0.9, direction[:, 1:2]))
+    return room + pane * floats([9.0, 9.3, 9.8])

@@ -34,7 +34,7 @@ def darken(
     The defaults match LOL-v1's dark pictures: mean about 0.06, noise of about 2, 1.3 and 1.5 of 255 in R, G and B.
     """
     rng = np.random.default_rng([seed, 1])
-    white_balance = np.float32([1.9, 1.0, 1.5])
+    white_balance = np.array([1.9, 1.0, 1.5], np.float32)
     electrons = to_linear(scene) * exposure * full_well / white_balance
     read = rng.poisson(electrons) + rng.normal(0, read_noise, electrons.shape)
     return np.rint(to_srgb(read * white_balance / full_well) * 255).astype(np.float32) / np.float32(255)

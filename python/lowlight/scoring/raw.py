@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -31,11 +32,11 @@ def raw_report() -> Report:
 def protocol_methods(name: str, denoise: Callable[[Exposures], Tensor], protocols: Sequence[str]) -> list[Method]:
     """What knows nothing of protocols under each: as it comes, or (paper) fitted to the truth by one gain."""
 
-    def run(exposures: Exposures, protocol: str) -> Tensor:
+    def run(protocol: str, exposures: Exposures, seed: int) -> Tensor:
         result = denoise(exposures)
         return result if protocol == "blind" else result * illuminance_gain(result[None], exposures.clean[None])[0]
 
-    return [Method(name, lambda exposures, seed, p=p: run(exposures, p), protocol=p) for p in protocols]
+    return [Method(name, partial(run, p), protocol=p) for p in protocols]
 
 
 def system_methods(
@@ -47,9 +48,9 @@ def system_methods(
         def run(exposures: Exposures, seed: int) -> Tensor:
             size = exposures.clean.shape[1:]
             low, truth = (padded_as_published(x).to(system.device)[None] for x in exposures[:2])
-            target = {"target": truth} if protocol == "paper" else {}
+            target = truth if protocol == "paper" else None
             result = system.enhance_tensor(
-                low, ratio=exposures.ratio, K=exposures.K, steps=calls, protocol=protocol, seed=seed, **target
+                low, ratio=exposures.ratio, K=exposures.K, steps=calls, protocol=protocol, target=target, seed=seed
             )
             top, left = ((whole - side) // 2 for whole, side in zip(low.shape[2:], size, strict=True))
             return result[0, :, top : top + size[0], left : left + size[1]].float().cpu()

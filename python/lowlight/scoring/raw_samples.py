@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,10 +81,10 @@ def pair_samples(
         measured, clean = (torch.from_numpy(_centre(raw, crop)) for raw in (short, long))
         K = camera.K(short.picture.iso)
         noise = typical_parameters(camera, PAIR_NOISE, K=K, ratio=ratio)
-        picture = described(short.picture, clean.shape[1:])
+        picture = described(short.picture, (clean.shape[1], clean.shape[2]))
         return Exposures((measured * ratio).clamp(0, 1), clean, ratio, K, picture, noise)
 
-    return [Sample(pair.name, lambda pair=pair: load(pair), {"ratio": pair.ratio}) for pair in pairs]
+    return [Sample(pair.name, partial(load, pair), {"ratio": pair.ratio}) for pair in pairs]
 
 
 def synthetic_samples(
@@ -110,10 +111,10 @@ def synthetic_samples(
         noise = draw_parameters(camera, model, [generator(seed, 3, index)], K=K, ratio=float(ratio))
         clean = torch.from_numpy(cut.clean)
         short = raw_noise(clean[None], noise, torch.tensor([index]) + (seed << 40), stream=NOISE_STREAM)[0]
-        return Exposures(short, clean, float(ratio), noise.K.item(), cut.picture, noise)
+        return Exposures(short, clean, float(ratio), float(noise.K), cut.picture, noise)
 
     return [
-        Sample(path.stem, lambda index=index, ratio=ratio: load(index, ratio), {"ratio": float(ratio)})
+        Sample(path.stem, partial(load, index, ratio), {"ratio": float(ratio)})
         for ratio in ratios
         for index, path in enumerate(paths)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..cameras.cameras import Camera, load_camera
 from ..data.batches.raw_cache import RawCache
@@ -68,6 +69,7 @@ def _sid(choice: Choice, cache: RawCache, camera: Camera) -> SampleSet:
 
 
 def _eld(choice: Choice, cache: RawCache, camera: Camera) -> SampleSet:
+    assert choice.camera is not None  # find_raw_set asks for it
     samples, problems, crop = [], [], choice.crop
     for ratio in choice.ratios or SHORT_IMAGES:
         pairs, missing = scan_eld(choice.root, choice.camera, int(ratio))
@@ -84,7 +86,13 @@ def _synthetic(choice: Choice, cache: RawCache, camera: Camera) -> SampleSet:
     paths = find_clean(choice.root, split)
     count = min(choice.limit or len(paths), len(paths))
     chosen = [paths[i * len(paths) // count] for i in range(count)]
-    settings = {"model": choice.model, "K": choice.K, "crop": side, "shrink": choice.shrink, "seed": choice.seed}
+    settings: dict[str, Any] = {
+        "model": choice.model,
+        "K": choice.K,
+        "crop": side,
+        "shrink": choice.shrink,
+        "seed": choice.seed,
+    }
     samples = synthetic_samples(chosen, cache, camera, choice.ratios or (100.0, 200.0, 300.0), **settings)
     gains = f"K {choice.K:g}" if choice.K else "K drawn, the same at every ratio"
     recipe = (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -47,7 +48,7 @@ class PairScene(NamedTuple):
 
 def picture_samples(pairs: Iterable[Pair]) -> list[Sample]:
     """Loading raises ValueError or OSError where a picture cannot be read or the sizes of a pair differ."""
-    return [Sample(pair.name, lambda pair=pair: _read(pair)) for pair in pairs]
+    return [Sample(pair.name, partial(_read, pair)) for pair in pairs]
 
 
 def model_method(name: str, system: PictureSystem, steps: int | None = None, sampler: str | None = None) -> Method:
@@ -72,18 +73,22 @@ def model_method(name: str, system: PictureSystem, steps: int | None = None, sam
 
 def baseline_methods() -> list[Method]:
     """The classical baselines, the untouched picture first."""
-    return [Method(name, lambda low, seed, run=run: run(low)) for name, run in BASELINES.items()]
+    return [Method(name, partial(_without_seed, run)) for name, run in BASELINES.items()]
 
 
 def seen_in_training(method: Method, split: str) -> str | None:
     """A sentence where the method was trained on pictures of the split (both of LOL-v1), else None."""
-    seen = _PARTS.get(method.trained_on, set()) & _PARTS.get(split, set())
+    seen = _PARTS.get(method.trained_on or "", set()) & _PARTS.get(split, set())
     if not seen:
         return None
     share = "all" if seen == _PARTS[split] else "some"
     return (
         f"{method.name} was trained on {method.trained_on}, {share} of {split} included: its scores there are memory."
     )
+
+
+def _without_seed(run: Callable[[Tensor], Tensor], low: Tensor, seed: int) -> Tensor:
+    return run(low)
 
 
 def _read(pair: Pair) -> PairScene:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from .brighten import enhance_picture
 
 Noise = Callable[[int, tuple[int, ...]], Tensor]  # (stream, shape) -> normal numbers, in the generator's place
 Number = float | Tensor  # one for all pictures, or [B]
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class System(nn.Module):
@@ -95,7 +96,7 @@ def picture_system(system: System) -> PictureSystem:
             f"enhance: {type(system).__name__} works on the raw of a camera, not on sRGB pictures; "
             "lowlight.enhance_raw takes a raw file"
         )
-    return system
+    return system  # type: ignore[return-value]
 
 
 def raw_system(system: System) -> RawSystem:
@@ -106,6 +107,12 @@ def raw_system(system: System) -> RawSystem:
             "lowlight.enhance develops a raw file and brightens that"
         )
     return system
+
+
+def channels_last(module: AnyModule) -> AnyModule:
+    """The module with the channels of its convolutions' weights last."""
+    # torch's hints of Module.to leave memory_format out
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def check_pictures(system: System, low: Tensor) -> None:

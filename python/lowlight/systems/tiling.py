@@ -19,12 +19,12 @@ def in_strips(function: Callable[..., Tensor], x: Tensor | Sequence[Tensor], row
     height = parts[0].shape[-2]
     if height <= rows:
         return function(*parts)
-    out = None
+    out: Tensor
     for start in range(0, height, rows):
         stop = min(start + rows, height)
         top, bottom = max(0, start - halo), min(height, stop + halo)
         strip = function(*(part[..., top:bottom, :] for part in parts))
-        if out is None:
+        if start == 0:
             last = strip.dim() == 4 and strip.is_contiguous(memory_format=torch.channels_last)
             layout = torch.channels_last if last and not strip.is_contiguous() else torch.contiguous_format
             shape = (*strip.shape[:-2], height, strip.shape[-1])

@@ -24,7 +24,7 @@ def within_iterations(config: TrainConfig, iterations: int) -> TrainConfig:
     factor = iterations / config.iterations
     stages = [_scaled(stage, factor) for stage in config.stages]
     # rounding is the last stage's
-    rest = iterations - sum(stage.iterations for stage in stages[:-1])
+    rest = iterations - sum(stage.length for stage in stages[:-1])
     stages[-1] = replace(stages[-1], iterations=max(1, rest))
     return replace(config, stages=stages)
 
@@ -44,11 +44,11 @@ def within_minutes(config: TrainConfig, minutes: float, make: Callable[[TrainCon
             for _ in range(_TIMED):
                 # the time ends when the losses have reached the CPU
                 trainer.train_step()
-            seconds += (time.perf_counter() - started) / _TIMED * stage.iterations
+            seconds += (time.perf_counter() - started) / _TIMED * stage.length
     iterations = max(len(config.stages), round(config.iterations * 60 * minutes / seconds))
     return within_iterations(config, iterations)
 
 
 def _scaled(stage: Stage, factor: float) -> Stage:
     every = stage.every and max(1, round(stage.every * factor))
-    return replace(stage, iterations=max(1, round(stage.iterations * factor)), every=every)
+    return replace(stage, iterations=max(1, round(stage.length * factor)), every=every)

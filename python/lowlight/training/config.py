@@ -58,6 +58,13 @@ class Stage:
             require(math.isfinite(value) and value > 0, name, "be positive", value)
         require(self.learning_rate_end >= 0, "learning_rate_end", "not be negative", self.learning_rate_end)
 
+    @property
+    def length(self) -> int:
+        """Iterations of a stage that is counted in them: see `resolved`."""
+        if self.iterations is None:
+            raise ValueError(f"a stage of {self.epochs} epochs must be resolved to iterations first")
+        return self.iterations
+
     def resolved(self, pairs: int) -> Stage:
         """The stage counted in iterations, for a data set of so many pairs."""
         if self.epochs is None:
@@ -70,8 +77,9 @@ class Stage:
         if self.schedule in ("constant", "plateau"):
             return self.learning_rate
         if self.schedule == "step":
+            assert self.every is not None
             return self.learning_rate * self.factor ** (step // self.every)
-        cosine = 0.5 * (1 + math.cos(math.pi * step / max(1, self.iterations - 1)))
+        cosine = 0.5 * (1 + math.cos(math.pi * step / max(1, self.length - 1)))
         return self.learning_rate_end + (self.learning_rate - self.learning_rate_end) * cosine
 
 
@@ -135,14 +143,14 @@ class TrainConfig:
     @property
     def iterations(self) -> int:
         """Of all stages, which must be counted in iterations: see `resolved`."""
-        return sum(stage.iterations for stage in self.stages)
+        return sum(stage.length for stage in self.stages)
 
     def stage_at(self, step: int) -> tuple[Stage, int, int]:
         """The stage of a step, the step's number in it, and the number of samples drawn before the step."""
         drawn = 0
         for stage in self.stages:
-            if step < stage.iterations:
+            if step < stage.length:
                 return stage, step, drawn + step * stage.batch
-            step -= stage.iterations
-            drawn += stage.iterations * stage.batch
+            step -= stage.length
+            drawn += stage.length * stage.batch
         raise IndexError("step lies behind the last stage")

@@ -23,10 +23,9 @@ from .objectives.lookup import objective_of
 from .optimizers import make_optimizer
 from .plateau import Plateau
 from .processes import Alone
-from .raw_validation import RawValidator
 from .resume import code_version, read_checkpoint, remove_unfinished, write_checkpoint
 from .time_left import TimeLeft
-from .validation import Validator
+from .validation import Validates
 
 
 class Trainer:
@@ -42,7 +41,7 @@ class Trainer:
         folder: Path,
         device: str | torch.device = "cpu",
         *,
-        validator: Validator | RawValidator | None = None,
+        validator: Validates | None = None,
         processes: Alone | None = None,
     ):
         """Raises ValueError where the configuration does not go with the device, or the processes with the batches."""
@@ -164,7 +163,7 @@ class Trainer:
                 average.copy_(state["ema"][name])
         self.optimizer.load_state_dict(state["optimizer"])
         for group in self.optimizer.param_groups:
-            group["betas"], group["weight_decay"] = tuple(self.config.betas), self.config.weight_decay
+            group["betas"], group["weight_decay"] = tuple(self.config.betas or ()), self.config.weight_decay
         self._stage, self._plateau = None, Plateau(**state.get("plateau", {}))
         self.step, self.seconds = state["step"], state.get("seconds", 0.0)
         return True
@@ -229,7 +228,7 @@ class Trainer:
 
     def _area(self) -> int:
         """Pixels of a whole picture, where the stages' costs cannot be compared without."""
-        if len({stage.crop is None for stage in self.plan.stages}) == 1:
+        if isinstance(self.data, RawBatches) or len({stage.crop is None for stage in self.plan.stages}) == 1:
             return 1
         return self.data.batch(0, 1).low[0, 0].numel()
 

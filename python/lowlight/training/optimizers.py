@@ -15,7 +15,11 @@ def make_optimizer(config: TrainConfig, parameters: Iterable[nn.Parameter]) -> t
 
     Raises ValueError where Lion's package is not installed.
     """
-    settings = {"lr": config.stages[0].learning_rate, "betas": tuple(config.betas), "weight_decay": config.weight_decay}
+    settings = {
+        "lr": config.stages[0].learning_rate,
+        "betas": tuple(config.betas or ()),
+        "weight_decay": config.weight_decay,
+    }
     if config.optimizer == "lion":
         try:
             from lion_pytorch import Lion

@@ -29,6 +29,7 @@ class Plateau:
         """The loss of one iteration of the stage, whose `every` is counted in iterations."""
         if stage.schedule != "plateau":
             return
+        assert stage.every is not None
         self.total, self.count = self.total + loss, self.count + 1
         if self.count < stage.every:
             return

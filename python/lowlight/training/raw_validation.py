@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ class RawValidator:
         for n in range(self._count):
             batch = self._batches.batch(n, 1, shrink=self._shrink, crop=self._crop)
             clean, low = batch.clean.to(system.device), batch.measured(torch.tensor([n]), system.device)
-            settings = {"ratio": batch.ratio, "K": batch.K, "seed": seed}
+            settings: dict[str, Any] = {"ratio": batch.ratio, "K": batch.K, "seed": seed}
             blind = system.enhance_tensor(low, **settings)
             paper = system.enhance_tensor(low, protocol="paper", target=clean, **settings)
             rows.append([psnr(x, clean, rounded=False).item() for x in (blind, paper, low)])

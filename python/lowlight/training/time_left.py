@@ -45,19 +45,19 @@ class TimeLeft:
 
     def seconds(self, step: int) -> float | None:
         """For the iterations from `step` on; None before the first has been timed."""
-        if not self._recent:
+        if self._stage is None or not self._recent:
             return None
         unit = sum(self._recent) / len(self._recent) / self._cost(self._stages[self._stage])
         left = 0.0
         for stage, begin in zip(self._stages, self._begins(), strict=True):
-            remaining = begin + stage.iterations - max(step, begin)
+            remaining = begin + stage.length - max(step, begin)
             left += max(0, remaining) * unit * self._cost(stage)
         return left * (1 + self._beside / self._work)
 
     def _begins(self) -> list[int]:
         begins = [0]
         for stage in self._stages[:-1]:
-            begins.append(begins[-1] + stage.iterations)
+            begins.append(begins[-1] + stage.length)
         return begins
 
     def _at(self, step: int) -> int:

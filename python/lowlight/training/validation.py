@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +16,14 @@ from ..metrics.scores import gt_mean, psnr, ssim
 from ..systems.base import PictureSystem
 
 SCORES = ("psnr", "psnr_gt_mean", "ssim")
+
+
+class Validates(Protocol):
+    """What a training asks of a validator. system: of the class that its objective trains."""
+
+    def __call__(self, system: Any, sheet: Path) -> dict[str, float]: ...
+
+    def sentence(self, scores: dict[str, float]) -> str: ...
 
 
 class Validator:
@@ -57,7 +66,8 @@ class Validator:
 class ToldValidator(Validator):
     """Scores of a system that is told how bright the truth is: its mean over all pixels and channels."""
 
-    def _enhanced(self, system: PictureSystem, low: Tensor, truth: Tensor, seed: int) -> Tensor:
+    def _enhanced(self, system: Any, low: Tensor, truth: Tensor, seed: int) -> Tensor:
+        # not every system of pictures has the keyword
         return system.enhance_tensor(low, mean=truth.mean(dim=(1, 2, 3)).to(low), seed=seed)
 
 

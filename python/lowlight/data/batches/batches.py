@@ -126,6 +126,7 @@ class PairBatches(EpochBatches):
 
     def _statistics_of(self, index: int, picture: np.ndarray, shrink: int) -> Tensor:
         if (index, shrink) not in self._statistics:
+            assert self.statistics is not None
             grid = torch.from_numpy(_grid(picture[0], shrink))
             self._statistics[index, shrink] = self.statistics(grid[None])
         return self._statistics[index, shrink]

@@ -14,7 +14,7 @@ class Request(NamedTuple):
     """Samples first .. first + count - 1, shrunk by `shrink`, cropped to `crop` or whole."""
 
     first: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody calls
     shrink: int
     crop: int | None
 

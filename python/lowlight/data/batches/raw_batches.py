@@ -54,6 +54,7 @@ class RawBatch:
         """The short exposures, times the ratio, [B, 4, h, w] in [0, 1]; seeds: [B], of the noise to be added."""
         if self.short is not None:
             return self.short.to(device)
+        assert self.noise is not None
         return raw_noise(self.clean.to(device), self.noise, seeds, stream=NOISE_STREAM)
 
 
@@ -95,6 +96,7 @@ class RawBatches(EpochBatches):
 
     def _make(self, request: Request) -> RawBatch:
         first, count, shrink, crop = request
+        assert crop is not None  # batch asks for one
         generators = [generator(self.seed, 2, n) for n in range(first, first + count)]
         cuts = [
             self.source.cut(index, rng, crop, shrink, self.turn)
@@ -103,7 +105,7 @@ class RawBatches(EpochBatches):
         clean, pictures = torch.from_numpy(np.stack([cut.clean for cut in cuts])), [cut.picture for cut in cuts]
         if self.noise is not None:
             noise = self.noise.draw([generator(self.seed, 3, n) for n in range(first, first + count)])
-            return RawBatch(clean, noise.ratio, noise.K, None, noise, pictures)
-        short = torch.from_numpy(np.stack([cut.short for cut in cuts]))
+            return RawBatch(clean, torch.as_tensor(noise.ratio), torch.as_tensor(noise.K), None, noise, pictures)
+        short = torch.from_numpy(np.stack([cut.short for cut in cuts if cut.short is not None]))
         ratio, K = (torch.tensor([getattr(cut, name) for cut in cuts], dtype=torch.float64) for name in ("ratio", "K"))
         return RawBatch(clean, ratio, K, short, None, pictures)

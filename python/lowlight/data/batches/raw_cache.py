@@ -108,7 +108,7 @@ class RawCache:
         entry, cached = self.entry(path), self[path]
         with open(entry, "rb") as file:
             header = _header(file.read(), entry)
-        if zlib.crc32(np.ascontiguousarray(cached.packed)) != header["crc"]:
+        if zlib.crc32(np.ascontiguousarray(cached.packed).data) != header["crc"]:
             raise _damaged(entry, "its numbers are not those written")
 
 
@@ -125,7 +125,7 @@ def _encode(picture: RawPicture, key: list[int]) -> bytes:
     fields = {name: getattr(picture, name) for name in _NUMBERS}
     arrays = {name: getattr(picture, name) for name in _ARRAYS}
     fields |= {name: None if array is None else array.tolist() for name, array in arrays.items()}
-    header = {"key": key, "shape": packed.shape, "size": picture.mosaic.shape, "crc": zlib.crc32(packed),
+    header = {"key": key, "shape": packed.shape, "size": picture.mosaic.shape, "crc": zlib.crc32(packed.data),
               "picture": fields}  # fmt: skip
     text = json.dumps(header).encode()
     start = _START.pack(_MAGIC, len(text), zlib.crc32(text)) + text

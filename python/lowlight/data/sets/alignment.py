@@ -58,10 +58,10 @@ def estimate_alignment(low: np.ndarray, high: np.ndarray) -> Alignment | None:
     first = max(1, math.ceil(max(low.shape[:2]) / _LONGEST_SIDE))
     best = None
     for scale in (first * coarser for coarser in _COARSER):
-        pictures = [_shrink(picture @ _LUMA, scale) for picture in (low, high)]
-        if min(pictures[0].shape) < 32:
+        dark, bright = (_shrink(picture @ _LUMA, scale) for picture in (low, high))
+        if min(dark.shape) < 32:
             break
-        found = _best_shift(*(_edges(picture) for picture in pictures), scale, scale > first)
+        found = _best_shift(_edges(dark), _edges(bright), scale, scale > first)
         if best is None or found.match > best.match:
             best = found
         if best.match >= MATCHES:

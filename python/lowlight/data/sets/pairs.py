@@ -57,7 +57,7 @@ def scan_pairs(
     for source in select(find_sources(root), split, root):
         if source.list_file:
             pairs, wrong = read_list(source.list_file)
-        else:
+        elif source.low and source.high:
             pairs, wrong = match_folders(source.low, source.high, _numbers(source, split))
         found += [(source, pair) for pair in pairs]
         problems += wrong

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ...raw.exif import Shot
     from ...raw.files import RawPicture
 
 
@@ -35,14 +36,16 @@ def long_exposures(pairs: Iterable[RawPair]) -> list[Path]:
     return list(dict.fromkeys(pair.long for pair in pairs))
 
 
-def exposure_ratio(long: RawPicture, short: RawPicture) -> float:
+def exposure_ratio(long: RawPicture | Shot, short: RawPicture | Shot) -> float:
     """ISO x time of the long exposure over that of the short one.
 
     Raises ValueError where a file does not say its ISO and exposure time.
     """
+    products = []
     for name, picture in (("long", long), ("short", short)):
         if not (picture.iso and picture.exposure):
             raise ValueError(
                 f"exposure_ratio: the {name} exposure must say its ISO and time, got {picture.iso}, {picture.exposure}"
             )
-    return long.iso * long.exposure / (short.iso * short.exposure)
+        products.append(picture.iso * picture.exposure)
+    return products[0] / products[1]

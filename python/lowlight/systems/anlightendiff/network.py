@@ -6,7 +6,9 @@ TIP 2024. Parameter names are those of the published checkpoints with the weight
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -67,7 +69,7 @@ class Block(nn.Module):
         return self.block(x)
 
 
-def _apply(convolution: nn.Module, parts: tuple[Tensor, ...]) -> Tensor:
+def _apply(convolution: Callable[[Tensor], Tensor], parts: tuple[Tensor, ...]) -> Tensor:
     """A convolution of the parts side by side, which are never joined whole: large pictures go in strips."""
 
     def joined(*strips: Tensor) -> Tensor:
@@ -155,7 +157,10 @@ class UNet(nn.Module):
         self.downs, self.ups = nn.ModuleList(), nn.ModuleList()
         width = in_channels
         for i, w in enumerate(widths):
-            level = [ResidualBlock(width, w, time_width), ResidualBlock(2 * w if features else w, w, time_width)]
+            level: list[nn.Module] = [
+                ResidualBlock(width, w, time_width),
+                ResidualBlock(2 * w if features else w, w, time_width),
+            ]
             if i + 1 < len(widths):
                 level.append(Downsample(w))
             self.downs.append(nn.ModuleList(level))
@@ -183,9 +188,10 @@ class UNet(nn.Module):
 
         outputs: a list to append those of the down levels (before downsampling) and up levels (before upsampling) to.
         """
-        temb = None if t is None else self.mlp(sinusoidal_embedding(t, self.ch).to(self.mlp[0].weight.dtype))
-        skips = []
-        for i, (first, second, *down) in enumerate(self.downs):
+        temb = None if t is None else self.mlp(sinusoidal_embedding(t, self.ch).to(next(self.mlp.parameters()).dtype))
+        skips: list[Tensor] = []
+        downs: Iterable[Any] = self.downs
+        for i, (first, second, *down) in enumerate(downs):
             x = first(x, temb=temb)
             x = second(x, *([] if features is None else [features[i]]), temb=temb)
             if i > 0:
@@ -194,7 +200,8 @@ class UNet(nn.Module):
                 outputs.append(x)
             x = down[0](x) if down else x
         x = self.mid_block2(self.mid_block1(x, temb=temb), temb=temb)
-        for first, second, up in self.ups:
+        ups: Iterable[Any] = self.ups
+        for first, second, up in ups:
             x = second(first(x, skips.pop(), temb=temb), temb=temb)
             if outputs is not None:
                 outputs.append(x)

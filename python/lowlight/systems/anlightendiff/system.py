@@ -71,7 +71,7 @@ class AnlightenDiff(PictureSystem):
         The center is float32 (or low's dtype) and not clamped in the one-step model.
         """
         equalised = equalize(low)
-        outputs = [] if self.config.stronger_cond else None
+        outputs: list[Tensor] | None = [] if self.config.stronger_cond else None
         encoded = self.encode(low, equalised, outputs)
         features = outputs and outputs[: len(self.config.widths)]
         if not self.config.two_step:
@@ -81,7 +81,7 @@ class AnlightenDiff(PictureSystem):
 
     def encode(self, low: Tensor, equalised: Tensor, outputs: list[Tensor] | None = None) -> Tensor:
         """The encoder's picture (one-step: the center; two-step: the color map m); outputs: as UNet takes it."""
-        encoder = self.encoder["model"] if self.config.two_step else self.encoder
+        encoder = self.encoder["model"] if isinstance(self.encoder, nn.ModuleDict) else self.encoder
         features = condition_features(low, equalised).to(self.dtype)
         out = encoder(features, outputs=outputs).to(low.dtype)
         return out.sigmoid() if self.config.two_step else out + equalised
@@ -193,7 +193,7 @@ class AnlightenDiff(PictureSystem):
                 else normal(shape, seed, stream=stream, dtype=start.dtype, device=start.device)
             )
             start = start + (1 - self.alpha_bar[times[0]].item()) ** 0.5 * z
-        steps_noise = noise and (lambda t: noise(t, shape))
+        steps_noise = None if noise is None else lambda t: noise(t, shape)
         walked = iterate(
             predict, start, times, rows, center=condition.center, clip=(-1, 1), noise=steps_noise, seed=seed
         )
@@ -226,5 +226,9 @@ class AnlightenDiff(PictureSystem):
         x_t is formed from the anchored noise as if it were eps, so that k_t phi counts twice: as published.
         """
         x0 = self.residual(condition.low, high)
-        noisy = (anchored_q_sample(x0, t, self.alpha_bar, center=condition.center, noise=n) for n in noises)
-        return tuple(self.picture(condition.low, x_t) for x_t in noisy)
+        pictures = []
+        for noise in noises:
+            x_t = anchored_q_sample(x0, t, self.alpha_bar, center=condition.center, noise=noise)
+            assert isinstance(x_t, Tensor)
+            pictures.append(self.picture(condition.low, x_t))
+        return tuple(pictures)

@@ -6,7 +6,9 @@ Parameter names are those of the published checkpoint.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -86,7 +88,7 @@ class TimeEmbedding(nn.Module):
         self.dense = nn.ModuleList([nn.Linear(ch, 4 * ch), nn.Linear(4 * ch, 4 * ch)])
 
     def forward(self, t: Tensor) -> Tensor:
-        embedding = sinusoidal_embedding(t, self.ch).to(self.dense[0].weight.dtype)
+        embedding = sinusoidal_embedding(t, self.ch).to(next(self.dense.parameters()).dtype)
         return self.dense[1](F.silu(self.dense[0](embedding)))
 
 
@@ -143,7 +145,7 @@ class UNet(nn.Module):
             self.down.append(level)
             width = w
         self.mid = Middle(width, time_width, groups)
-        up = []
+        up: list[UNetLevel] = []
         for i, w in reversed(list(enumerate(widths))):
             pairs = []
             for _ in range(count + 1):
@@ -163,7 +165,8 @@ class UNet(nn.Module):
             temb = temb + self.statistics(statistics.to(temb.dtype))
         h = self.conv_in(x)
         skips = [h]
-        for level in self.down:
+        down: Iterable[Any] = self.down
+        for level in down:
             for i in range(len(level.block)):
                 h = level.step(i, h, temb)
                 skips.append(h)
@@ -171,7 +174,8 @@ class UNet(nn.Module):
                 h = level.downsample(h)
                 skips.append(h)
         h = self.mid(h, temb)
-        for level in reversed(self.up):
+        up: Iterable[Any] = reversed(self.up)
+        for level in up:
             for i in range(len(level.block)):
                 h = level.step(i, torch.cat([h, skips.pop()], dim=1), temb)
             if hasattr(level, "upsample"):

@@ -161,7 +161,7 @@ class DiffLL(PictureSystem):
         """
         with torch.inference_mode():
             bands, x_T = self._start(low, noise, seed)
-            step_noise = noise and (lambda t: noise(t, bands.low_shape))
+            step_noise = None if noise is None else lambda t: noise(t, bands.low_shape)
             low_band = self.generate(bands, x_T, steps=steps, noise=step_noise, sampler=sampler)
             picture = self._decode(low_band, bands, low)
         return picture.clone()
@@ -227,9 +227,11 @@ class DiffLL(PictureSystem):
         bands = self.analyse(low, statistics)
         target_low, *target_details = haar_wavedec2d(high, self.config.levels, normalise=True)
         x_t = anchored_q_sample(target_low, t, self.alpha_bar, noise=noise)
+        assert isinstance(x_t, Tensor)
         losses = {"noise": F.mse_loss(self.predict(bands, x_t, t), noise)}
-        band_error = sum(F.mse_loss(a, b) for a, b in zip(bands.high, target_details, strict=True))
-        smoothness = sum(total_variation(d.flatten(0, 1)) for d in bands.high)
+        zero = high.new_zeros(())
+        band_error = sum((F.mse_loss(a, b) for a, b in zip(bands.high, target_details, strict=True)), zero)
+        smoothness = sum((total_variation(d.flatten(0, 1)) for d in bands.high), zero)
         if x_T is not None:
             coefficients = [self.generate(bands, x_T, steps=steps, recompute=recompute), *bands.high]
             picture = haar_waverec2d(coefficients, denormalise=True)

@@ -6,7 +6,7 @@ Wang et al., "ExposureDiffusion: Learning to Expose for Low-light Image Enhancem
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -93,9 +93,8 @@ def published(network: str, **fields) -> ExposureDiffusionConfig:
     if network not in NAFNETS:
         raise ValueError(f"published: network must be unet or one of {', '.join(NAFNETS)}, got {network!r}")
     encoder, middle, decoder = NAFNETS[network]
-    return ExposureDiffusionConfig(
-        **{"network": "naf", "width": 16, "encoder": encoder, "middle": middle, "decoder": decoder} | fields
-    )
+    shape: dict[str, Any] = {"network": "naf", "width": 16, "encoder": encoder, "middle": middle, "decoder": decoder}
+    return ExposureDiffusionConfig(**shape | fields)
 
 
 def make_network(config: ExposureDiffusionConfig) -> ExposureUNet | NAFNet:

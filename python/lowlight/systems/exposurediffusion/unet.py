@@ -27,6 +27,7 @@ class ExposureUNet(nn.Module):
     """
 
     multiple = 2 ** (_LEVELS - 1)
+    conv1_1: nn.Conv2d
 
     def __init__(self, in_channels: int, out_channels: int, width: int = 32):
         super().__init__()

@@ -66,22 +66,23 @@ class Anchor(nn.Module):
 
     def __init__(self, hidden: int = 48):
         super().__init__()
+        first, middle, last = nn.Linear(STATISTICS + 2, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, 6)
         self.net = nn.Sequential(
-            nn.Linear(STATISTICS + 2, hidden),
+            first,
             nn.SiLU(),
-            nn.Linear(hidden, hidden),
+            middle,
             nn.SiLU(),
-            nn.Linear(hidden, 6),
+            last,
         )
-        nn.init.zeros_(self.net[-1].weight)
+        nn.init.zeros_(last.weight)
         with torch.no_grad():
-            self.net[-1].bias.copy_(torch.tensor([-0.6] * 3 + [0.0] * 3))
+            last.bias.copy_(torch.tensor([-0.6] * 3 + [0.0] * 3))
 
     def forward(self, band: Tensor, mean: Tensor, statistics: Tensor) -> Curve:
         """band: [B, 3, h, w] means of the whole dark picture. mean: [B] in (0, 1). statistics: band_statistics."""
         stretch = stretch_of(band, mean)
         told = torch.cat([statistics, stretch[:, None], 4 * (mean[:, None] - 0.4)], dim=1)
-        steepness, balance = self.net(told.to(self.net[0].weight.dtype)).to(band.dtype).chunk(2, dim=1)
+        steepness, balance = self.net(told.to(next(self.net.parameters()).dtype)).to(band.dtype).chunk(2, dim=1)
         gamma = (-stretch[:, None] * 0.6 * steepness.sigmoid()).exp()
         balance = 0.3 * balance.tanh()
         balance = (stretch[:, None] * (balance - balance.mean(dim=1, keepdim=True))).exp()

@@ -93,8 +93,8 @@ class Restorer(nn.Module):
         self.up = nn.ConvTranspose2d(2 * width, width, 2, stride=2)
         self.fine2 = ResidualBlock(width, told)
         self.tail = nn.Conv2d(width, 2 * BANDS, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)
+        for parameter in self.tail.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
         told = self.told(told.to(x.dtype))

@@ -60,8 +60,8 @@ class WaveletProcess(PictureSystem):
         shared = ("ch", "ch_mult", "num_res_blocks", "attention_level", "norm_groups")
         unet = DiffLLConfig(**{name: getattr(config, name) for name in shared}, statistics=True)
         self.unet = UNet(unet, UNET_INPUTS, UNET_STATISTICS)
-        torch.nn.init.zeros_(self.unet.conv_out.weight)
-        torch.nn.init.zeros_(self.unet.conv_out.bias)
+        for parameter in self.unet.conv_out.parameters():
+            torch.nn.init.zeros_(parameter)
         self.restorer = Restorer(config.width, config.blocks)
         self.alpha_bar = alpha_bars(linear_betas(config.timesteps, config.beta_start, config.beta_end))
 
@@ -78,7 +78,7 @@ class WaveletProcess(PictureSystem):
 
         mean: [B], wanted of the bright pictures. seen: size of the band's part that counts, where the rest is padding.
         """
-        seen = seen or tuple(band.shape[-2:])
+        seen = seen or (band.shape[-2], band.shape[-1])
         whole = band[..., : seen[0], : seen[1]]
         statistics, stretch = band_statistics(whole), stretch_of(whole, mean)
         curve = self.anchor(whole, mean, statistics)
@@ -101,7 +101,7 @@ class WaveletProcess(PictureSystem):
             torch.cat([phi, root, gain], dim=1),
             condition_vector(statistics, curve.gamma, curve.scale, mean, stretch),
             told,
-            tuple(band.shape[-2:]),
+            (band.shape[-2], band.shape[-1]),
             seen,
         )
 

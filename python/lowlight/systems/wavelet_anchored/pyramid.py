@@ -28,14 +28,15 @@ def noise_levels(pyramid: list[Tensor]) -> list[Tensor]:
 
 def read_pyramid(rows: PaddedRows, levels: int) -> tuple[list[Tensor], list[Tensor]]:
     """The `dark_pyramid` without the pictures themselves, and the `noise_levels` of all but the last; levels >= 1."""
-    half, samples = None, []
+    half: Tensor
+    samples: list[Tensor] = []
     grid = _grid(rows.height, rows.width)
     step = grid[0] * max(1, _READ // grid[0])
     for first, last, _, _ in strips(rows.height, step):
         dark = rows.read(first, last)
-        samples.append(_sampled(dark, *grid))
-        if half is None:
+        if not samples:
             half = dark.new_empty(*dark.shape[:2], rows.height // 2, rows.width // 2)
+        samples.append(_sampled(dark, *grid))
         half[..., first // 2 : last // 2, :] = F.avg_pool2d(dark, 2)
     means = dark_pyramid(half, levels - 1)
     return means, [_noise(torch.cat(samples, dim=-2)), *noise_levels(means[:-1])]

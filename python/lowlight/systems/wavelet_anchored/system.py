@@ -124,7 +124,7 @@ class WaveletAnchored(WaveletProcess):
             x_T = noise(stream, shape)
         else:
             x_T = normal(shape, seeds, stream=stream, dtype=band.dtype, device=band.device)
-        step_noise = noise and (lambda t: noise(t, shape))
+        step_noise = None if noise is None else lambda t: noise(t, shape)
         start = self.start(analysis, x_T)
         estimates = self.generate(analysis, start, steps=steps, noise=step_noise, seed=seeds, sampler=sampler or "ddim")
         return pyramid, analysis, estimates

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from ...metrics.losses import ms_ssim, ssim
 from ...systems.anlightendiff.conditioning import color_map
 from ...systems.anlightendiff.network import AnlightenDiffConfig
 from ...systems.anlightendiff.system import AnlightenDiff, Condition
+from ...systems.base import System, channels_last
 from ...systems.tiling import pad_to_multiple
 from ..config import Stage, TrainConfig, require
 from .base import CENTER, Objective
@@ -59,6 +61,7 @@ class AnchoredObjective(Objective):
     """Losses of the parts that a stage names: Stage.losses maps each of PARTS to some of its losses."""
 
     options = AnchoredOptions
+    system: AnlightenDiff
     terms = tuple(f"{part}_{loss}" for part, losses in PARTS.items() for loss in losses)
 
     def __init__(self, config: TrainConfig, device: torch.device):
@@ -70,8 +73,9 @@ class AnchoredObjective(Objective):
             for module in system.modules():
                 if isinstance(module, nn.Conv2d):
                     parametrizations.weight_norm(module)
-        self.system = system.to(device, memory_format=torch.channels_last)
-        self._lpips = _perceptual(self.settings, device) if self._needs_lpips(config) else None
+        self.system = channels_last(system.to(device))
+        if self._needs_lpips(config):
+            self._lpips = _perceptual(self.settings, device)
 
     @classmethod
     def check(cls, config: TrainConfig) -> None:
@@ -115,7 +119,7 @@ class AnchoredObjective(Objective):
     def _trained(self, stage: Stage) -> list[nn.Module]:
         """The networks that the stage trains."""
         system, parts = self.system, set(stage.losses)
-        trained = [system.model] if parts & set(_DENOISER) else []
+        trained: list[nn.Module] = [system.model] if parts & set(_DENOISER) else []
         if parts & {"center", "color"}:
             trained.append(system.encoder)
         if "histogram" in parts:
@@ -154,7 +158,7 @@ class AnchoredObjective(Objective):
 
     def _center_terms(self, condition: Condition, high: Tensor, stage: Stage) -> dict[str, Tensor]:
         """Of the networks before the denoiser."""
-        made = {
+        made: dict[str, tuple[Any, Tensor]] = {
             "center": (condition.center, high),
             "color": (condition.color, color_map(high)),
             "histogram": (condition.histogram, high),
@@ -179,7 +183,7 @@ class AnchoredObjective(Objective):
             return self._lpips(*self.system.dfpl_pictures(condition, high, t, predicted, target)).mean()
         return F.smooth_l1_loss(predicted, target) if loss == "l1" else F.mse_loss(predicted, target)
 
-    def for_inference(self, system: AnlightenDiff) -> AnlightenDiff:
+    def for_inference(self, system: System) -> System:
         for module in system.modules():
             if parametrize.is_parametrized(module):
                 parametrize.remove_parametrizations(module, "weight")

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 import lowlight_ext
 
-from ...data.batches.batches import Batch, PairBatches
+from ...data.batches.batches import PairBatches
 from ...data.sets.pairs import Pair, find_pairs
 from ..config import Stage, TrainConfig, require
-from ..validation import SCORES, Validator
+from ..validation import SCORES, Validates, Validator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,11 +34,12 @@ class Objective(nn.Module):
     terms: ClassVar[tuple[str, ...]]  # names of the terms that `forward` may return
     groups: ClassVar[dict[str, tuple[str, ...]]] = {}  # names for several terms together
     scores: ClassVar[tuple[str, ...]] = SCORES  # of the validator
-    statistics: ClassVar[Callable[[Tensor], Tensor] | None] = None  # of whole dark pictures, where crops need them
+    statistics: ClassVar[Callable[..., Tensor] | None] = None  # of whole dark pictures, where crops need them
 
     system: System
 
-    def __init__(self, config: TrainConfig):
+    def __init__(self, config: TrainConfig, device: torch.device | None = None):
+        """A training gives both; the device is for the subclass, which makes `system` there after this."""
         super().__init__()
         torch.manual_seed(config.seed)
         self.config = config
@@ -63,7 +64,7 @@ class Objective(nn.Module):
         return PairBatches(found, config.seed, turn=config.turn, statistics=cls.statistics)
 
     @classmethod
-    def validator(cls, config: TrainConfig, found: list[Pair]) -> Validator:
+    def validator(cls, config: TrainConfig, found: list[Pair]) -> Validates:
         return Validator(found, config.validate_pairs)
 
     @classmethod
@@ -91,10 +92,11 @@ class Objective(nn.Module):
         """Whether some stage leaves some parameter without a gradient."""
         return False
 
-    def forward(self, batch: Batch, stage: Stage, first: int, skip: int = 0) -> dict[str, Tensor]:
+    def forward(self, batch: Any, stage: Stage, first: int, skip: int = 0) -> dict[str, Tensor]:
         """Terms of the loss, each a mean over the batch.
 
-        batch: the samples from `skip` on of the stage's whole batch, which begins with sample `first`.
+        batch: as `batches` makes them, the samples from `skip` on of the stage's whole one, which begins with sample
+        `first`.
         """
         raise NotImplementedError
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...data.batches.batches import Batch
+from ...systems.base import channels_last
 from ...systems.diffll.network import DiffLLConfig
 from ...systems.diffll.system import DiffLL, log_quantiles
 from ...systems.tiling import pad_to_multiple
@@ -25,6 +26,7 @@ class DiffLLObjective(Objective):
     """The published loss: noise, and with in-step sampling photometric and frequency terms of the sampled picture."""
 
     options = DiffLLOptions
+    system: DiffLL
     terms = ("noise", "l1", "ssim", "bands", "tv")
     # the paper's names for two of them together
     groups: ClassVar = {"photo": ("l1", "ssim"), "frequency": ("bands", "tv")}
@@ -38,7 +40,7 @@ class DiffLLObjective(Objective):
             raise ValueError(
                 f"training in bfloat16 on a CPU needs hfrm_width in multiples of 16, got {network.hfrm_width}"
             )
-        self.system = DiffLL(network).to(device, memory_format=torch.channels_last)
+        self.system = channels_last(DiffLL(network).to(device))
 
     @classmethod
     def check(cls, config: TrainConfig) -> None:

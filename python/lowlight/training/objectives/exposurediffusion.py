@@ -19,6 +19,7 @@ from ...data.batches.raw_cache import RawCache
 from ...data.batches.raw_sources import CleanPictures, RealPairs, default_cache, find_clean, is_sid
 from ...data.sets.sid import find_sid
 from ...metrics.losses import kl_loss, mixed_loss, psnr_loss
+from ...systems.base import channels_last
 from ...systems.exposurediffusion.network import ExposureDiffusionConfig
 from ...systems.exposurediffusion.process import drawn_ratios
 from ...systems.exposurediffusion.system import PROTOCOLS, ExposureDiffusion
@@ -52,8 +53,8 @@ class ExposureOptions:
     data: str = "clean"
     recolour: float = 0.0
     model: str = "P+G+r+u"
-    ratio: list = field(default_factory=lambda: [100.0, 300.0])
-    K: list | None = None
+    ratio: list[float] = field(default_factory=lambda: [100.0, 300.0])
+    K: list[float] | None = None
     loss: str = "l1"
     auxiliary: bool = False
     adaptive: bool = False
@@ -77,7 +78,8 @@ class ExposureOptions:
         """What is added to clean pictures."""
         if self.data == "pairs":
             return None
-        return NoiseDraws(camera, self.model, tuple(self.ratio), self.K and tuple(self.K))
+        K = None if self.K is None else (self.K[0], self.K[1])
+        return NoiseDraws(camera, self.model, (self.ratio[0], self.ratio[1]), K)
 
 
 class ExposureObjective(Objective):
@@ -86,12 +88,13 @@ class ExposureObjective(Objective):
     options = ExposureOptions
     terms = (*_LOSSES, _AUXILIARY)
     scores = SCORES
+    system: ExposureDiffusion
 
     def __init__(self, config: TrainConfig, device: torch.device):
         super().__init__(config)
         self.settings = ExposureOptions(**config.objective)
         network = ExposureDiffusionConfig(**config.network)
-        self.system = ExposureDiffusion(network).to(device, memory_format=torch.channels_last)
+        self.system = channels_last(ExposureDiffusion(network).to(device))
         if self.settings.adaptive:
             start = torch.full((network.steps - 1,), 1 / network.steps, device=device)
             self.loss_parameters.append(nn.Parameter(start))
@@ -114,7 +117,7 @@ class ExposureObjective(Objective):
         camera = load_camera(config.network["camera"])
         cache = RawCache(settings.cache or default_cache())
         if settings.data == "pairs":
-            source = RealPairs(found, cache, camera)
+            source: RealPairs | CleanPictures = RealPairs(found, cache, camera)
         else:
             source = CleanPictures(found, cache, recolour=settings.recolour)
         return RawBatches(source, config.seed, noise=settings.noise(camera), turn=config.turn, ahead=ahead)
@@ -133,7 +136,7 @@ class ExposureObjective(Objective):
         adaptive = settings.adaptive
         wanted = "name the camera whose noise is trained on, or a file of `lowlight calibrate`"
         require(network.camera is not None, "network.camera", wanted, None)
-        load_camera(network.camera)
+        load_camera(config.network["camera"])
         require(network.adaptive or not settings.auxiliary, "auxiliary", "be false without network.adaptive", True)
         require(network.steps > 1 or not adaptive, "adaptive", "be false where network.iter_num is 0", True)
         most = 1 if settings.data == "pairs" else max(1, int(settings.ratio[0]) - 1)
@@ -170,11 +173,12 @@ class ExposureObjective(Objective):
         low = batch.measured(seeds, system.device)
         target = clean if settings.protocol == "paper" else None
         ratios, K = drawn_ratios(batch.ratio, steps, seeds), batch.K
-        terms = {name: [] for name in self.active_terms(self.config)}
+        terms: dict[str, list[Tensor]] = {name: [] for name in self.active_terms(self.config)}
         with torch.autocast(system.device.type, torch.bfloat16, enabled=self.config.bfloat16):
             for picture, parts in system.outputs(low, ratios, K, target=target, seed=seeds):
                 terms[settings.loss].append(_LOSSES[settings.loss](picture, clean))
                 if settings.auxiliary:
+                    assert parts is not None
                     terms[_AUXILIARY].append(mixed_loss(*parts, clean))
         shares = self._shares(steps)
         return {

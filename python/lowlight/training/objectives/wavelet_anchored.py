@@ -16,6 +16,7 @@ from ...data.batches.made_pairs import Darkening
 from ...data.batches.mixed_batches import MixedBatches, find_photographs
 from ...data.sets.pairs import Pair
 from ...metrics.losses import ssim
+from ...systems.base import channels_last
 from ...systems.light import from_linear, to_linear
 from ...systems.tiling import pad_to_multiple
 from ...systems.wavelet_anchored.network import WaveletAnchoredConfig
@@ -64,6 +65,7 @@ class WaveletAnchoredObjective(Objective):
     """L1 and SSIM of the picture, L1 of the deepest band and of the anchor's; every exposure is the truth's."""
 
     options = WaveletAnchoredOptions
+    system: WaveletAnchored
     terms = ("l1", "ssim", "colour", "anchor")
 
     def __init__(self, config: TrainConfig, device: torch.device):
@@ -72,7 +74,7 @@ class WaveletAnchoredObjective(Objective):
         system = WaveletAnchored(WaveletAnchoredConfig(**config.network))
         if self.settings.start:
             begin_with(system, self.settings.start)
-        self.system = system.to(device, memory_format=torch.channels_last)
+        self.system = channels_last(system.to(device))
 
     @classmethod
     def batches(cls, config: TrainConfig, found: list[Pair]) -> MixedBatches:
@@ -127,7 +129,8 @@ class WaveletAnchoredObjective(Objective):
             return low, high
         factor = self.settings.least_size**place
         size = [round(side * factor) for side in low.shape[-2:]]
-        return tuple(F.interpolate(x, size, mode="bilinear", antialias=True).clamp(0, 1) for x in (low, high))
+        low, high = (F.interpolate(x, size, mode="bilinear", antialias=True).clamp(0, 1) for x in (low, high))
+        return low, high
 
     def _exposed(self, high: Tensor, sample: int) -> Tensor:
         """Some truths exposed longer or shorter, so that the wanted mean is more than what the data's scenes have."""
@@ -156,6 +159,7 @@ class WaveletAnchoredObjective(Objective):
         times = torch.full((shape[0],), int(last * place), device=start.device)
         center = (analysis.phi.detach() + 1) / 2
         x_t = anchored_q_sample(x0, times, system.alpha_bar, center=center, noise=self.normal(shape, sample))
+        assert isinstance(x_t, Tensor)
         return system.estimate(analysis, x_t, times)
 
     def _picture(
