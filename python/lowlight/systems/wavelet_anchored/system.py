@@ -135,10 +135,10 @@ class WaveletAnchored(WaveletProcess):
         dark = PaddedRows(rows, self.multiple(len(analysis.told)))
         half = self.decode(analysis, pyramid, band)
         for first, strip in self._restored(analysis, dark.read, half, 0):
-            strip = strip[..., : height - first, :width]
-            if not strip.shape[-2]:
+            # what lies below the picture is padding, several strips of it below a large one
+            if first >= height:
                 break
-            rows.write(first, strip)
+            rows.write(first, strip[..., : height - first, :width])
 
     def wanted_mean(self, band: Tensor, brightness: Number = 0.0, mean: Number | None = None) -> Tensor:
         """[B]: the mean of the bright pictures of dark means `band`; brightness in stops against automatic, or `mean`.
