@@ -1,9 +1,9 @@
 // lowlight_ext._C: tensors and numbers in, CPU loops and CUDA launches out; knows nothing of torch
-#include "call.h"
-
 #include <pybind11/pybind11.h>
 
 #include <vector>
+
+#include "call.h"
 
 #if defined(__linux__)
 #    include <sys/mman.h>
@@ -71,11 +71,9 @@ static PyObject* on_cuda(const char* name, const char* (*launch)(const A&, Place
     Py_RETURN_NONE;
 }
 
-#    define LOWLIGHT_ROW(name, A)                                                               \
-        static PyObject* cuda_##name(PyObject*, PyObject* const* values, Py_ssize_t count) {    \
-            return guarded(values, count, [](Arguments given) {                                 \
-                return on_cuda<A>(#name, launch_##name, given);                                 \
-            });                                                                                 \
+#    define LOWLIGHT_ROW(name, A)                                                                                   \
+        static PyObject* cuda_##name(PyObject*, PyObject* const* values, Py_ssize_t count) {                        \
+            return guarded(values, count, [](Arguments given) { return on_cuda<A>(#name, launch_##name, given); }); \
         }
 LOWLIGHT_OPERATORS(LOWLIGHT_ROW)
 #    undef LOWLIGHT_ROW
@@ -123,13 +121,13 @@ static PyMethodDef functions[] = {
 #undef LOWLIGHT_ROW
 #if defined(LOWLIGHT_CUDA)
 #    define LOWLIGHT_ROW(name, Arguments) fast_call("cuda_" #name, cuda_##name),
-    LOWLIGHT_OPERATORS(LOWLIGHT_ROW)
+        LOWLIGHT_OPERATORS(LOWLIGHT_ROW)
 #    undef LOWLIGHT_ROW
 #    define LOWLIGHT_ROW(name, Arguments) fast_call("cuda_" #name "_workspace", workspace_of<Arguments, size_##name>),
-    LOWLIGHT_WORKSPACES(LOWLIGHT_ROW)
+            LOWLIGHT_WORKSPACES(LOWLIGHT_ROW)
 #    undef LOWLIGHT_ROW
 #endif
-    fast_call("within", within),
+                fast_call("within", within),
     {nullptr, nullptr, 0, nullptr}};
 
 // fresh memory above a few MiB is written first by a kernel: huge pages spare most of the page faults

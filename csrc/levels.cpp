@@ -8,9 +8,9 @@
 namespace lowlight {
 
 #define LOWLIGHT_LOOP(name, Arguments) name##_cpu,
-#define LOWLIGHT_LEVEL_TABLE(level)                                                         \
-    LOWLIGHT_DECLARE_LEVEL(level)                                                           \
-    namespace level {                                                                       \
+#define LOWLIGHT_LEVEL_TABLE(level)                                              \
+    LOWLIGHT_DECLARE_LEVEL(level)                                                \
+    namespace level {                                                            \
     static const Kernels all_kernels{#level, LOWLIGHT_OPERATORS(LOWLIGHT_LOOP)}; \
     }
 
@@ -31,8 +31,8 @@ static const Level* all_levels(int& count) {
 #if defined(LOWLIGHT_X86_LEVELS)
         {&avx2::all_kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
         {&avx512::all_kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                              __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")},
+                                   __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                                   __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")},
 #endif
     };
     count = sizeof(levels) / sizeof(levels[0]);

@@ -24,10 +24,10 @@ struct FieldCount<A, std::void_t<decltype(A{Values{}..., Anything{}})>, Values..
 template <class A, class Visit>
 void with_fields(A& a, Visit visit) {
     constexpr int kCount = FieldCount<A>::value;
-#define LOWLIGHT_FIELDS(count, ...)         \
-    else if constexpr (kCount == count) {   \
-        auto& [__VA_ARGS__] = a;            \
-        visit(__VA_ARGS__);                 \
+#define LOWLIGHT_FIELDS(count, ...)       \
+    else if constexpr (kCount == count) { \
+        auto& [__VA_ARGS__] = a;          \
+        visit(__VA_ARGS__);               \
     }
     if constexpr (kCount == 0) static_assert(kCount > 0, "a struct of plain fields");
     LOWLIGHT_FIELDS(2, b, c)

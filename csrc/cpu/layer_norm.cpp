@@ -243,8 +243,7 @@ static void backward(const NormGradients& a) {
             int64_t at = sample * channels * inner + first * (kLast ? channels : 1);
             int64_t rows = kLast ? n : channels, length = kLast ? channels : n, step = kLast ? channels : inner;
             Tile<R> v(x + at, rows, length, step, scratch.values);
-            Tile<R> g(grad + at, rows, length, step,
-                         scratch.values + (x.plain() ? 0 : channels * tiling.pixels));
+            Tile<R> g(grad + at, rows, length, step, scratch.values + (x.plain() ? 0 : channels * tiling.pixels));
             if constexpr (kLast) {
                 R *to_weight = sums.values, *to_bias = to_weight + channels;
                 for (int64_t c = 0; c < 2 * channels; ++c) sums.values[c] = R(0);
@@ -265,24 +264,24 @@ static void backward(const NormGradients& a) {
                 prefetch(x + next, length);
                 prefetch(grad + next, length);
                 write_row<R>(to_x + at + row * step, length, stream,
-                                [&](R* __restrict__ y, int64_t from, int64_t count) {
-                                    const R *u = v[row] + from, *d = g[row] + from;
-                                    if constexpr (kLast) {
-                                        const R* weight = k.weight + from;
-                                        R m = mean[row], s = inverse[row], level = plain[row], tilt = product[row];
-                                        write_channels(y, count, [&](auto& t, int64_t c) {
-                                            auto w = t, v_of = t;
-                                            get(t, d + c), get(w, weight + c), get(v_of, u + c);
-                                            t = s * (w * t - level - (v_of - m) * tilt);
-                                        });
-                                    } else {
-                                        const R *m = mean + from, *s = inverse + from, *level = plain + from,
-                                                *tilt = product + from;
-                                        R weight = k.weight[row];
-                                        for (int64_t i = 0; i < count; ++i)
-                                            y[i] = s[i] * (weight * d[i] - level[i] - (u[i] - m[i]) * tilt[i]);
-                                    }
-                                });
+                             [&](R* __restrict__ y, int64_t from, int64_t count) {
+                                 const R *u = v[row] + from, *d = g[row] + from;
+                                 if constexpr (kLast) {
+                                     const R* weight = k.weight + from;
+                                     R m = mean[row], s = inverse[row], level = plain[row], tilt = product[row];
+                                     write_channels(y, count, [&](auto& t, int64_t c) {
+                                         auto w = t, v_of = t;
+                                         get(t, d + c), get(w, weight + c), get(v_of, u + c);
+                                         t = s * (w * t - level - (v_of - m) * tilt);
+                                     });
+                                 } else {
+                                     const R *m = mean + from, *s = inverse + from, *level = plain + from,
+                                             *tilt = product + from;
+                                     R weight = k.weight[row];
+                                     for (int64_t i = 0; i < count; ++i)
+                                         y[i] = s[i] * (weight * d[i] - level[i] - (u[i] - m[i]) * tilt[i]);
+                                 }
+                             });
             }
             if (stream) stream_fence();
         });
@@ -299,13 +298,15 @@ static void backward(const NormGradients& a) {
 }
 
 void layer_norm_cpu(const NormArguments& a) {
-    dispatch_real(a.dtype,
-             [&](auto tag) { a.channels_last ? forward<decltype(tag), true>(a) : forward<decltype(tag), false>(a); });
+    dispatch_real(a.dtype, [&](auto tag) {
+        a.channels_last ? forward<decltype(tag), true>(a) : forward<decltype(tag), false>(a);
+    });
 }
 
 void layer_norm_backward_cpu(const NormGradients& a) {
-    dispatch_real(a.dtype,
-             [&](auto tag) { a.channels_last ? backward<decltype(tag), true>(a) : backward<decltype(tag), false>(a); });
+    dispatch_real(a.dtype, [&](auto tag) {
+        a.channels_last ? backward<decltype(tag), true>(a) : backward<decltype(tag), false>(a);
+    });
 }
 
 }  // namespace LOWLIGHT_CPU_LEVEL

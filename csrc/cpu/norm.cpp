@@ -113,8 +113,8 @@ static void backward(const NormGradients& a) {
             if ((at - slab * slab_elements) * x.bytes() < kAheadBytes)
                 prefetch(x + at + slab_elements, n), prefetch(grad + at + slab_elements, n);
             if (kept)
-                gradient(Activation::none, Stored<R>(kept + at - slab * slab_elements, DType::f32), x + at, to_x + at, n,
-                         stream, k, level, tilt);
+                gradient(Activation::none, Stored<R>(kept + at - slab * slab_elements, DType::f32), x + at, to_x + at,
+                         n, stream, k, level, tilt);
             else
                 gradient(act, grad + at, x + at, to_x + at, n, stream, k, level, tilt);
         });

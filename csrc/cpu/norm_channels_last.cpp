@@ -227,7 +227,7 @@ static void backward(const NormGradients& a) {
             int64_t at = sample * wide.elements + i;
             prefetch(x + at + 2 * kBlock, n), prefetch(grad + at + 2 * kBlock, n);
             gradient(act, grad + at, x + at, to_x + at, n, stream, patterns.at(w), patterns.level + w,
-                           patterns.tilt + w);
+                     patterns.tilt + w);
         });
         if (stream) stream_fence();
     };
