@@ -44,8 +44,9 @@ def _table(columns: list[Tensor]) -> Tensor:
 
 def _home(*values: float | Tensor) -> torch.device:
     """Where a table of them is formed: on the CPU, where no GPU is waited for, but for values that lie elsewhere."""
-    devices = (v.device for v in values if isinstance(v, Tensor) and v.device.type != "cpu")
-    return next(devices, torch.device("cpu"))
+    # a list: torch 2.6 does not compile `next` with a default
+    elsewhere = [v.device for v in values if isinstance(v, Tensor) and v.device.type != "cpu"]
+    return elsewhere[0] if elsewhere else torch.device("cpu")
 
 
 def _brought(op: str, rows: Tensor, device: torch.device) -> Tensor:
