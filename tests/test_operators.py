@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import lowlight_ext
 from lowlight_ext import testing, use_backend
 from lowlight_ext.backends import OPERATORS
 from lowlight_ext.checks import DTYPES
@@ -59,14 +60,23 @@ def test_gradient(compiled, op, dtype, layout):
 
 
 class Call(torch.nn.Module):
-    """One sample's call, whose tensors are the module's inputs."""
+    """One sample's call, whose tensors are the module's inputs; plain lists, for torch 2.6 exports no dataclass."""
 
     def __init__(self, sample):
         super().__init__()
-        self.sample = sample
+        self.function = getattr(lowlight_ext, sample.op)
+        self.args, self.kwargs = list(sample.args), dict(sample.kwargs)
+        self.in_args = [i for i, v in enumerate(sample.args) if isinstance(v, torch.Tensor)]
+        self.in_kwargs = [name for name, v in sample.kwargs.items() if isinstance(v, torch.Tensor)]
 
     def forward(self, *tensors):
-        return self.sample.with_tensors(tensors)()
+        args, kwargs = list(self.args), dict(self.kwargs)
+        for i, tensor in zip(self.in_args, tensors[: len(self.in_args)], strict=True):
+            args[i] = tensor
+        for name, tensor in zip(self.in_kwargs, tensors[len(self.in_args) :], strict=True):
+            kwargs[name] = tensor
+        out = self.function(*args, **kwargs)
+        return out if isinstance(out, tuple) else (out,)
 
 
 @pytest.mark.parametrize("op", OPERATORS)
