@@ -160,7 +160,7 @@ def test_a_folder_goes_on_after_broken_files(run):
         (["-o", "x.png", "--auto", "--camera", "Lantern"], "no such camera or file; known are CanonEOS5D4"),
         (["-o", "x.png", "--ratio-from", "none.jpg"], "none.jpg: no such file"),
         (["-o", "x.png", "--auto", "--model", "diffll-small"], "--auto is for models of raw, and DiffLL works on sRGB"),
-        (["-o", "x.png", "--resid", "--model", "default"], "options of a DiffLL are none; got resid"),
+        (["-o", "x.png", "--resid", "--model", "default"], "are none; got resid"),
         (["-o", "x.png", "--auto", "--resid"], "it has resid=False, not the resid=True given"),
         (["-o", "x.arw", "--auto"], "cannot write '.arw' files"),
     ],
