@@ -94,7 +94,7 @@ def test_what_the_file_cannot_say(tmp_path):
     assert (pictures[0] - pictures[1]).abs().max() > 1e-2
     with pytest.raises(TypeError, match="options of an ExposureDiffusion are resid, camera; got colour"):
         load(path, device="cpu", resid=True, colour="red")
-    with pytest.raises(TypeError, match="options of a DiffLL are none; got camera, resid"):
+    with pytest.raises(TypeError, match="are none; got camera, resid"):
         load("default", device="cpu", resid=True, camera="SonyA7S2")
     for name in ("unet", "naf3"):
         path = write(tmp_path / "told.pt", network(published(name, width=4)))
