@@ -16,3 +16,8 @@ def from_linear(linear: Tensor) -> Tensor:
     # clamped below: the power's slope at 0 would make a gradient NaN
     curved = 1.055 * linear.clamp(min=1e-6) ** (1 / 2.4) - 0.055
     return torch.where(linear <= 0.0031308, linear * 12.92, curved)
+
+
+def exposed(picture: Tensor, stops: Tensor) -> Tensor:
+    """sRGB pictures [B, 3, H, W] in [0, 1] after a gain of 2^stops in linear light, clipped; stops: a number or [B]."""
+    return from_linear((to_linear(picture) * 2 ** stops.reshape(-1, 1, 1, 1)).clamp(0, 1))

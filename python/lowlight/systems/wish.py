@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .light import from_linear, to_linear
+from .light import exposed
 from .rows import Rows, strips
 
 MOST_STOPS = 10
@@ -54,7 +54,7 @@ def wished(
         told["brightness"], stops = stops, torch.zeros(())
     bright = enhance_tensor(low, **told).float()
     if stops.any():
-        bright = from_linear((to_linear(bright) * 2 ** stops.reshape(-1, 1, 1, 1)).clamp(0, 1))
+        bright = exposed(bright, stops)
     return bright if wish.strength == 1 else torch.lerp(low, bright, wish.strength)
 
 

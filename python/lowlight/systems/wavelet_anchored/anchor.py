@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..light import from_linear, to_linear
+from ..light import exposed
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 STATISTICS = 3 * len(QUANTILES)
@@ -127,5 +127,4 @@ def automatic_mean(band: Tensor) -> Tensor:
 
 def stops_to_mean(picture: Tensor, stops: Tensor) -> Tensor:
     """[B]: the mean of pictures [B, 3, h, w] after a gain of 2^stops in linear light, between 0.005 and 0.98."""
-    gained = (to_linear(picture) * (2**stops).view(-1, 1, 1, 1)).clamp(0, 1)
-    return from_linear(gained).mean(dim=(1, 2, 3)).clamp(0.005, 0.98)
+    return exposed(picture, stops).mean(dim=(1, 2, 3)).clamp(0.005, 0.98)

@@ -17,7 +17,7 @@ from ...data.batches.mixed_batches import MixedBatches, find_photographs
 from ...data.sets.pairs import Pair
 from ...metrics.losses import ssim
 from ...systems.base import channels_last
-from ...systems.light import from_linear, to_linear
+from ...systems.light import exposed
 from ...systems.tiling import pad_to_multiple
 from ...systems.wavelet_anchored.network import WaveletAnchoredConfig
 from ...systems.wavelet_anchored.process import Analysis
@@ -139,7 +139,7 @@ class WaveletAnchoredObjective(Objective):
             chance, place = self.uniform(2, sample + k, EXPOSURE).tolist()
             if chance < settings.exposed:
                 stops = settings.stops[0] + (settings.stops[1] - settings.stops[0]) * place
-                picture = from_linear((to_linear(picture) * 2**stops).clamp(0, 1))
+                picture = exposed(picture[None], torch.tensor(stops))[0]
             chosen.append(picture)
         return torch.stack(chosen)
 
