@@ -190,16 +190,17 @@ def raw_noise(
 
 def _exposure_rows(op: str, batch: int, values: dict[str, float | Tensor], saturation: float) -> Tensor:
     """float64 [1 or B, 3]: photons of white, measured photons of white, image a photon; see reference.exposure."""
-
-    def columns(ratio: Any, after: Any, K: Any) -> tuple[Any, Any, Any]:
-        return (after - 1) / ratio / K * saturation, saturation / ratio / K, ratio * K / (saturation * after)
-
     numbers = [float(value) for value in values.values() if not isinstance(value, Tensor)]
     # the same arithmetic on numbers, a tenth of the time; what would divide by 0 gets torch's infinities
     if len(numbers) == len(values) and all(numbers) and saturation:
-        return torch.tensor([columns(*numbers)], dtype=torch.float64)
+        return torch.tensor([_exposure_columns(*numbers, saturation)], dtype=torch.float64)
     home = _home(*values.values())
-    return _table(list(columns(*(_column(op, name, value, batch, home) for name, value in values.items()))))
+    columns = (_column(op, name, value, batch, home) for name, value in values.items())
+    return _table(list(_exposure_columns(*columns, saturation)))
+
+
+def _exposure_columns(ratio: Any, after: Any, K: Any, saturation: float) -> tuple[Any, Any, Any]:
+    return (after - 1) / ratio / K * saturation, saturation / ratio / K, ratio * K / (saturation * after)
 
 
 def _check_rows(op: str, argument: str, x: Tensor, rows: Tensor, columns: int) -> None:
