@@ -44,7 +44,7 @@ def test_sampling_times():
             times = sampling_times(200, steps, spacing)
             assert times == sorted(set(times), reverse=True)
             assert len(times) == steps
-    with pytest.raises(ValueError, match="spacing must be one of leading, trailing, inner, got 'even'"):
+    with pytest.raises(ValueError, match="spacing must be one of leading, trailing, inner, linspace, got 'even'"):
         sampling_times(200, 3, "even")
     for steps in (0, 201):
         with pytest.raises(ValueError, match=f"got {steps}"):

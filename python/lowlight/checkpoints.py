@@ -19,6 +19,7 @@ from torch import Tensor
 from .files.atomic import write_atomically
 from .files.tensors import CheckpointError, read_checkpoint, short_list
 from .systems.base import System, channels_last
+from .systems.ddpm.checkpoint import is_diffusers_folder, read_diffusers
 from .systems.registry import SYSTEMS, Row, recognised
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -55,7 +56,8 @@ def load(
 
     name_or_path: a shipped name (`shipped_models()`; "default" is the best of them), a .safetensors file written by
     `save_weights`, or a checkpoint file of a published system (DiffLL; AnlightenDiff, one-step or two-step;
-    ExposureDiffusion), whose averaged weights are taken where it has them. What a file without this project's metadata
+    ExposureDiffusion), whose averaged weights are taken where it has them; a folder of the diffusers library with a
+    DDPM's UNet2DModel. What a file without this project's metadata
     holds is told from the names and shapes of its tensors; those that are no part of the system are named in a warning.
     device: default the first GPU, or the CPU where there is none. dtype: of the weights, default float32.
     options: what the file of an ExposureDiffusion may not say: resid, whether its network predicts the noise, needed
@@ -64,7 +66,7 @@ def load(
     no code in a file is run.
     """
     path = _find(name_or_path)
-    state, metadata = read_checkpoint(path)
+    state, metadata = (read_diffusers if is_diffusers_folder(path) else read_checkpoint)(path)
     system = _build(path, state, metadata, options)
     system.trained_on = metadata.get("split") or _card_split(path.with_suffix(".md"))
     if device is None:

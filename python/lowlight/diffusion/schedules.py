@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -24,12 +25,46 @@ def cosine_betas(timesteps: int, s: float = 0.008) -> Tensor:
     return (1 - f[1:] / f[:-1]).clamp(0, 0.999)
 
 
-def alpha_bars(betas: Tensor) -> Tensor:
-    """[T] cumulative products of 1 - beta, float64."""
-    return torch.cumprod(1 - betas.double(), dim=0)
+BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
 
 
-SPACINGS = ("leading", "trailing", "inner")
+def named_betas(
+    name: str, timesteps: int, beta_start: float, beta_end: float, dtype: torch.dtype = torch.float64
+) -> Tensor:
+    """[T] betas by the name that the diffusers library gives their schedule, one of BETAS; float32: formed as there.
+
+    "squaredcos_cap_v2", Nichol and Dhariwal's cosine, has no start and end. Raises ValueError for another name.
+    """
+    if name not in BETAS:
+        raise ValueError(f"named_betas: schedule must be one of {', '.join(BETAS)}, got {name!r}")
+    if name == "squaredcos_cap_v2":
+        bars = [math.cos((i / timesteps + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(timesteps + 1)]
+        steps = [min(1 - after / before, 0.999) for before, after in pairwise(bars)]
+        return torch.tensor(steps, dtype=dtype)
+    if name == "scaled_linear":
+        return torch.linspace(beta_start**0.5, beta_end**0.5, timesteps, dtype=dtype) ** 2
+    if name == "sigmoid":
+        return torch.linspace(-6, 6, timesteps, dtype=dtype).sigmoid() * (beta_end - beta_start) + beta_start
+    return torch.linspace(beta_start, beta_end, timesteps, dtype=dtype)
+
+
+def zero_terminal_snr(betas: Tensor) -> Tensor:
+    """[T] betas whose last alpha_bar is 0, so that the last x_t holds no signal; Lin et al. 2024, algorithm 1.
+
+    sqrt(alpha_bar) is shifted to end at 0 and scaled to begin where it did. The dtype stays.
+    """
+    roots = torch.cumprod(1 - betas, dim=0).sqrt()
+    first, last = roots[0].clone(), roots[-1].clone()
+    bars = ((roots - last) * (first / (first - last))) ** 2
+    return 1 - torch.cat([bars[:1], bars[1:] / bars[:-1]])
+
+
+def alpha_bars(betas: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+    """[T] cumulative products of 1 - beta."""
+    return torch.cumprod(1 - betas.to(dtype), dim=0)
+
+
+SPACINGS = ("leading", "trailing", "inner", "linspace")
 
 
 def sampling_times(timesteps: int, steps: int, spacing: str = "leading") -> list[int]:
@@ -38,6 +73,7 @@ def sampling_times(timesteps: int, steps: int, spacing: str = "leading") -> list
     "leading": 0, T // S, 2 (T // S), ... (DiffLL, DDIM). "trailing": T - 1 first, the last at about T / S - 1.
     "inner": T cut into S + 1 even parts, floor(T (S - i) / (S + 1)): a chain that starts at an anchor spends no call on
     the last times, which tell next to nothing, nor on the first ones, which change next to nothing.
+    "linspace": evenly from T - 1 to 0, both taken (0 alone for one call), as the diffusers library does.
     Raises ValueError for steps that are not in 1 .. T, and another spacing.
     """
     if not 1 <= steps <= timesteps:
@@ -48,6 +84,8 @@ def sampling_times(timesteps: int, steps: int, spacing: str = "leading") -> list
         return [i * (timesteps // steps) for i in reversed(range(steps))]
     if spacing == "inner":
         return [timesteps * i // (steps + 1) for i in range(steps, 0, -1)]
+    if spacing == "linspace":
+        return [round(i * (timesteps - 1) / max(1, steps - 1)) for i in reversed(range(steps))]
     return [round(timesteps - 1 - i * timesteps / steps) for i in range(steps)]
 
 
@@ -72,20 +110,58 @@ def ddim_rows(alpha_bar: Tensor, times: list[int], eta: float = 0.0) -> Tensor:
     return torch.stack([1 / al, -sg / al, ab_next.sqrt(), zero, zero, c2, zero, c1], dim=1)
 
 
-def ddpm_rows(alpha_bar: Tensor, times: list[int]) -> Tensor:
-    """[S, 8] rows of DDPM's posterior with its own variance ("fixed_small"; Ho et al. 2020, eq. 7), x0 clipped or not.
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+VARIANCES = ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log")
 
-    Steps as in ddim_rows; over fewer than T times that of the process that visits only them.
+
+def estimate_factors(ab: Tensor, prediction: str) -> tuple[Tensor, Tensor]:
+    """p and q of x0 = p x_t + q out, where the network's `out` is eps, v = sqrt(ab) eps - sqrt(1 - ab) x0, or x0.
+
+    Raises ValueError for another prediction, and for eps where an alpha_bar is 0: x_t then holds no x0 to tell.
     """
-    ab = alpha_bar.double()[times]
+    if prediction not in PREDICTIONS:
+        raise ValueError(f"ddpm_rows: prediction must be one of {', '.join(PREDICTIONS)}, got {prediction!r}")
+    if prediction == "sample":
+        return torch.zeros_like(ab), torch.ones_like(ab)
+    if prediction == "v_prediction":
+        return ab.sqrt(), -(1 - ab).sqrt()
+    if not ab.gt(0).all():
+        raise ValueError("ddpm_rows: a schedule that ends at alpha_bar 0 needs v_prediction or sample, got epsilon")
+    return 1 / ab.sqrt(), -(1 - ab).sqrt() / ab.sqrt()
+
+
+def ddpm_rows(
+    alpha_bar: Tensor,
+    times: list[int],
+    variance: str = "fixed_small",
+    prediction: str = "epsilon",
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
+    """[S, 8] rows of DDPM's posterior (Ho et al. 2020, eq. 7), x0 clipped or not; all but the last step draw noise.
+
+    variance: "fixed_small", the posterior's own, or "fixed_large", beta_t; with "_log" the standard deviation is formed
+    as exp(0.5 log variance), the same but for rounding, as the diffusers library names them. There the last step
+    draws noise too where it leaves another time than 0, which matters to the large ones: so it does here.
+    prediction: what the network gives, one of PREDICTIONS. dtype: in which the rows are formed; diffusers': float32.
+    Steps as in ddim_rows; over fewer than T times that of the process that visits only them.
+    Raises ValueError for another name and as estimate_factors does.
+    """
+    if variance not in VARIANCES:
+        raise ValueError(f"ddpm_rows: variance must be one of {', '.join(VARIANCES)}, got {variance!r}")
+    ab = alpha_bar.to(dtype)[times]
     ab_next = torch.cat([ab[1:], ab.new_ones(1)])
-    beta = 1 - ab / ab_next
+    p, q = estimate_factors(ab, prediction)
+    alpha = ab / ab_next
+    beta = 1 - alpha
     a = ab_next.sqrt() * beta / (1 - ab)
-    b = (ab / ab_next).sqrt() * (1 - ab_next) / (1 - ab)
-    # the published code clips the variance so that it has a logarithm; the last step has none
-    variance = torch.where(ab_next < 1, (beta * (1 - ab_next) / (1 - ab)).clamp(min=1e-20), 0)
+    b = alpha.sqrt() * (1 - ab_next) / (1 - ab)
+    # the published code clips the variance so that it has a logarithm
+    spread = beta if "large" in variance else (1 - ab_next) / (1 - ab) * beta
+    spread = spread.clamp(min=1e-20)
+    s = (0.5 * spread.log()).exp() if variance.endswith("_log") else spread.sqrt()
+    noisy = torch.tensor(times) > 0 if "large" in variance else ab_next < 1
     zero = torch.zeros_like(ab)
-    return torch.stack([1 / ab.sqrt(), -(1 / ab - 1).sqrt(), a, b, zero, zero, zero, variance.sqrt()], dim=1)
+    return torch.stack([p, q, a, b, zero, zero, zero, torch.where(noisy, s, 0)], dim=1)
 
 
 def dpm_solver_rows(alpha_bar: Tensor, times: list[int]) -> Tensor:

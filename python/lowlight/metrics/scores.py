@@ -32,6 +32,18 @@ def psnr(result: Tensor, truth: Tensor, *, rounded: bool = True) -> Tensor:
     return -10 * (result - truth).square().mean(dim=(1, 2, 3)).log10()
 
 
+def mse(result: Tensor, truth: Tensor) -> Tensor:
+    """Mean squared error of the pictures, clipped to [0, 1] and not rounded. Raises ValueError as psnr does."""
+    result, truth = _checked("mse", result, truth, rounded=False)
+    return (result - truth).square().mean(dim=(1, 2, 3))
+
+
+def mean_shift(result: Tensor, truth: Tensor) -> Tensor:
+    """[B, 3]: the result's mean less the truth's, of R, G and B; clipped to [0, 1] and not rounded."""
+    result, truth = _checked("mean_shift", result, truth, rgb=True, rounded=False)
+    return (result - truth).mean(dim=(2, 3))
+
+
 def ssim(
     result: Tensor, truth: Tensor, *, channels: str = "all", rounded: bool = True, window: str = "gaussian"
 ) -> Tensor:

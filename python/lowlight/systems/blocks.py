@@ -9,12 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def sinusoidal_embedding(t: Tensor, width: int) -> Tensor:
-    """[B] times -> [B, width]: sin then cos of t exp(-ln(10000) k / (width/2 - 1)); Ho et al. 2020."""
+def sinusoidal_embedding(t: Tensor, width: int, *, cosine_first: bool = False, shift: int = 1) -> Tensor:
+    """[B] times -> [B, width]: sin then cos of t exp(-ln(10000) k / (width/2 - shift)); Ho et al. 2020."""
     half = width // 2
-    frequencies = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * (-math.log(10000) / (half - 1)))
+    frequencies = torch.exp(
+        torch.arange(half, device=t.device, dtype=torch.float32) * (-math.log(10000) / (half - shift))
+    )
     angles = t.float()[:, None] * frequencies[None]
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+    parts = [angles.sin(), angles.cos()]
+    return torch.cat(parts[::-1] if cosine_first else parts, dim=1)
 
 
 class ResnetBlock(nn.Module):

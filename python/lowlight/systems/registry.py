@@ -11,6 +11,9 @@ from .anlightendiff.checkpoint import anlightendiff_weights, detect_anlightendif
 from .anlightendiff.network import AnlightenDiffConfig
 from .anlightendiff.system import AnlightenDiff
 from .base import System
+from .ddpm.checkpoint import ddpm_weights, detect_ddpm, looks_like_ddpm
+from .ddpm.config import DDPMConfig
+from .ddpm.system import DDPM
 from .diffll.checkpoint import detect_diffll, looks_like_diffll
 from .diffll.network import DiffLLConfig
 from .diffll.system import DiffLL
@@ -82,6 +85,15 @@ _ROWS = (
         objective="wavelet_anchored.WaveletAnchoredObjective",
         recognise=looks_like_wavelet_anchored,
         detect=detect_wavelet_anchored,
+    ),
+    Row(
+        title="a DDPM",
+        system=DDPM,
+        config=DDPMConfig,
+        objective="ddpm.DDPMObjective",
+        recognise=looks_like_ddpm,
+        detect=detect_ddpm,
+        prepare=ddpm_weights,
     ),
 )
 # by name; a file is the first one's that recognises it

@@ -48,14 +48,14 @@ def from_dict(values: Mapping[str, Any], where: str = "configuration") -> TrainC
     stages = values.pop("stages", None)
     if not isinstance(stages, list) or not stages:
         raise ValueError(f"{where}: stages must list at least one stage")
-    parsed = [s if isinstance(s, Stage) else _build(Stage, s, f"{where}: stage {i}") for i, s in enumerate(stages)]
+    parsed = [s if isinstance(s, Stage) else build(Stage, s, f"{where}: stage {i}") for i, s in enumerate(stages)]
     with _named(where):
         system = values.get("system", TrainConfig.system)
         objective = objective_of(system)
         # built once for their checks: the configuration keeps what was given
-        _build(SYSTEMS[system].config, values.get("network", {}), "network")
-        _build(objective.options, values.get("objective", {}), "objective")
-        return checked(_build(TrainConfig, values | {"stages": parsed}))
+        build(SYSTEMS[system].config, values.get("network", {}), "network")
+        build(objective.options, values.get("objective", {}), "objective")
+        return checked(build(TrainConfig, values | {"stages": parsed}))
 
 
 def differences(old: TrainConfig, new: TrainConfig, free: typing.Collection[str] = ()) -> list[str]:
@@ -97,7 +97,7 @@ def _named(where: str) -> Iterator[None]:
         raise ValueError(f"{where}: {error}") from None
 
 
-def _build(cls: type, values: Any, where: str | None = None) -> Any:
+def build(cls: type, values: Any, where: str | None = None) -> Any:
     """The dataclass with these values, each of the field's type."""
     with _named(where) if where else nullcontext():
         if not isinstance(values, Mapping):

@@ -1,0 +1,1 @@
+"""A plain DDPM, which the study of diffusion on dim pictures trains."""
