@@ -26,6 +26,7 @@ ORDER = (
     "checkpoints",
     "training",
     "scoring",
+    "study",
     "enhance",
     "expose",
     "__init__",

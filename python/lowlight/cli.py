@@ -19,6 +19,8 @@ COMMANDS = {
     "steps": "steps",
     "train": "train",
     "ablate": "ablate",
+    "study": "study",
+    "generate": "generate",
     "export": "train",
     "info": "info",
 }
