@@ -88,11 +88,11 @@ def measure(
     start, equal = system.config.start, int((system.alpha_bar - equal_noise).abs().argmin())
     strips, rows = {"truth": truth}, []
     for view, at in ((START, start), (EQUAL, equal)):
-        seen = system if at == start else system.sampled_with(replace(system.config, start=at))
-        result = seen.enhance_tensor(truth.to(system.device), seed=seeds).float().cpu()
-        scores = {
-            name: value for name, (_, value) in score([View("srgb", "", result, truth)], (*STUDIED, *more)).items()
-        }
+        if view == START or at != start:
+            seen = system.sampled_with(replace(system.config, start=at))
+            result = seen.enhance_tensor(truth.to(system.device), seed=seeds).float().cpu()
+        measured = score([View("srgb", "", result, truth)], (*STUDIED, *more))
+        scores = {name: values for name, (_, values) in measured.items()}
         rows += [
             {"view": view, "picture": str(i), **{name: value[i].item() for name, value in scores.items()}}
             for i in range(len(truth))
