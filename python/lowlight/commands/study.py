@@ -66,7 +66,7 @@ def study(
         work = Work(plan, tasks, folder, output, processes, more)
         finished = _run(work)
         source = f"{scenes} procedural pictures (--scenes)" if data is None else f"the folder {data.resolve().name}"
-        for path in write_report(work, Path(config).stem, source, [note] if note else []) if work.results else []:
+        for path in write_report(work, Path(config).stem, source, overrides or [], [note] if note else []):
             typer.echo(str(path))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None

@@ -1,2 +1,154 @@
-def write_report(*a):
-    return []
+"""The report of a study: what was run, tables, what the figures say of every claim, which knob helps, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..metrics.measures import recipe_of
+from ..scoring.report import Report
+from ..scoring.tables import cell, conditions
+from ..training.objectives.ddpm import DDPMOptions
+from . import figures
+from .measuring import EQUAL, GENERATED, GENERATED_MEASURES, START
+from .page import Cells, Figure, Heading, Part, Points, Text, write_html, write_markdown
+from .summary import best_words, darkness, report_of, share_of_shift, verdict
+from .work import Work
+
+_KNOWN = (
+    "The study's unusual settings are those of the diffusers library's basic training tutorial, so \"noise_timesteps "
+    '50" most likely means t = 50 of T = 1000: that is the control here, and T = 50 (noised at its last time) a variant.',
+    "Text and caption of the study disagree on one beta (0.015, 0.15): both are run.",
+    "The variance is of the sampler alone: variants that differ in it share one training. With _log the standard "
+    "deviation is formed through a logarithm, which changes roundings and nothing else.",
+    "Another range of betas noises more or less at the same time t. The study compares at the same t; the second table "
+    "compares where alpha_bar is the control's.",
+)
+
+
+def write_report(work: Work, name: str, source: str, overrides: Sequence[str], notes: Sequence[str]) -> list[Path]:
+    """report.md (its pictures in figures/) and report.html in the work's folder, of the results that are there.
+
+    name: of the study. source: where the pictures are from. overrides: settings of all trainings. notes: remarks.
+    """
+    title = f"Diffusion on dim pictures: {name}"
+    report = report_of(work.tasks, work.results, work.more)
+    parts: list[Part] = [*_what(work, source, overrides, notes), *_answers(work, report), *_tables(work, report)]
+    parts += _pictures(work, report)
+    markdown, page = work.folder / "report.md", work.folder / "report.html"
+    write_markdown(markdown, title, parts)
+    write_html(page, title, parts)
+    return [markdown, page]
+
+
+def _what(work: Work, source: str, overrides: Sequence[str], notes: Sequence[str]) -> list[Part]:
+    config, plan, there = work.tasks[0].config, work.plan, list(work.results.values())
+    options, machine = DDPMOptions(**config.objective), conditions()
+    trained = {(a["trained_as"], a["seed"]): a["train_seconds"] for a in (result["about"] for result in there)}
+    stage = config.stages[0]
+    side = f"{options.size} x {options.size} pixels" if options.size else "their own size"
+    lines = [
+        f"Pictures: {source}, {len(work.found[0])} to train on, {len(work.found[1])} held out, at {side}; "
+        f"dim ones are times {options.brightness:g} unless a variant says otherwise, flipped at random.",
+        f"Training of each: {there[0]['about']['iterations']} iterations of {stage.batch}, {config.optimizer} at "
+        f"{stage.learning_rate:g} ({stage.schedule}, {config.warmup} steps of warm-up), gradients clipped at "
+        f"{config.clip_norm}; U-Net widths {', '.join(map(str, config.network['widths']))}, "
+        f"{config.network['layers']} blocks a level" + (f"; settings: {' '.join(overrides)}." if overrides else "."),
+        f"Seeds {', '.join(map(str, plan.seeds))}; {len(there)} of {len(work.tasks)} results are there, from "
+        f"{len(trained)} trainings of together {sum(trained.values()) / 60:.1f} minutes.",
+        f"New pictures: {plan.generated} a variant and seed, {plan.generate_steps} network calls each.",
+        f"Machine: {machine['gpu'] or machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}.",
+        *notes,
+    ]
+    return [Heading("What was run"), Points(lines), Heading("How the study was read"), Points(_KNOWN)]
+
+
+def _answers(work: Work, report: Report) -> list[Part]:
+    parts: list[Part] = [Heading("Which knob helps most")]
+    where = {
+        EQUAL: "Pictures noised and denoised, all at the control's noise",
+        GENERATED: "New pictures from noise alone",
+    }
+    parts += [Text(f"{text}: {best_words(report, work.tasks, work.plan, view)}") for view, text in where.items()]
+    parts.append(Heading("What is claimed, and what the figures say"))
+    for claim in work.plan.parsed_claims:
+        parts += [Text(f"{claim.text} ({claim.view}):"), Points(verdict(claim, report, work.plan))]
+    share = share_of_shift(report, work.plan.control)
+    if share is not None:
+        parts.append(Text(f"Of the control's MSE the squared shift of the means is {100 * share:.1f} %: that much of it is "
+                          "colour, the rest detail and noise."))  # fmt: skip
+    return parts
+
+
+def _tables(work: Work, report: Report) -> list[Part]:
+    titles = {
+        START: "Noised at the variant's own time and denoised",
+        EQUAL: "Noised to the control's alpha_bar and denoised",
+        GENERATED: "New pictures from noise alone",
+    }
+    entries, parts = report.summary(), list[Part]()
+    for view, title in titles.items():
+        mine = [entry for entry in entries if entry["view"] == view]
+        if not mine:
+            continue
+        wanted = (
+            [m.name for m in GENERATED_MEASURES] if view == GENERATED else [n for n in report.scores if n != "spread"]
+        )
+        measures = [report.scores[n] for n in wanted if mine[0][n]["mean"] is not None]
+        rows = [{"variant": e["variant"], **{m.title: cell(e[m.name], m) for m in measures}} for e in mine]
+        parts += [Heading(title), Cells(rows)]
+    parts.append(Text(f"{recipe_of(report.scores)} ± is the standard deviation over seeds."))
+    return [*parts, Heading("The variants' processes"), Cells(_processes(work))]
+
+
+def _processes(work: Work) -> list[dict[str, str]]:
+    rows = {}
+    for task in work.tasks:
+        if task.name in work.results and task.variant not in rows:
+            about: dict[str, Any] = work.results[task.name]["about"]
+            rows[task.variant] = {
+                "variant": task.variant,
+                "trained as": task.trained_as,
+                "parameters, M": f"{about['parameters'] / 1e6:.2f}",
+                "noised at t": str(about["start"]),
+                "sqrt(1 - alpha_bar)": f"{about['noise']:.3f}",
+                "t of equal noise": str(about["equal_start"]),
+                "signal left at the end": f"{about['signal_left']:.4f}",
+            }
+    return list(rows.values())
+
+
+def _pictures(work: Work, report: Report) -> list[Part]:
+    seed = work.plan.seeds[0]
+    tasks = [task for task in work.tasks if task.seed == seed and task.name in work.results]
+    parts: list[Part] = [Heading("Damage over darkness")]
+    curves = {view: darkness(report, work.tasks, work.plan, view) for view in (START, GENERATED)}
+    rows = [
+        {"brightness": f"{e['brightness']:g}", **{report.scores[n].title: cell(e[n], report.scores[n]) for n in
+         ("shift", "relative_shift", "psnr", "ssim_rgb")}}
+        for e in curves[START]
+    ]  # fmt: skip
+    try:
+        drawn = [
+            Figure("damage.png", figures.damage(curves), "Relative shift over the factor of brightness."),
+            Figure("shifts.png", figures.shifts(report, work.tasks, work.plan), "Relative shift of every knob."),
+            Figure("losses.png", figures.losses(work.folder, tasks), f"Training curves, seed {seed}."),
+        ]
+    except ImportError:
+        drawn = []
+        parts.append(Text("Curves need matplotlib: pip install 'lowlight-ext[train]'."))
+    parts += [Cells(rows)] if rows else []
+    parts += [*drawn[:1], Heading("Curves"), *drawn[1:], Heading(f"Pictures, seed {seed}")]
+    shown = {
+        "truth": "What is noised: the held-out pictures as each variant sees them.",
+        "denoised": "Noised at the variant's own time and denoised.",
+        "equal noise": "Noised to the control's alpha_bar and denoised.",
+        "generated": "New pictures.",
+    }
+    for name, text in shown.items():
+        one = [task for task in tasks if name != "truth" or set(work.plan.variants[task.variant]) <= {
+            "objective.brightness", "objective.exposed"}]  # fmt: skip
+        if one:
+            parts.append(Figure(f"{name.replace(' ', '_')}.png", figures.grid(work.folder, one, name), text))
+    return parts

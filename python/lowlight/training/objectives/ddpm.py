@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -110,13 +110,13 @@ class DDPMObjective(Objective):
         return "train"
 
     @classmethod
-    def batches(cls, config: TrainConfig, found: list[Path]) -> PictureBatches:
+    def batches(cls, config: TrainConfig, found: list[Any]) -> PictureBatches:
         pictures = DDPMOptions(**config.objective).pictures(found, config.seed)
         _check_side(pictures.shape[-1], DDPMConfig(**config.network))
         return PictureBatches(pictures.numpy(), config.seed)
 
     @classmethod
-    def validator(cls, config: TrainConfig, found: list[Path]) -> HeldOut:
+    def validator(cls, config: TrainConfig, found: list[Any]) -> HeldOut:
         return HeldOut(DDPMOptions(**config.objective).pictures(found[: config.validate_pairs], config.seed))
 
     @classmethod

@@ -1,0 +1,91 @@
+"""Pictures of a study's report: grids side by side as in the study, training curves, shift a knob and over darkness."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..files.contact_sheet import ContactSheet
+from ..scoring.report import Report
+from ..training.logs import read_log
+from .config import StudyConfig, Task
+from .measuring import EQUAL, GENERATED
+from .results import read_strip, training_folder
+from .summary import best_knobs
+
+_WIDTH = 1024  # of a strip of pictures in a grid
+
+
+def grid(folder: Path, tasks: Sequence[Task], name: str) -> bytes:
+    """A PNG file: a row a task, its strip of this name; pictures are enlarged by an integer, without smoothing."""
+    sheet = ContactSheet(_WIDTH, len(tasks))
+    for task in tasks:
+        strip = read_strip(folder, task, name)
+        times = max(1, _WIDTH // strip.shape[-1])
+        sheet.add(task.variant, {"": strip.repeat_interleave(times, 1).repeat_interleave(times, 2)})
+    buffer = io.BytesIO()
+    sheet.image().save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def losses(folder: Path, tasks: Sequence[Task]) -> bytes:
+    """Loss over iterations of every training that the tasks have, logarithmic."""
+    figure = _figure(9, 5)
+    axes = figure.subplots()
+    for i, task in enumerate(task for task in tasks if task.trained_as == task.variant):
+        rows = read_log(training_folder(folder, task) / "log.csv")
+        style = ("-", "--", ":")[i // 10 % 3]
+        axes.plot([row["step"] for row in rows], [row["loss"] for row in rows], style, label=task.variant, linewidth=1)
+    axes.set(yscale="log", xlabel="iteration", ylabel="loss")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="x-small", ncols=2)
+    return _png(figure)
+
+
+def shifts(report: Report, tasks: list[Task], study: StudyConfig) -> bytes:
+    """The relative shift of every knob, bars of one standard deviation over seeds; a line at the control's."""
+    figure = _figure(9, 4.5)
+    entries = {(entry["variant"], entry["view"]): entry["relative_shift"] for entry in report.summary()}
+    for axes, view in zip(figure.subplots(1, 2), (EQUAL, GENERATED), strict=True):
+        names = [d.variant for d in best_knobs(report, tasks, study, view)][::-1]
+        found = [entries[name, view] for name in names]
+        axes.barh(names, [e["mean"] for e in found], xerr=[e["std"] or 0 for e in found], color="tab:blue", alpha=0.7)
+        if (study.control, view) in entries:
+            axes.axvline(entries[study.control, view]["mean"], color="tab:red", linewidth=1, label="control")
+            axes.legend(fontsize="small")
+        axes.set(title=view, xlabel="relative RGB shift")
+        axes.tick_params(axis="y", labelsize="small")
+    return _png(figure)
+
+
+def damage(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
+    """The relative shift over the factor of brightness, a line a view."""
+    figure = _figure(6, 4)
+    axes = figure.subplots()
+    for view, entries in curves.items():
+        values = [entry["relative_shift"] for entry in entries]
+        axes.errorbar(
+            [entry["brightness"] for entry in entries],
+            [value["mean"] for value in values],
+            yerr=[value["std"] or 0 for value in values],
+            marker="o",
+            label=view,
+        )
+    axes.set(xscale="log", yscale="log", xlabel="brightness, times the picture's", ylabel="relative RGB shift")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize="small")
+    return _png(figure)
+
+
+def _figure(width: float, height: float):
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
