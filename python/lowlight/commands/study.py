@@ -66,8 +66,9 @@ def study(
         work = Work(plan, tasks, folder, output, processes, more)
         finished = _run(work)
         source = f"{scenes} procedural pictures (--scenes)" if data is None else f"the folder {data.resolve().name}"
-        for path in write_report(work, Path(config).stem, source, overrides or [], [note] if note else []):
-            typer.echo(str(path))
+        if work.results:
+            for path in write_report(work, Path(config).stem, source, overrides or [], [note] if note else []):
+                typer.echo(str(path))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     if not finished:

@@ -9,6 +9,7 @@ from typing import Any
 from ..metrics.measures import recipe_of
 from ..scoring.report import Report
 from ..scoring.tables import cell, conditions
+from ..systems.ddpm.config import DDPMConfig
 from ..training.objectives.ddpm import DDPMOptions
 from . import figures
 from .measuring import EQUAL, GENERATED, GENERATED_MEASURES, START
@@ -17,8 +18,8 @@ from .summary import best_words, darkness, report_of, share_of_shift, verdict
 from .work import Work
 
 _KNOWN = (
-    "The study's unusual settings are those of the diffusers library's basic training tutorial, so \"noise_timesteps "
-    '50" most likely means t = 50 of T = 1000: that is the control here, and T = 50 (noised at its last time) a variant.',
+    "The study's unusual settings are those of the diffusers library's basic training tutorial, so its noise_timesteps "
+    "of 50 most likely means t = 50 of T = 1000: the control here; T = 50, noised at its last time, is a variant.",
     "Text and caption of the study disagree on one beta (0.015, 0.15): both are run.",
     "The variance is of the sampler alone: variants that differ in it share one training. With _log the standard "
     "deviation is formed through a logarithm, which changes roundings and nothing else.",
@@ -46,15 +47,15 @@ def _what(work: Work, source: str, overrides: Sequence[str], notes: Sequence[str
     config, plan, there = work.tasks[0].config, work.plan, list(work.results.values())
     options, machine = DDPMOptions(**config.objective), conditions()
     trained = {(a["trained_as"], a["seed"]): a["train_seconds"] for a in (result["about"] for result in there)}
-    stage = config.stages[0]
+    stage, network = config.stages[0], DDPMConfig(**config.network)
     side = f"{options.size} x {options.size} pixels" if options.size else "their own size"
     lines = [
         f"Pictures: {source}, {len(work.found[0])} to train on, {len(work.found[1])} held out, at {side}; "
         f"dim ones are times {options.brightness:g} unless a variant says otherwise, flipped at random.",
         f"Training of each: {there[0]['about']['iterations']} iterations of {stage.batch}, {config.optimizer} at "
         f"{stage.learning_rate:g} ({stage.schedule}, {config.warmup} steps of warm-up), gradients clipped at "
-        f"{config.clip_norm}; U-Net widths {', '.join(map(str, config.network['widths']))}, "
-        f"{config.network['layers']} blocks a level" + (f"; settings: {' '.join(overrides)}." if overrides else "."),
+        f"{config.clip_norm}; U-Net widths {', '.join(map(str, network.widths))}, "
+        f"{network.layers} blocks a level" + (f"; settings: {' '.join(overrides)}." if overrides else "."),
         f"Seeds {', '.join(map(str, plan.seeds))}; {len(there)} of {len(work.tasks)} results are there, from "
         f"{len(trained)} trainings of together {sum(trained.values()) / 60:.1f} minutes.",
         f"New pictures: {plan.generated} a variant and seed, {plan.generate_steps} network calls each.",
@@ -76,8 +77,8 @@ def _answers(work: Work, report: Report) -> list[Part]:
         parts += [Text(f"{claim.text} ({claim.view}):"), Points(verdict(claim, report, work.plan))]
     share = share_of_shift(report, work.plan.control)
     if share is not None:
-        parts.append(Text(f"Of the control's MSE the squared shift of the means is {100 * share:.1f} %: that much of it is "
-                          "colour, the rest detail and noise."))  # fmt: skip
+        text = f"Of the control's MSE the squared shift of the means is {100 * share:.1f} %"
+        parts.append(Text(f"{text}: that much of it is colour, the rest detail and noise."))
     return parts
 
 

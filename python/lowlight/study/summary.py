@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ..metrics.measures import Measure
 from ..scoring.report import Report
 from .config import Claim, StudyConfig, Task
-from .measuring import EQUAL, GENERATED, GENERATED_MEASURES, START, STUDIED
+from .measuring import GENERATED_MEASURES, START, STUDIED
 
 # settings that change what is trained on, so that variants with others are no knobs for the same pictures
 _PICTURES = ("size", "brightness", "exposed", "K", "held_out")
@@ -68,9 +68,9 @@ def difference(report: Report, study: StudyConfig, variant: str, measure: str, v
     seeds = [seed for seed in ours if seed in control]
     if not seeds:
         return None
-    means = (statistics.fmean(values[seed] for seed in seeds) for values in (ours, control))
+    own, other = (statistics.fmean(values[seed] for seed in seeds) for values in (ours, control))
     values = [ours[seed] - control[seed] for seed in seeds]
-    return Difference(variant, report.scores[measure], view, *means, values)
+    return Difference(variant, report.scores[measure], view, own, other, values)
 
 
 def verdict(claim: Claim, report: Report, study: StudyConfig) -> list[str]:
@@ -146,9 +146,3 @@ def _by_seed(report: Report, variant: str, measure: str, view: str) -> dict[int,
         if (row["variant"], row["view"]) == (variant, view) and measure in row:
             values.setdefault(row["seed"], []).append(row[measure])
     return {seed: statistics.fmean(of_one) for seed, of_one in values.items()}
-
-
-__all__ = [
-    "EQUAL", "GENERATED", "START", "Difference", "best_knobs", "best_words", "darkness", "difference", "knobs",
-    "report_of", "share_of_shift", "verdict",
-]  # fmt: skip
