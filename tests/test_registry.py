@@ -29,6 +29,7 @@ SMALL = {
     "anlightendiff": {"widths": (4, 4), "steps": 2},
     "exposurediffusion": {"width": 4},
     "wavelet_anchored": {"ch": 8, "ch_mult": (1, 1), "norm_groups": 4, "attention_level": 1, "width": 4},
+    "ddpm": {"widths": (8, 16), "layers": 1, "attention_levels": (1,), "norm_groups": 4, "start": 3},
 }
 
 
@@ -187,6 +188,6 @@ def test_a_new_system_is_a_row(tmp_path, monkeypatch):
         from_dict(values | {"network": {"width": 3}})
     save_weights(tmp_path / "other.safetensors", {"x": torch.ones(1)}, {"system": "deep sea", "config": {}})
     with pytest.raises(
-        CheckpointError, match="known systems: diffll, anlightendiff, exposurediffusion, wavelet_anchored, gain"
+        CheckpointError, match="known systems: diffll, anlightendiff, exposurediffusion, wavelet_anchored, ddpm, gain"
     ):
         load(tmp_path / "other.safetensors", device="cpu")

@@ -36,6 +36,11 @@ _PROCESS = {
     "beta_end": "beta_end", "zero_terminal_snr": "rescale_betas_zero_snr", "prediction": "prediction_type",
     "variance": "variance_type", "clip": "clip_sample_range", "spacing": "timestep_spacing",
 }  # fmt: skip
+_PIPELINE = {
+    "_class_name": "DDPMPipeline",
+    "unet": ["diffusers", "UNet2DModel"],
+    "scheduler": ["diffusers", "DDPMScheduler"],
+}
 _DOWN, _UP = ("DownBlock2D", "AttnDownBlock2D"), ("UpBlock2D", "AttnUpBlock2D")
 
 
@@ -88,7 +93,7 @@ def read_diffusers(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def save_diffusers(system: DDPM, folder: Path) -> None:
-    """Write a folder that diffusers' UNet2DModel.from_pretrained(folder, subfolder="unet") reads, and its scheduler.
+    """Write a folder that diffusers' DDPMPipeline.from_pretrained(folder) reads, its UNet2DModel in unet/.
 
     Every file under a temporary name first. Raises ValueError for an anchored process, which diffusers does not have.
     """
@@ -111,6 +116,7 @@ def save_diffusers(system: DDPM, folder: Path) -> None:
         f"unet/{_WEIGHTS[0]}": save(state, metadata={"format": "pt"}),
         "unet/config.json": json.dumps(unet, indent=1).encode(),
         "scheduler/scheduler_config.json": json.dumps(process, indent=1).encode(),
+        "model_index.json": json.dumps(_PIPELINE, indent=1).encode(),
     }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / name, data)
