@@ -76,6 +76,8 @@ if step build "${no_gpu:-$no_nvcc}" \
         "$python" -m pytest -q -p no:cacheprovider "${watched[@]}" -k cuda
     step bench "$no_gpu" "$python" bench/run.py --device cuda --compile
     step systems "$no_gpu" "$python" bench/systems.py --device cuda --dtype float32 bfloat16
+    # a pass of it: the whole study with its 54 results takes hours
+    step study "$no_gpu" "$python" -m lowlight study ddpm_on_dim_small --scenes 512 -o "$logs/study"
 fi
 
 echo

@@ -159,7 +159,10 @@ def test_the_network_is_a_unet2dmodel(tmp_path, theirs, ours):
     with torch.no_grad():
         expected = reference(x, t).sample
         torch.testing.assert_close(system.predict(x, t), expected, rtol=0, atol=1e-5)
-    save_diffusers(system, tmp_path / "back")
+    save_weights(tmp_path / "own.safetensors", system.state_dict(), {"system": "ddpm", "config": system.config},
+                 torch.float32)  # fmt: skip
+    exported = CliRunner().invoke(app, ["export", str(tmp_path / "own.safetensors"), str(tmp_path / "back")])
+    assert "a DDPMPipeline of the diffusers library" in exported.output
     again = diffusers.DDPMPipeline.from_pretrained(tmp_path / "back")
     with torch.no_grad():
         torch.testing.assert_close(again.unet.eval()(x, t).sample, expected, rtol=0, atol=1e-6)

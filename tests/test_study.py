@@ -12,6 +12,7 @@ from train_process import write_config
 from typer.testing import CliRunner
 
 import lowlight.commands.study as command
+from lowlight.checkpoints import load
 from lowlight.cli import app
 from lowlight.data.batches.picture_batches import Dimming, PictureBatches, hold_out, read_square
 from lowlight.scenes.views import scene_views
@@ -145,6 +146,7 @@ def test_a_study_is_whole(finished):
         f"{name}-seed{seed}" for name in ("control", "brightness-1", "betas") for seed in (0, 1)
     }
     assert [row["view"] for row in rows["control", 0]] == ["start"] * 2 + ["equal noise"] * 2 + ["generated"]
+    assert load(out / "trainings/control-seed0/last.pt", device="cpu").name == "ddpm"
     # at the control's own time both are the same; other betas reach its noise at another one
     control, betas = rows["control", 0], rows["betas", 0]
     assert [row["mse"] for row in control[:2]] == [row["mse"] for row in control[2:4]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from ..training.loop import Trainer
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
+
+_SILENCE = 60.0  # seconds between lines of progress where there is no terminal for a bar
 
 
 def train(
@@ -82,14 +85,22 @@ def train(
 
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="last.pt of a training, or a published checkpoint.")],
-    output: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
+    output: Annotated[
+        Path, typer.Argument(help="The safetensors file to write; a DDPM's without extension is a folder of diffusers.")
+    ],
     dtype: Annotated[str, typer.Option(help="float16, bfloat16 or float32.")] = "float16",
 ) -> None:
     """Write a checkpoint's averaged weights as a small safetensors file that holds nothing else."""
     from ..checkpoints import load, parse_dtype, save_weights
+    from ..systems.ddpm.checkpoint import save_diffusers
+    from ..systems.ddpm.system import DDPM
 
     try:
         system = load(checkpoint, device="cpu")
+        if isinstance(system, DDPM) and not output.suffix:
+            save_diffusers(system, output)
+            typer.echo(f"{output}: a DDPMPipeline of the diffusers library")
+            return
         metadata = {"system": system.name, "config": system.config}
         if system.trained_on:
             metadata["split"] = system.trained_on
@@ -115,11 +126,11 @@ def prepare(threads: int | None, device: str | None):
 
 
 def run(trainer: Trainer, title: str = "") -> bool:
-    """Train under a progress bar; the first Ctrl-C asks to stop, a second one stops at once. Whether it is finished.
+    """Train under a progress bar, or off a terminal with a line a minute; the first Ctrl-C asks to stop, a second one stops at once. Whether it is finished.
 
     What stops it for good is one sentence and exit code 1.
     """
-    asked = False
+    asked, said = False, time.monotonic()
     alone = trainer.processes.count == 1
 
     def ask(number: int, frame: object) -> None:
@@ -144,9 +155,13 @@ def run(trainer: Trainer, title: str = "") -> bool:
             task = progress.add_task(title, total=trainer.iterations, completed=trainer.step, left="")
 
             def show(step: int, losses: dict[str, float]) -> None:
+                nonlocal said
                 left = timedelta(seconds=round(trainer.seconds_left or 0))
                 description = f"{title} loss {losses['loss']:.3f}".strip()
                 progress.update(task, completed=step, description=description, left=f"{left} left")
+                if not console.is_terminal and trainer.processes.rank == 0 and time.monotonic() - said >= _SILENCE:
+                    said = time.monotonic()
+                    typer.echo(f"{description}, iteration {step} of {trainer.iterations}, {left} left", err=True)
 
             return trainer.run(show, lambda: asked, lambda line: console.print(line, highlight=False))
     except (OSError, FloatingPointError) as error:
