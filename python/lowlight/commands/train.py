@@ -126,9 +126,9 @@ def prepare(threads: int | None, device: str | None):
 
 
 def run(trainer: Trainer, title: str = "") -> bool:
-    """Train under a progress bar, or off a terminal with a line a minute; the first Ctrl-C asks to stop, a second one stops at once. Whether it is finished.
+    """Train under a progress bar, or off a terminal with a line a minute. Whether it is finished.
 
-    What stops it for good is one sentence and exit code 1.
+    The first Ctrl-C asks to stop, a second one stops at once. What stops it for good is one sentence and exit code 1.
     """
     asked, said = False, time.monotonic()
     alone = trainer.processes.count == 1

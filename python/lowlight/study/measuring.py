@@ -48,7 +48,7 @@ STUDIED = (
     *(measure for measure in MEASURES if measure.name in ("psnr", "ssim_rgb")),
 )
 _OF_ALL = (
-    "Of new pictures: the distance of their mean R, G and B from the training pictures'; the deviation of their "
+    "New pictures: the distance of their mean R, G and B from the training pictures'; the deviation of their "
     "brightness from picture to picture over that of the training pictures, 1 is right."
 )
 GENERATED_MEASURES = (

@@ -82,7 +82,7 @@ def _markdown(part: Part) -> str:
         return "".join(f"- {line}\n" for line in part.lines)
     if isinstance(part, Cells):
         return markdown_table(part.rows)
-    return f"![{part.text}](figures/{part.name})\n\n{part.text}"
+    return f"![{Path(part.name).stem}](figures/{part.name})\n\n{part.text}"
 
 
 def _html(part: Part) -> str:

@@ -14,7 +14,7 @@ from ..training.objectives.ddpm import DDPMOptions
 from . import figures
 from .measuring import EQUAL, GENERATED, GENERATED_MEASURES, START
 from .page import Cells, Figure, Heading, Part, Points, Text, write_html, write_markdown
-from .summary import best_words, darkness, report_of, share_of_shift, verdict
+from .summary import best_words, darkness, far_off, report_of, share_of_shift, verdict
 from .work import Work
 
 _KNOWN = (
@@ -55,9 +55,9 @@ def _what(work: Work, source: str, overrides: Sequence[str], notes: Sequence[str
         f"Training of each: {there[0]['about']['iterations']} iterations of {stage.batch}, {config.optimizer} at "
         f"{stage.learning_rate:g} ({stage.schedule}, {config.warmup} steps of warm-up), gradients clipped at "
         f"{config.clip_norm}; U-Net widths {', '.join(map(str, network.widths))}, "
-        f"{network.layers} blocks a level" + (f"; settings: {' '.join(overrides)}." if overrides else "."),
+        f"blocks a level: {network.layers}" + (f"; settings: {' '.join(overrides)}." if overrides else "."),
         f"Seeds {', '.join(map(str, plan.seeds))}; {len(there)} of {len(work.tasks)} results are there, from "
-        f"{len(trained)} trainings of together {sum(trained.values()) / 60:.1f} minutes.",
+        f"{len(trained)} trainings of together {sum(trained.values()) / 60:.0f} minutes by the clock.",
         f"New pictures: {plan.generated} a variant and seed, {plan.generate_steps} network calls each.",
         f"Machine: {machine['gpu'] or machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}.",
         *notes,
@@ -72,6 +72,12 @@ def _answers(work: Work, report: Report) -> list[Part]:
         GENERATED: "New pictures from noise alone",
     }
     parts += [Text(f"{text}: {best_words(report, work.tasks, work.plan, view)}") for view, text in where.items()]
+    far = far_off(report, work.plan)
+    if far is not None:
+        text = f"The control's new pictures are off by {100 * far:.0f} % of the mean brightness"
+        parts.append(
+            Text(f"{text}: so short a training has not learned to make pictures; take that view with caution.")
+        )
     parts.append(Heading("What is claimed, and what the figures say"))
     for claim in work.plan.parsed_claims:
         parts += [Text(f"{claim.text} ({claim.view}):"), Points(verdict(claim, report, work.plan))]

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from ..metrics.measures import Measure
 from ..scoring.report import Report
 from .config import Claim, StudyConfig, Task
-from .measuring import GENERATED_MEASURES, START, STUDIED
+from .measuring import GENERATED, GENERATED_MEASURES, START, STUDIED
 
 # settings that change what is trained on, so that variants with others are no knobs for the same pictures
+_FAR = 0.25  # of the mean, from which on new pictures are not yet like those that were trained on
 _PICTURES = ("size", "brightness", "exposed", "K", "held_out")
 
 
@@ -98,9 +99,9 @@ def knobs(tasks: list[Task], study: StudyConfig) -> list[str]:
 
 
 def best_knobs(report: Report, tasks: list[Task], study: StudyConfig, view: str) -> list[Difference]:
-    """Every knob's relative shift against the control's, the least first."""
+    """Every knob's relative shift against the control's, the least first; without those that change nothing."""
     found = [difference(report, study, name, "relative_shift", view) for name in knobs(tasks, study)]
-    return sorted((d for d in found if d is not None), key=lambda d: d.ours)
+    return sorted((d for d in found if d is not None and any(d.values)), key=lambda d: d.ours)
 
 
 def best_words(report: Report, tasks: list[Task], study: StudyConfig, view: str) -> str:
@@ -118,6 +119,12 @@ def best_words(report: Report, tasks: list[Task], study: StudyConfig, view: str)
     if helped[0].variant not in {d.variant for d in first}:
         text += f" The first that beats the control with all seeds agreeing: {helped[0].words}."
     return text + f" {len(helped)} of {len(ranked)} knobs do so: {', '.join(d.variant for d in helped)}."
+
+
+def far_off(report: Report, study: StudyConfig) -> float | None:
+    """The control's relative shift of new pictures where it is so large that the training was too short for them."""
+    shift = statistics.fmean(_by_seed(report, study.control, "relative_shift", GENERATED).values() or [0.0])
+    return shift if shift > _FAR else None
 
 
 def darkness(report: Report, tasks: list[Task], study: StudyConfig, view: str = START) -> list[dict[str, Any]]:
