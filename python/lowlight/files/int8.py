@@ -1,4 +1,4 @@
-"""Weights as int8 with a scale for each output channel: half of float16's size, the picture the same to 54 dB or more."""
+"""Weights as int8 with a scale for each output channel: half of float16's size."""
 
 from __future__ import annotations
 
