@@ -39,8 +39,10 @@ class Work:
     def __post_init__(self):
         config = self.tasks[0].config
         self.found = [DDPMObjective.find(config, self.pictures, split) for split in ("train", "heldout")]
+        # every picture is read before anything is trained, and kept for the trainings
+        for paths in self.found:
+            DDPMObjective.batches(config, paths)
         for task in self.tasks:
-            DDPMObjective.batches(task.config, self.found[1])
             result = read_result(self.folder, task, self._request(task))
             if result is not None:
                 self.results[task.name] = result

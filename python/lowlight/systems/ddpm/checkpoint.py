@@ -95,11 +95,12 @@ def read_diffusers(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def save_diffusers(system: DDPM, folder: Path) -> None:
     """Write a folder that diffusers' DDPMPipeline.from_pretrained(folder) reads, its UNet2DModel in unet/.
 
-    Every file under a temporary name first. Raises ValueError for an anchored process, which diffusers does not have.
+    Every file under a temporary name first. Raises ValueError for an anchored process or another spacing.
     """
     config = system.config
-    if config.anchor:
-        raise ValueError("save_diffusers: the diffusers library has no anchored process")
+    if config.anchor or config.spacing == "inner":
+        what = "anchored process" if config.anchor else "spacing 'inner'"
+        raise ValueError(f"save_diffusers: the diffusers library has no {what}")
     values = asdict(config)
     attention = [i in config.attention_levels for i in range(len(config.widths))]
     unet = {theirs: values[ours] for ours, theirs in _FIELDS.items()} | _FIXED
