@@ -42,7 +42,7 @@ STUDIED = (
     Measure("shift", "RGB shift", 4, "lower", shift, _OF_ONE_PICTURE),
     Measure("relative_shift", "relative shift", 4, "lower", relative_shift, _OF_ONE_PICTURE),
     *(
-        Measure(f"shift_{name}", f"mean {name.upper()}", 4, "zero", lambda x, y, i=i: _channel(x, y, i), "")
+        Measure(f"shift_{name}", f"shift {name.upper()}", 4, "zero", lambda x, y, i=i: _channel(x, y, i), "")
         for i, name in enumerate("rgb")
     ),
     *(measure for measure in MEASURES if measure.name in ("psnr", "ssim_rgb")),
