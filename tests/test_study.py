@@ -335,3 +335,14 @@ def test_training_settings(tmp_path):
         with pytest.raises(ValueError, match=words):
             load_config("ddpm_dim_small", changes)
     assert DDPMOptions().size == 128
+
+
+def test_a_training_off_a_terminal_says_how_far_it_is(tmp_path, monkeypatch):
+    training, data = write_config(tmp_path / "training.yaml", **TRAINING), pictures(tmp_path / "data")
+    go = ["train", str(training), "--data", str(data), "-o", str(tmp_path / "run")]
+    quiet = CliRunner().invoke(app, [*go, "stages.0.iterations=1"])
+    assert (quiet.exit_code, "iteration" in quiet.output.replace("1 iterations", "")) == (0, False)
+    monkeypatch.setattr("lowlight.commands.train._SILENCE", 0.0)
+    said = CliRunner().invoke(app, [*go[:-1], str(tmp_path / "other")])
+    assert said.exit_code == 0, said.output
+    assert re.search(r"loss \d\.\d+, iteration 2 of 4, 0:00:\d\d left", said.output)
