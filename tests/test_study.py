@@ -238,6 +238,8 @@ def test_what_the_figures_say():
     assert verdict(Claim("x", ["less"], "spread"), report, plan) == ["less: not measured."]
     plan, tasks, report = synthetic({"control": [0.3], "less": [0.1]})
     assert verdict(Claim("x", ["less"], "relative_shift"), report, plan)[0].endswith("not decided by one seed.")
+    assert best_words(report, tasks, plan, "generated").endswith("One seed decides nothing.")
+    plan, tasks, report = synthetic({"control": [0.3, 0.3], "both": [0.1, 0.4]})
     assert "No knob beats the control" in best_words(report, tasks, plan, "generated")
 
 

@@ -114,6 +114,13 @@ def best_words(report: Report, tasks: list[Task], study: StudyConfig, view: str)
     first = [d for d in ranked if d.ours == ranked[0].ours]
     names = " and ".join(d.variant for d in first)
     text = f"The least relative shift has {names}. {ranked[0].words}."
+    spread = _by_seed(report, ranked[0].variant, "spread", view)
+    if spread:
+        text += (
+            f" Their brightness varies {statistics.fmean(spread.values()):.2f} times as much as the training pictures'."
+        )
+    if all(len(d.values) < 2 for d in ranked):
+        return text + " One seed decides nothing."
     if not helped:
         return text + " No knob beats the control by more than its spread over seeds."
     if helped[0].variant not in {d.variant for d in first}:
