@@ -116,9 +116,8 @@ def best_words(report: Report, tasks: list[Task], study: StudyConfig, view: str)
     text = f"The least relative shift has {names}. {ranked[0].words}."
     spread = _by_seed(report, ranked[0].variant, "spread", view)
     if spread:
-        text += (
-            f" Their brightness varies {statistics.fmean(spread.values()):.2f} times as much as the training pictures'."
-        )
+        times = f"{statistics.fmean(spread.values()):.2f} times as much"
+        text += f" The brightness of its pictures varies {times} as that of the training pictures."
     if all(len(d.values) < 2 for d in ranked):
         return text + " One seed decides nothing."
     if not helped:
