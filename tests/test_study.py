@@ -108,13 +108,14 @@ def test_impossible_studies(tmp_path, values, words):
 
 def test_bad_pictures(tmp_path):
     plan, out = small_study(tmp_path), tmp_path / "out"
-    folder = pictures(tmp_path / "few", 2)
+    folder = pictures(tmp_path / "few", 2, (14, 14))
     assert "2 pictures are to be held out of 2: at least one more is needed" in study(
         plan, "--data", folder, "-o", out, code=2
     )
-    Image.new("RGB", (9, 9)).save(folder / "small.png")
-    said = study(plan, "objective.size=null", "--data", folder, "-o", out, code=2)
-    assert "pictures must share one square size" in said
+    # of another size than the two that are held out, then not square
+    for size, words in (((10, 10), "one square size, got 10 x 10 and 14 x 14"), ((10, 12), "square size, got")):
+        Image.new("RGB", size).save(folder / "small.png")
+        assert words in study(plan, "objective.size=null", "--data", folder, "-o", out, code=2)
     (folder / "a.png").write_bytes(b"no picture")
     assert re.search(r"a\.png", study(plan, "--data", folder, "-o", out, code=2))
     assert "give either --data FOLDER or --scenes COUNT" in study(plan, "-o", out, code=2)

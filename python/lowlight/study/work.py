@@ -40,8 +40,10 @@ class Work:
         config = self.tasks[0].config
         self.found = [DDPMObjective.find(config, self.pictures, split) for split in ("train", "heldout")]
         # every picture is read before anything is trained, and kept for the trainings
-        for paths in self.found:
-            DDPMObjective.batches(config, paths)
+        sides = {DDPMObjective.batches(config, paths).pictures.shape[-1] for paths in self.found}
+        if len(sides) > 1:
+            sizes = " and ".join(f"{side} x {side}" for side in sorted(sides))
+            raise ValueError(f"pictures must share one square size, got {sizes}; objective.size makes one")
         for task in self.tasks:
             result = read_result(self.folder, task, self._request(task))
             if result is not None:
