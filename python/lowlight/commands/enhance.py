@@ -96,6 +96,12 @@ def enhance(
         bool | None,
         typer.Option("--resid/--no-resid", help="For a checkpoint that does not say it.", rich_help_panel=_RAW),
     ] = None,
+    photons: Annotated[
+        bool | None,
+        typer.Option(
+            "--photons/--no-photons", help="The same: what a checkpoint of 8 inputs sees.", rich_help_panel=_RAW
+        ),
+    ] = None,
 ) -> None:
     """Brighten dark photographs.
 
@@ -122,7 +128,8 @@ def enhance(
     try:
         # nothing to do needs no model
         if todo:
-            system = _load(model, device, dtype, resid, options)
+            told = {"resid": resid, "with_photon": photons}
+            system = _load(model, device, dtype, told, options)
             _run(todo, _work(system, options, {"brightness": brightness, "strength": strength}, steps, seed), outcome)
     except KeyboardInterrupt:
         interrupted = True
@@ -133,7 +140,9 @@ def enhance(
         raise typer.Exit(1)
 
 
-def _load(model: str, device: str | None, dtype: str | None, resid: bool | None, options: RawOptions) -> System:
+def _load(
+    model: str, device: str | None, dtype: str | None, told: dict[str, bool | None], options: RawOptions
+) -> System:
     """The model; the default one is that of raw files where options are theirs."""
     from ..checkpoints import DEFAULT_RAW_MODEL, load_system
 
@@ -141,8 +150,8 @@ def _load(model: str, device: str | None, dtype: str | None, resid: bool | None,
     try:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always")
-            system = load_system(name, device=device, dtype=dtype, resid=resid)
-    # TypeError: resid for a system that has none
+            system = load_system(name, device=device, dtype=dtype, **told)
+    # TypeError: something told of a system that has none of it
     except (ValueError, TypeError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
     for note in notes:

@@ -48,6 +48,10 @@ def evaluate_raw(
     resid: Annotated[
         bool | None, typer.Option("--resid/--no-resid", help="For a checkpoint that does not say it.")
     ] = None,
+    photons: Annotated[
+        bool | None,
+        typer.Option("--photons/--no-photons", help="The same: what a checkpoint of 8 inputs sees."),
+    ] = None,
     camera: Annotated[
         str | None, typer.Option(help="Calibration, and ELD's folder: a name, or a file (default: the model's).")
     ] = None,
@@ -88,7 +92,7 @@ def evaluate_raw(
             raise ValueError("--plot draws models over --steps: name one with --model")
         outputs = Outputs(csv, json, markdown, sheet=sheet, plot=plot)
         methods, about = classical_methods(method, protocols)
-        models = _models(model or [], device, resid)
+        models = _models(model or [], device, {"resid": resid, "with_photon": photons})
         choice = Choice(data, split, ratio, camera, crop, whole, limit, noise, gain, shrink, seed)
         cameras = [system.config.camera for system in models.values()]
         found = find_raw_set(kind, choice, cameras, RawCache(cache or default_cache()))
@@ -118,13 +122,13 @@ def _protocols(names: list[str] | None) -> list[str]:
     return list(dict.fromkeys(names or PROTOCOLS))
 
 
-def _models(names: list[str], device: str | None, resid: bool | None) -> dict[str, ExposureDiffusion]:
+def _models(names: list[str], device: str | None, told: dict[str, bool | None]) -> dict[str, ExposureDiffusion]:
     from ..checkpoints import load_system
     from ..systems.exposurediffusion.system import ExposureDiffusion
 
     models = {}
     for name in dict.fromkeys(names):
-        system = load_system(name, device=device, resid=resid)
+        system = load_system(name, device=device, **told)
         if not isinstance(system, ExposureDiffusion):
             raise ValueError(f"{name} takes sRGB pictures: score it with `lowlight evaluate`")
         models[name] = system

@@ -72,7 +72,7 @@ _ROWS = (
         recognise=looks_like_exposure,
         detect=detect_exposure,
         prepare=exposure_weights,
-        options=("resid", "camera"),
+        options=("resid", "with_photon", "camera"),
         complete=exposure_options,
     ),
     Row(

@@ -163,7 +163,9 @@ class Trainer:
                 average.copy_(state["ema"][name])
         self.optimizer.load_state_dict(state["optimizer"])
         for group in self.optimizer.param_groups:
-            group["betas"], group["weight_decay"] = tuple(self.config.betas or ()), self.config.weight_decay
+            group["weight_decay"] = self.config.weight_decay
+            if self.config.betas:
+                group["betas"] = tuple(self.config.betas)
         self._stage, self._plateau = None, Plateau(**state.get("plateau", {}))
         self.step, self.seconds = state["step"], state.get("seconds", 0.0)
         return True

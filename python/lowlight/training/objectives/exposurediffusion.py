@@ -44,10 +44,11 @@ class ExposureOptions:
     data: "clean" pictures (raw files, SID's long exposures, or sRGB pictures made raw again), to which noise is added,
     or real "pairs" of SID. recolour: the share of sRGB samples that are coloured anew, 0 to 1. model: of the noise,
     whose camera network.camera names. ratio: of the exposures, [low, high]; K: gain, [low, high], null for the
-    camera's. loss: l1, l2, kl or psnr, of every output, their mean.
-    auxiliary: of an adaptive network's parts too. adaptive: the outputs' weights are learned. protocol: "paper" fits
-    every output to the ground truth by one gain, in the losses too, "blind" does not. cache: the folder of packed raws,
-    null for one of the user's. validation_crop: packed pixels a side of the crops to validate on.
+    camera's. integer_ratio: the chain ends at the whole number below the ratio. loss: l1, l2, kl or psnr, of every
+    output. auxiliary: of an adaptive network's parts too. calls: "mean" of the outputs' losses, or, as published,
+    their "sum". adaptive: weights of the outputs are learned instead, and both losses of an output multiplied by its.
+    protocol: "paper" fits every output to the ground truth by one gain, in the losses too, "blind" does not. cache: the
+    folder of packed raws, null for one of the user's. validation_crop: packed pixels a side of those to validate on.
     """
 
     data: str = "clean"
@@ -55,7 +56,9 @@ class ExposureOptions:
     model: str = "P+G+r+u"
     ratio: list[float] = field(default_factory=lambda: [100.0, 300.0])
     K: list[float] | None = None
+    integer_ratio: bool = False
     loss: str = "l1"
+    calls: str = "mean"
     auxiliary: bool = False
     adaptive: bool = False
     protocol: str = "paper"
@@ -63,7 +66,8 @@ class ExposureOptions:
     validation_crop: int = 128
 
     def __post_init__(self):
-        for name, known in (("data", _DATA), ("loss", tuple(_LOSSES)), ("protocol", PROTOCOLS)):
+        choices = {"data": _DATA, "loss": tuple(_LOSSES), "calls": ("mean", "sum"), "protocol": PROTOCOLS}
+        for name, known in choices.items():
             value = getattr(self, name)
             require(value in known, name, f"be one of {', '.join(known)}", repr(value))
         for name in ("ratio", "K"):
@@ -172,7 +176,8 @@ class ExposureObjective(Objective):
         seeds = self.seeds(len(clean), first + skip)
         low = batch.measured(seeds, system.device)
         target = clean if settings.protocol == "paper" else None
-        ratios, K = drawn_ratios(batch.ratio, steps, seeds), batch.K
+        ratio, K = batch.ratio.floor() if settings.integer_ratio else batch.ratio, batch.K
+        ratios = drawn_ratios(ratio, steps, seeds)
         terms: dict[str, list[Tensor]] = {name: [] for name in self.active_terms(self.config)}
         with torch.autocast(system.device.type, torch.bfloat16, enabled=self.config.bfloat16):
             for picture, parts in system.outputs(low, ratios, K, target=target, seed=seeds):
@@ -181,15 +186,12 @@ class ExposureObjective(Objective):
                     assert parts is not None
                     terms[_AUXILIARY].append(mixed_loss(*parts, clean))
         shares = self._shares(steps)
-        return {
-            name: (torch.stack(values) * (shares if name == settings.loss else 1 / steps)).sum()
-            for name, values in terms.items()
-        }
+        return {name: (torch.stack(values) * shares).sum() for name, values in terms.items()}
 
     def _shares(self, steps: int) -> Tensor | float:
-        """Weights of the outputs, which sum to 1; the learned ones are those of all but the last."""
+        """Weights of the outputs; learned ones are those of all but the last, which has what they leave of 1."""
         if not self.settings.adaptive:
-            return 1 / steps
+            return 1.0 if self.settings.calls == "sum" else 1 / steps
         learned = self.loss_parameters[0].clamp(0, 1)
         return torch.cat([learned, 1 - learned.sum(dim=0, keepdim=True)])
 
