@@ -60,7 +60,8 @@ def load(
     device: default the first GPU, or the CPU where there is none. dtype: of the weights, default float32.
     options: what the file of an ExposureDiffusion may not say: resid, whether its network predicts the noise, needed
     for a unet of 4 outputs; with_photon, whether it sees the photons (True, most) or the original input beside the
-    picture, needed for one of 8 inputs; camera, whose noise it was trained on.
+    picture, needed for one of 8 inputs; camera, whose noise it was trained on. Of an AnlightenDiff: the switches of the
+    published ablations, use_center ... without, as AnlightenDiffConfig has them.
     Raises FileNotFoundError, TypeError on another option, and CheckpointError for a file that is no usable checkpoint;
     no code in a file is run.
     """

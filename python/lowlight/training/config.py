@@ -94,7 +94,8 @@ class TrainConfig:
     several of them together by a name of its `groups`.
     turn: quarter turns of what is cut out, beside flips. optimizer: adam, adamw, lion (the extra [train]), rmsprop or
     sgd (momentum 0.9); betas: of the first three, null for (0.9, 0.99). warmup: iterations over which the
-    learning rate rises. clip_norm: of the gradient, null for none. recompute: the in-step sampling forgets its activations and computes them again, for less memory.
+    learning rate rises. clip_norm: of the gradient, null for none. recompute: the in-step sampling forgets its
+    activations and computes them again, for less memory.
     validate_every: iterations, 0 for never; validate_pairs: how many of the split, evenly spread. tensorboard: write a
     log for it beside log.csv.
     """
