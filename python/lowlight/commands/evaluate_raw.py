@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .folders import DataOption, named_folder
 from .scoring import Device, Json, Outputs, score_all, show
 from .terminal import table
 
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
 def evaluate_raw(
     data: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="DATA", help="SID (with its lists), ELD (CAMERA/scene-N), or clean pictures and raw files."
         ),
-    ],
+    ] = None,
+    folder: DataOption = None,
     model: Annotated[
         list[str] | None, typer.Option("--model", "-m", help="Shipped name or checkpoint file; repeat for several.")
     ] = None,
@@ -93,7 +95,19 @@ def evaluate_raw(
         outputs = Outputs(csv, json, markdown, sheet=sheet, plot=plot)
         methods, about = classical_methods(method, protocols)
         models = _models(model or [], device, {"resid": resid, "with_photon": photons})
-        choice = Choice(data, split, ratio, camera, crop, whole, limit, noise, gain, shrink, seed)
+        choice = Choice(
+            named_folder(data, None, None, folder)[0],
+            split,
+            ratio,
+            camera,
+            crop,
+            whole,
+            limit,
+            noise,
+            gain,
+            shrink,
+            seed,
+        )
         cameras = [system.config.camera for system in models.values()]
         found = find_raw_set(kind, choice, cameras, RawCache(cache or default_cache()))
     except (OSError, ValueError, TypeError) as error:
@@ -122,7 +136,7 @@ def _protocols(names: list[str] | None) -> list[str]:
     return list(dict.fromkeys(names or PROTOCOLS))
 
 
-def _models(names: list[str], device: str | None, told: dict[str, bool | None]) -> dict[str, ExposureDiffusion]:
+def _models(names: list[str], device: str | None, told: dict[str, Any]) -> dict[str, ExposureDiffusion]:
     from ..checkpoints import load_system
     from ..systems.exposurediffusion.system import ExposureDiffusion
 

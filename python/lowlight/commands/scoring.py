@@ -79,8 +79,10 @@ class Outputs:
             raise typer.Exit(1)
 
 
-def find_splits(data: Path, names: Sequence[str] | None, limit: int | None) -> list[SampleSet]:
-    """The splits asked for, else the folder's default one; raises as scan_pairs does.
+def find_splits(
+    data: Path, names: Sequence[str] | None, limit: int | None, high: Path | None = None
+) -> list[SampleSet]:
+    """The splits asked for, else the folder's default one; high: as of scan_pairs, which says what is raised.
 
     Those of LOL-v1 bear its names (eval15, heldout ...), others the folder's name in front.
     """
@@ -93,7 +95,7 @@ def find_splits(data: Path, names: Sequence[str] | None, limit: int | None) -> l
     splits = []
     wanted: Sequence[str | None] = names or [None]
     for name in dict.fromkeys(wanted):
-        pairs, problems = scan_pairs(data, name)
+        pairs, problems = scan_pairs(data, name, high=high)
         if name is None:
             label = "eval15" if is_root else folder
         else:

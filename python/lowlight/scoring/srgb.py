@@ -78,7 +78,9 @@ def baseline_methods() -> list[Method]:
 
 def seen_in_training(method: Method, split: str) -> str | None:
     """A sentence where the method was trained on pictures of the split (both of LOL-v1), else None."""
-    seen = _PARTS.get(method.trained_on or "", set()) & _PARTS.get(split, set())
+    # a model may have been trained on several, one after another or at once
+    parts = [_PARTS.get(part, set()) for part in (method.trained_on or "").split(" + ")]
+    seen = set().union(*parts) & _PARTS.get(split, set())
     if not seen:
         return None
     share = "all" if seen == _PARTS[split] else "some"

@@ -13,23 +13,25 @@ from typing import Any
 
 import torch
 
+from ..checkpoints import load
 from ..data.batches.batches import PairBatches
 from ..data.batches.raw_batches import RawBatches
 from ..files.atomic import write_atomically
 from ..systems.base import System
-from .config import Stage, TrainConfig
+from .config import Stage, TrainConfig, require
 from .logs import RunLog
 from .objectives.lookup import objective_of
 from .optimizers import make_optimizer
 from .plateau import Plateau
 from .processes import Alone
 from .resume import code_version, read_checkpoint, remove_unfinished, write_checkpoint
+from .start import freeze, take_weights
 from .time_left import TimeLeft
-from .validation import Validates
+from .validation import Validates, better_than
 
 
 class Trainer:
-    """Trains a system; `folder` receives last.pt (to resume), config.json, the logs and samples/.
+    """Trains a system; `folder` receives last.pt (to resume), best.pt, config.json, the logs and samples/.
 
     Of several processes each takes its share of every batch; the first one writes.
     """
@@ -54,7 +56,8 @@ class Trainer:
         objective = objective_of(config.system)
         self._own = objective(config, self.processes.device)
         self.system = self._own.system
-        self.objective = self.processes.wrap(self._own, partial=self._own.partial)
+        freeze(self.system, config.freeze)
+        self.objective = self.processes.wrap(self._own, partial=self._own.partial or bool(config.freeze))
         self._learned = [*self.system.parameters(), *self._own.loss_parameters]
         self.optimizer = make_optimizer(config, self._learned)
         self._stage: Stage | None = None
@@ -62,6 +65,11 @@ class Trainer:
         self.ema = {name: p.detach().clone() for name, p in self.system.named_parameters()}
         self.step, self.seconds = 0, 0.0
         self._validator = validator if config.validate_every else None
+        self._best: float | None = None
+        self.trained_on = " + ".join([config.split] if isinstance(config.split, str) else config.split or []) or None
+        if self._validator and config.best:
+            columns = self._validator.better
+            require(config.best in columns, "best", f"be one of {', '.join(columns)}", repr(config.best))
         self._clock = TimeLeft(self.plan.stages, objective.steps, self._area())
         if self._writes:
             folder.mkdir(parents=True, exist_ok=True)
@@ -78,6 +86,17 @@ class Trainer:
     @property
     def _writes(self) -> bool:
         return self.processes.rank == 0
+
+    def begin_with(self, model: str) -> str:
+        """Take the weights of a shipped name or a file where they fit; returns what a reader should know of it.
+
+        Raises what lowlight.load raises, ValueError where nothing fits.
+        """
+        source = load(model, device="cpu")
+        said = take_weights(self.system, source, model)
+        self.ema = {name: p.detach().clone() for name, p in self.system.named_parameters()}
+        self.trained_on = " + ".join(filter(None, (source.trained_on, self.trained_on))) or None
+        return said
 
     def train_step(self) -> dict[str, float]:
         """One iteration; returns the loss, its terms as they are summed, the gradient's norm and the learning rate."""
@@ -111,6 +130,7 @@ class Trainer:
         number = next(i for i, other in enumerate(self.plan.stages) if other is stage)
         self._plateau = self._plateau.entering(number)
         self._own.prepare(stage)
+        freeze(self.system, self.config.freeze)
 
     @torch.no_grad()
     def _average(self, step: int) -> None:
@@ -138,12 +158,17 @@ class Trainer:
             "beside": self._own.loss_parameters.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "plateau": self._plateau.state(),
+            "split": self.trained_on,
+            "best": self._best,
         }
 
     def save(self) -> None:
         """Write last.pt, whole or not at all. Raises OSError where the disk does not take it."""
         if self._writes:
-            write_checkpoint(self.folder / "last.pt", self.state(), self.config)
+            self._write("last.pt")
+
+    def _write(self, name: str) -> None:
+        write_checkpoint(self.folder / name, self.state(), self.config)
 
     def resume(self, allow_changes: bool = False) -> bool:
         """Continue from last.pt where there is one. Raises ValueError where another configuration wrote it."""
@@ -167,6 +192,7 @@ class Trainer:
             if self.config.betas:
                 group["betas"] = tuple(self.config.betas)
         self._stage, self._plateau = None, Plateau(**state.get("plateau", {}))
+        self._best, self.trained_on = state.get("best"), state.get("split") or self.trained_on
         self.step, self.seconds = state["step"], state.get("seconds", 0.0)
         return True
 
@@ -185,8 +211,8 @@ class Trainer:
         if self._writes:
             config = json.dumps(dataclasses.asdict(self.config), indent=1)
             write_atomically(self.folder / "config.json", config.encode())
-            terms, scores = self._own.active_terms(self.config), self._own.scores
-            log = RunLog(self.folder, terms, self.step, self.config.tensorboard, scores)
+            terms, scores = self._own.active_terms(self.config), self._validator.better if self._validator else ()
+            log = RunLog(self.folder, terms, self.step, self.config.tensorboard, tuple(scores))
         sums: dict[str, float] = {}
         stopping = False
         while self.step < self.iterations and not stopping:
@@ -223,6 +249,10 @@ class Trainer:
             scores = self._validator(self.averaged(), sheet)
             log.scores(self._row() | scores)
             say(f"iteration {self.step}: {self._validator.sentence(scores)}")
+            name = self.config.best
+            if name and (self._best is None or better_than(scores[name], self._best, self._validator.better[name])):
+                self._best = scores[name]
+                self._write("best.pt")
         if self._due(self.config.checkpoint_every) or stopping:
             self.save()
             if log and not log.plot() and self.step == self.iterations:

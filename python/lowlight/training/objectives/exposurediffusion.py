@@ -24,7 +24,7 @@ from ...systems.exposurediffusion.network import ExposureDiffusionConfig
 from ...systems.exposurediffusion.process import drawn_ratios
 from ...systems.exposurediffusion.system import PROTOCOLS, ExposureDiffusion
 from ..config import Stage, TrainConfig, require
-from ..raw_validation import SCORES, RawValidator
+from ..raw_validation import RawValidator
 from .base import Objective
 
 _LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -91,7 +91,6 @@ class ExposureObjective(Objective):
 
     options = ExposureOptions
     terms = (*_LOSSES, _AUXILIARY)
-    scores = SCORES
     system: ExposureDiffusion
 
     def __init__(self, config: TrainConfig, device: torch.device):
@@ -104,8 +103,9 @@ class ExposureObjective(Objective):
             self.loss_parameters.append(nn.Parameter(start))
 
     @classmethod
-    def find(cls, config: TrainConfig, root: Path, split: str | None) -> list[Any]:
-        """Paths of clean pictures, or pairs of SID; raises as find_clean and find_sid do."""
+    def find(cls, config: TrainConfig, root: Path, split: str | None, high: Path | None = None) -> list[Any]:
+        """Paths of clean pictures, or pairs of SID; raises as find_clean and find_sid do, and for `high`."""
+        require(high is None, "--high", "not be given: pairs of raw are SID's, clean pictures have one folder", high)
         if ExposureOptions(**config.objective).data == "pairs":
             return find_sid(root, split or "train")
         return find_clean(root, split)
