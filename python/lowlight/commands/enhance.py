@@ -54,11 +54,17 @@ def enhance(
         float | None,
         typer.Option("--brightness", "-b", help="Stops brighter (1) or darker (-1) than the model's own exposure."),
     ] = None,
+    saturation: Annotated[
+        float | None, typer.Option(min=0, max=4, help="Colour: 0 is grey, 1 the model's own (default).")
+    ] = None,
     strength: Annotated[
         float | None, typer.Option(min=0, max=1, help="From 0, the dark picture itself, to 1 (default).")
     ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Network calls a picture (default: the model's own).")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="ddim, dpm++ or drds, of those the model has (default: its own).")
     ] = None,
     iterations: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise: the same seed gives the same picture.")] = 0,
@@ -130,7 +136,8 @@ def enhance(
         if todo:
             told = {"resid": resid, "with_photon": photons}
             system = _load(model, device, dtype, told, options)
-            _run(todo, _work(system, options, {"brightness": brightness, "strength": strength}, steps, seed), outcome)
+            wish = {"brightness": brightness, "saturation": saturation, "strength": strength, "sampler": sampler}
+            _run(todo, _work(system, options, wish, steps, seed), outcome)
     except KeyboardInterrupt:
         interrupted = True
     _report(outcome, len(todo), interrupted)
@@ -160,7 +167,7 @@ def _load(
 
 
 def _work(
-    system: System, options: RawOptions, wish: dict[str, float | None], steps: int | None, seed: int
+    system: System, options: RawOptions, wish: dict[str, Any], steps: int | None, seed: int
 ) -> Callable[[Job], tuple[str, ...]]:
     """What becomes of each job: reads, brightens, writes and returns notes for the user."""
     from ..systems.base import RawSystem, picture_system
@@ -175,6 +182,9 @@ def _work(
     except PlanError as error:
         raise typer.BadParameter(str(error)) from None
     picture = picture_system(system)
+    known = getattr(picture, "samplers", ())
+    if wish.get("sampler") not in (None, *known):
+        raise typer.BadParameter(f"--sampler must be one of {', '.join(known)} with this model, got {wish['sampler']}")
     return lambda job: _brighten(job, picture, **wish, steps=steps, seed=seed)
 
 
