@@ -116,6 +116,12 @@ def test_the_published_loss(trainer, adaptive):
         torch.testing.assert_close(weights.grad, both[:2] - both[2])
 
 
+def test_noise_of_several_cameras(trainer):
+    one = trainer(objective={"cameras": ["NikonD850"]})
+    assert [camera.name for camera in one.data.noise.camera] == ["SonyA7S2", "NikonD850"]
+    one.train_step()
+
+
 def test_an_integer_ratio(trainer, monkeypatch):
     from lowlight.training.objectives import exposurediffusion
 
@@ -226,6 +232,8 @@ def test_command(folder, cache, tmp_path):
         ),
         ({"objective": {"loss": "ssim"}}, "loss must be one of l1, l2, kl"),
         ({"objective": {"recolour": 1.5}}, "recolour must be 0 to 1, got 1.5"),
+        ({"objective": {"cameras": ["Lantern"]}}, "no such camera or file"),
+        ({"objective": {"cameras": ["NikonD850"], "data": "pairs"}}, "cameras must be empty with real pairs"),
         ({"objective": {"calls": "product"}}, "calls must be one of mean, sum"),
         ({"objective": {"data": "dark"}}, "data must be one of clean, pairs"),
         ({"objective": {"protocol": "best"}}, "protocol must be one of blind, paper"),

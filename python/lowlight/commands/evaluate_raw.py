@@ -61,6 +61,9 @@ def evaluate_raw(
         int | None, typer.Option(min=16, help="Packed pixels a side of the centre (SID: 512, ELD: whole).")
     ] = None,
     whole: Annotated[bool, typer.Option("--whole", help="SID's pictures whole.")] = False,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Leave out pictures whose names hold it; repeat.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Pictures at each ratio.")] = None,
     noise: Annotated[str, typer.Option(help="Of clean pictures: g, P+g, p+g, P+G+r+u ...")] = "P+G+r+u",
     gain: Annotated[float | None, typer.Option("--K", help="System gain of clean pictures (default: drawn).")] = None,
@@ -107,6 +110,7 @@ def evaluate_raw(
             gain,
             shrink,
             seed,
+            exclude or (),
         )
         cameras = [system.config.camera for system in models.values()]
         found = find_raw_set(kind, choice, cameras, RawCache(cache or default_cache()))

@@ -43,10 +43,10 @@ class ExposureOptions:
 
     data: "clean" pictures (raw files, SID's long exposures, or sRGB pictures made raw again), to which noise is added,
     or real "pairs" of SID. recolour: the share of sRGB samples that are coloured anew, 0 to 1. model: of the noise,
-    whose camera network.camera names. ratio: of the exposures, [low, high]; K: gain, [low, high], null for the
-    camera's. integer_ratio: the chain ends at the whole number below the ratio. loss: l1, l2, kl or psnr, of every
-    output. auxiliary: of an adaptive network's parts too. calls: "mean" of the outputs' losses, or, as published,
-    their "sum". adaptive: weights of the outputs are learned instead, and both losses of an output multiplied by its.
+    whose camera network.camera names; cameras: further ones, a sample's noise is one's of all. ratio: of the exposures,
+    [low, high]; K: gain, [low, high], null for the camera's. integer_ratio: the chain ends at the whole number below the
+    ratio. loss: l1, l2, kl or psnr, of every output. auxiliary: of an adaptive network's parts too. calls: "mean" of
+    the outputs' losses, or, as published, their "sum". adaptive: weights of the outputs are learned instead, and both losses of an output multiplied by its.
     protocol: "paper" fits every output to the ground truth by one gain, in the losses too, "blind" does not. cache: the
     folder of packed raws, null for one of the user's. validation_crop: packed pixels a side of those to validate on.
     """
@@ -54,6 +54,7 @@ class ExposureOptions:
     data: str = "clean"
     recolour: float = 0.0
     model: str = "P+G+r+u"
+    cameras: list[str] = field(default_factory=list)
     ratio: list[float] = field(default_factory=lambda: [100.0, 300.0])
     K: list[float] | None = None
     integer_ratio: bool = False
@@ -83,7 +84,8 @@ class ExposureOptions:
         if self.data == "pairs":
             return None
         K = None if self.K is None else (self.K[0], self.K[1])
-        return NoiseDraws(camera, self.model, (self.ratio[0], self.ratio[1]), K)
+        all_of_them = [camera, *map(load_camera, self.cameras)]
+        return NoiseDraws(all_of_them, self.model, (self.ratio[0], self.ratio[1]), K)
 
 
 class ExposureObjective(Objective):
@@ -140,7 +142,11 @@ class ExposureObjective(Objective):
         adaptive = settings.adaptive
         wanted = "name the camera whose noise is trained on, or a file of `lowlight calibrate`"
         require(network.camera is not None, "network.camera", wanted, None)
-        load_camera(config.network["camera"])
+        require(
+            settings.data == "clean" or not settings.cameras, "cameras", "be empty with real pairs", settings.cameras
+        )
+        for camera in (config.network["camera"], *settings.cameras):
+            load_camera(camera)
         require(network.adaptive or not settings.auxiliary, "auxiliary", "be false without network.adaptive", True)
         require(network.steps > 1 or not adaptive, "adaptive", "be false where network.iter_num is 0", True)
         most = 1 if settings.data == "pairs" else max(1, int(settings.ratio[0]) - 1)
