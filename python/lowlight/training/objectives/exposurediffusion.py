@@ -44,9 +44,10 @@ class ExposureOptions:
     data: "clean" pictures (raw files, SID's long exposures, or sRGB pictures made raw again), to which noise is added,
     or real "pairs" of SID. recolour: the share of sRGB samples that are coloured anew, 0 to 1. model: of the noise,
     whose camera network.camera names; cameras: further ones, a sample's noise is one's of all. ratio: of the exposures,
-    [low, high]; K: gain, [low, high], null for the camera's. integer_ratio: the chain ends at the whole number below the
-    ratio. loss: l1, l2, kl or psnr, of every output. auxiliary: of an adaptive network's parts too. calls: "mean" of
-    the outputs' losses, or, as published, their "sum". adaptive: weights of the outputs are learned instead, and both losses of an output multiplied by its.
+    [low, high]; K: gain, [low, high], null for the camera's. integer_ratio: the chain ends at the ratio's whole number.
+    loss: l1, l2, kl or psnr, of every output. auxiliary: of an adaptive network's parts too. calls: "mean" of the
+    outputs' losses, or, as published, their "sum". adaptive: weights of the outputs are learned instead, and multiply
+    both losses of theirs.
     protocol: "paper" fits every output to the ground truth by one gain, in the losses too, "blind" does not. cache: the
     folder of packed raws, null for one of the user's. validation_crop: packed pixels a side of those to validate on.
     """
