@@ -17,9 +17,12 @@ from lowlight.cli import app
 from lowlight.data.batches.batches import PairBatches
 from lowlight.scoring.report import Method
 from lowlight.scoring.srgb import seen_in_training
+from lowlight.systems.exposurediffusion.network import ExposureDiffusionConfig
+from lowlight.systems.exposurediffusion.system import ExposureDiffusion
 from lowlight.training.config_files import from_dict, load_config
 from lowlight.training.loop import Trainer
 from lowlight.training.objectives.lookup import objective_of
+from lowlight.training.start import load_source, take_weights
 from lowlight.training.validation import Validator, better_than
 
 STAGES = [{"iterations": 2, "batch": 1, "crop": 32}]
@@ -74,11 +77,27 @@ def test_begins_under_weight_normalisation(pairs, tmp_path):
     first.train_step()
     first.save()
     again = trainer(pairs, tmp_path / "again", stages=stages, seed=3, **settings)
-    said = again.begin_with(str(tmp_path / "first" / "last.pt"))
+    said = again.begin_with(str(tmp_path / "first"))
     assert ";" not in said
     before, after = first.averaged().state_dict(), again.averaged().state_dict()
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor, atol=1e-6, rtol=1e-5)
+
+
+def test_begins_with_a_file_that_says_too_little(tmp_path):
+    """A published raw checkpoint of 8 inputs: what it sees is what the network to train sees."""
+    torch.manual_seed(0)
+    published = ExposureDiffusion(ExposureDiffusionConfig(width=4))
+    torch.save({"netG": published.netG.state_dict()}, tmp_path / "SID_Pg.pth")
+    torch.manual_seed(1)
+    system = ExposureDiffusion(ExposureDiffusionConfig(width=4))
+    said = take_weights(system, load_source(str(tmp_path / "SID_Pg.pth"), system), "SID_Pg")
+    assert ";" not in said
+    for name, tensor in published.state_dict().items():
+        assert torch.equal(system.state_dict()[name], tensor)
+    (tmp_path / "SID_Pg.pth").write_bytes(b"no checkpoint")
+    with pytest.raises(ValueError, match="damaged"):
+        load_source(str(tmp_path / "SID_Pg.pth"), system)
 
 
 def test_frozen_weights_stay(pairs, tmp_path):

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from ..checkpoints import load
 from ..data.batches.batches import PairBatches
 from ..data.batches.raw_batches import RawBatches
 from ..files.atomic import write_atomically
@@ -25,7 +24,7 @@ from .optimizers import make_optimizer
 from .plateau import Plateau
 from .processes import Alone
 from .resume import code_version, read_checkpoint, remove_unfinished, write_checkpoint
-from .start import freeze, take_weights
+from .start import freeze, load_source, take_weights
 from .time_left import TimeLeft
 from .validation import Validates, better_than
 
@@ -88,11 +87,11 @@ class Trainer:
         return self.processes.rank == 0
 
     def begin_with(self, model: str) -> str:
-        """Take the weights of a shipped name or a file where they fit; returns what a reader should know of it.
+        """Take the weights of a shipped name, a file or a run where they fit; returns what a reader should know of it.
 
         Raises what lowlight.load raises, ValueError where nothing fits.
         """
-        source = load(model, device="cpu")
+        source = load_source(model, self.system)
         said = take_weights(self.system, source, model)
         self.ema = {name: p.detach().clone() for name, p in self.system.named_parameters()}
         self.trained_on = " + ".join(filter(None, (source.trained_on, self.trained_on))) or None
