@@ -108,6 +108,13 @@ def test_frozen_weights_stay(pairs, tmp_path):
     frozen = {name for name in before if name.startswith("Unet.mid.")} | {"Unet.conv_in.weight"}
     assert frozen <= kept
     assert "Unet.conv_in.bias" not in kept
+    # a system whose stages say what they train
+    settings = {"system": "anlightendiff", "network": {"widths": [4, 6]}, "freeze": ["encoder.mid_block1"]}
+    one = trainer(pairs, tmp_path, stages=[STAGES[0] | {"losses": {"center": ["l1"]}}], **settings)
+    before = {name: p.detach().clone() for name, p in one.system.encoder.named_parameters()}
+    one.train_step()
+    kept = {name for name, p in one.system.encoder.named_parameters() if torch.equal(p, before[name])}
+    assert {name.split(".")[0] for name in kept} == {"mid_block1"}
     with pytest.raises(ValueError, match=r"freeze must name modules .* \(high_enhance0, .*got 'Une'"):
         trainer(pairs, tmp_path, freeze=["Une"])
 

@@ -51,11 +51,8 @@ def anchored_dpm_solver_rows(alpha_bar: Tensor, times: list[int]) -> Tensor:
 SAMPLERS = {"drds": drds_rows, "ddim": anchored_ddim_rows, "dpm++": anchored_dpm_solver_rows}
 
 
-def anchored_sampler_rows(sampler: str, alpha_bar: Tensor, times: list[int], *, anchor: bool = True) -> Tensor:
-    """[S, 8] rows of a sampler by its name: one of SAMPLERS; ddim with eta = 0. anchor: else without phi."""
+def anchored_sampler_rows(sampler: str, alpha_bar: Tensor, times: list[int]) -> Tensor:
+    """[S, 8] rows of a sampler by its name: one of SAMPLERS; ddim with eta = 0. Without a center they are of x itself."""
     if sampler not in SAMPLERS:
         raise ValueError(f"anchored_sampler_rows: sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
-    rows = SAMPLERS[sampler](alpha_bar, times)
-    if not anchor:
-        rows[:, 4] = 0
-    return rows
+    return SAMPLERS[sampler](alpha_bar, times)

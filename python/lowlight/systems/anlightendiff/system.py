@@ -188,7 +188,7 @@ class AnlightenDiff(PictureSystem):
         config = self.config
         times = sampling_times(config.timesteps, config.steps if steps is None else steps, config.spacing)
         anchor = config.use_center_sampler
-        rows = anchored_sampler_rows(sampler or config.sampler, self.alpha_bar, times, anchor=anchor)
+        rows = anchored_sampler_rows(sampler or config.sampler, self.alpha_bar, times)
         start = 2 * condition.center - 1  # as published: the anchor, without noise
         shape = tuple(start.shape)
         if config.start_noise or not anchor:
@@ -200,6 +200,7 @@ class AnlightenDiff(PictureSystem):
             )
             start = start + (1 - self.alpha_bar[times[0]].item()) ** 0.5 * z if anchor else z
         steps_noise = None if noise is None else lambda t: noise(t, shape)
+        # without a center the term of phi is dropped
         center, clip = condition.center if anchor else None, (-1, 1) if config.clip_denoised else None
         walked = iterate(predict, start, times, rows, center=center, clip=clip, noise=steps_noise, seed=seed)
         return (x0 for _, x0 in walked)
