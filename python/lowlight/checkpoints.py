@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from .files.atomic import write_atomically
+from .files.int8 import SCALE, to_int8
 from .files.tensors import CheckpointError, read_checkpoint, short_list
 from .systems.base import System, channels_last
 from .systems.registry import SYSTEMS, Row, recognised
@@ -139,13 +140,16 @@ def save_weights(
 ) -> None:
     """Write a safetensors file that `load` reads, under a temporary name first: there is never half a file at `path`.
 
-    state: tensors by name; floating ones are stored as `dtype`. metadata: "system" and "config" (a dataclass or a
+    state: tensors by name; floating ones are stored as `dtype`, torch.int8 meaning what `files/int8.py` makes of the
+    large ones and float16 for the others. metadata: "system" and "config" (a dataclass or a
     dict) at least; what is not a string is stored as JSON.
     Raises ValueError where "system" or "config" is missing or a weight is not finite in `dtype`.
     """
     if not {"system", "config"} <= metadata.keys():
         raise ValueError(f"save_weights: metadata needs 'system' and 'config', got {sorted(metadata)}")
-    tensors = {name: _stored(tensor, dtype) for name, tensor in state.items()}
+    if dtype == torch.int8:
+        state, dtype = to_int8(state), torch.float16
+    tensors = {name: tensor if name.endswith(SCALE) else _stored(tensor, dtype) for name, tensor in state.items()}
     bad = _not_finite(tensors)
     if bad:
         raise ValueError(f"save_weights: not finite as {dtype}: {short_list(bad)}")

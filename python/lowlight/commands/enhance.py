@@ -54,6 +54,9 @@ def enhance(
         float | None,
         typer.Option("--brightness", "-b", help="Stops brighter (1) or darker (-1) than the model's own exposure."),
     ] = None,
+    saturation: Annotated[
+        float | None, typer.Option(min=0, max=4, help="Colour: 0 is grey, 1 the model's own (default).")
+    ] = None,
     strength: Annotated[
         float | None, typer.Option(min=0, max=1, help="From 0, the dark picture itself, to 1 (default).")
     ] = None,
@@ -123,7 +126,8 @@ def enhance(
         # nothing to do needs no model
         if todo:
             system = _load(model, device, dtype, resid, options)
-            _run(todo, _work(system, options, {"brightness": brightness, "strength": strength}, steps, seed), outcome)
+            wish = {"brightness": brightness, "saturation": saturation, "strength": strength}
+            _run(todo, _work(system, options, wish, steps, seed), outcome)
     except KeyboardInterrupt:
         interrupted = True
     _report(outcome, len(todo), interrupted)

@@ -83,9 +83,11 @@ def train(
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="last.pt of a training, or a published checkpoint.")],
     output: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
-    dtype: Annotated[str, typer.Option(help="float16, bfloat16 or float32.")] = "float16",
+    dtype: Annotated[str, typer.Option(help="float16, bfloat16, float32 or int8.")] = "float16",
 ) -> None:
     """Write a checkpoint's averaged weights as a small safetensors file that holds nothing else."""
+    import torch
+
     from ..checkpoints import load, parse_dtype, save_weights
 
     try:
@@ -93,7 +95,7 @@ def export(
         metadata = {"system": system.name, "config": system.config}
         if system.trained_on:
             metadata["split"] = system.trained_on
-        kept = parse_dtype(dtype)
+        kept = torch.int8 if dtype == "int8" else parse_dtype(dtype)
         assert kept is not None
         save_weights(output, system.state_dict(), metadata, kept)
     except (OSError, ValueError) as error:

@@ -19,6 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from .int8 import from_int8
+
 # where pickled checkpoints keep weights (published DiffLL and AnlightenDiff; this project's training; published
 # ExposureDiffusion); averaged ones are preferred
 _RAW, _AVERAGED = ("state_dict", "model", "netG"), ("ema_helper", "ema")
@@ -59,13 +61,15 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = dict(file.metadata() or {})
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it has no __iter__
+            state = from_int8({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118, it has no __iter__
         if "config" in metadata:
             metadata["config"] = json.loads(metadata["config"])
     except SafetensorError as error:
         raise CheckpointError(f"{path} is a damaged or truncated safetensors file ({error})") from error
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path}: the configuration in its metadata is not JSON ({error})") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     return state, metadata
 
 
