@@ -41,13 +41,15 @@ def code_version() -> str:
     return f"{version} ({commit})"
 
 
-def write_checkpoint(path: Path, state: dict[str, Any], config: TrainConfig) -> None:
-    """Raises OSError that says what became of the previous checkpoint."""
+def write_checkpoint(
+    path: Path, state: dict[str, Any], config: TrainConfig, previous: Path | None = None
+) -> None:
+    """previous: where the one before goes. Raises OSError that says what became of it."""
     buffer = io.BytesIO()
     torch.save(state | {"config": dataclasses.asdict(config), "seed": config.seed}, buffer)
     data = buffer.getbuffer()
     try:
-        write_atomically(path, data)
+        write_atomically(path, data, durable=True, previous=previous)
     except OSError as error:
         reason = "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror or str(error)
         kept = "the previous checkpoint is intact" if path.exists() else "there is no earlier checkpoint"
@@ -74,9 +76,3 @@ def read_checkpoint(path: Path, config: TrainConfig, pairs: int, allow_changes: 
             "Take another output folder, or go on all the same with --allow-changes"
         )
     return state
-
-
-def remove_unfinished(path: Path) -> None:
-    """What a killed process left of a checkpoint it was writing."""
-    for part in path.parent.glob(f".{path.name}.*.part"):
-        part.unlink(missing_ok=True)
