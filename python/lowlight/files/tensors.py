@@ -27,9 +27,10 @@ from .int8 import from_int8
 # ExposureDiffusion); averaged ones are preferred
 _RAW, _AVERAGED = ("state_dict", "model", "netG"), ("ema_helper", "ema")
 # what torch.compile, DataParallel and DDP put before names, and what counters of operations and averages leave beside
-_WRAPPED, _LEFT = re.compile(r"^(?:module\.|_orig_mod\.)+|(?<=\.)_orig_mod\."), ("total_ops", "total_params", "n_averaged")
+_WRAPPED = re.compile(r"^(?:module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")
+_LEFT = ("total_ops", "total_params", "n_averaged")
 _NO_WEIGHTS = (
-    (re.compile(rb"version https://git-lfs"), "a Git LFS pointer, not the file it stands for, which `git lfs pull` gets"),
+    (re.compile(rb"version https://git-lfs"), "a Git LFS pointer, not the file it names: run `git lfs pull`"),
     (re.compile(rb"\s*<(?:!doctype|html|head|\?xml)", re.IGNORECASE), "a web page: what was saved is not the download"),
 )
 _CHECKSUM = "checksum"
