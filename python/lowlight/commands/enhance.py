@@ -185,7 +185,7 @@ def _brighten(job: Job, system: PictureSystem, **told: Any) -> tuple[str, ...]:
     dark = read_any(job.source)
     bright = enhance_picture(system, dark, **told)
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    return *dark.notes, *write_picture(job.target, bright)
+    return *bright.notes, *write_picture(job.target, bright)
 
 
 def _one(job: Job, work: Callable[[Job], tuple[str, ...]], outcome: Outcome) -> None:
