@@ -18,7 +18,8 @@ from .writing import encode, write_picture
 
 __all__ = [
     "FORMATS", "HOLDS_16_BIT", "LUMA", "Picture", "PictureError", "decode", "encode", "format_of", "open_image",
-    "quantise", "read_picture", "space_of", "to_pil", "turn_upright", "write_picture",
+    "quantise", "read_picture", "reading", "srgb_of", "to_pil",
+    "turn_upright", "write_picture",
 ]  # fmt: skip
 
 

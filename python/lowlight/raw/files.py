@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files.pictures import PictureError
+from ..files.pictures import PictureError, reading
 from .colour import camera_to_xyz_of
 from .exif import ISO_FULL, Shot, read_exif
 from .packing import layout, pack, second_green, unpack
@@ -78,18 +78,15 @@ def open_raw(path: str | os.PathLike) -> Iterator[Any]:
         raise PictureError(f"{path}: is a folder, not a raw file")
     if not Path(path).exists():
         raise PictureError(f"{path}: no such file")
-    try:
-        with rawpy.imread(os.fspath(path)) as raw:
-            yield raw
-    except PictureError as error:
-        raise PictureError(f"{path}: {error}") from None
-    except rawpy.LibRawFileUnsupportedError:
-        raise PictureError(f"{path}: no raw file, or of a camera that LibRaw does not know") from None
-    except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
-        reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error.args[0]
-        raise PictureError(f"{path}: damaged or truncated raw file ({reason})") from None
-    except MemoryError:
-        raise PictureError(f"{path}: not enough memory to decode it") from None
+    with reading(path):
+        try:
+            with rawpy.imread(os.fspath(path)) as raw:
+                yield raw
+        except rawpy.LibRawFileUnsupportedError:
+            raise PictureError("no raw file, or of a camera that LibRaw does not know") from None
+        except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
+            reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error.args[0]
+            raise PictureError(f"damaged or truncated raw file ({reason})") from None
 
 
 def normalise(picture: RawPicture) -> np.ndarray:
