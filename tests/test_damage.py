@@ -3,6 +3,7 @@
 A kind is a row of KINDS: the whole files, what reads one, and the errors that may leave it.
 """
 
+import contextlib
 import json
 import resource
 import struct
@@ -43,7 +44,8 @@ def picture_files(folder):
         (colour, "JPEG", carried), (colour, "JPEG", {"progressive": True}), (colour.convert("CMYK"), "JPEG", {}),
         (colour, "WEBP", carried), (colour.convert("RGBA"), "WEBP", {"lossless": True}),
         (colour, "TIFF", carried), (colour, "TIFF", {"compression": "tiff_lzw"}), (colour.convert("LAB"), "TIFF", {}),
-        (colour.convert("YCbCr"), "TIFF", {"compression": "jpeg"}), (colour, "BMP", {}), (colour.convert("P"), "GIF", {}),
+        (colour.convert("YCbCr"), "TIFF", {"compression": "jpeg"}), (colour, "BMP", {}),
+        (colour.convert("P"), "GIF", {}),
         *([(colour, "AVIF", carried)] if features.check("avif") else []),
         *([(colour, "HEIF", carried)] if missing_reader("HEIF") is None else []),
     ]  # fmt: skip
@@ -57,10 +59,8 @@ def picture_files(folder):
 def read_and_write_picture(path):
     """Every way to read one; what is read can be written in any format."""
     for reader in (_header_size, decode_rgb):
-        try:
+        with contextlib.suppress(PictureError):
             reader(path)
-        except PictureError:
-            pass
     picture = read_picture(path)
     if picture.rgb.size < 1e6:
         srgb_of(picture)
@@ -138,7 +138,7 @@ def test_damage_is_the_librarys_own_error(tmp_path, kind):
     for original in sorted(whole.iterdir()):
         assert foreign(reader, allowed, original) is None
         path = tmp_path / original.name
-        for seed, data in enumerate(damaged(original.read_bytes(), count * (20 if testing.thorough else 1))):
+        for seed, data in enumerate(damaged(original.read_bytes(), count * (8 if testing.thorough else 1))):
             path.write_bytes(data)
             if fault := foreign(reader, allowed, path):
                 wrong[f"{original.name} {seed}"] = fault
@@ -163,5 +163,5 @@ def test_a_palette_that_is_not_there_and_a_bomb(tmp_path, side, kind, words):
 @pytest.mark.parametrize("text", ['{"a":' * 100000, '{"mine": {"Kmin": 1' + "0" * 400 + "}}", '{"mine": []}'])
 def test_cameras_that_are_none(tmp_path, text):
     (tmp_path / "c.json").write_text(text)
-    with pytest.raises(CameraError, match="mine|c.json"):
+    with pytest.raises(CameraError, match=r"c\.json: (mine|not a JSON)"):
         load_camera(tmp_path / "c.json")

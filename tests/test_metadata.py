@@ -56,7 +56,10 @@ def test_orientation_of_every_type(tmp_path, kind, value, order):
 
 @pytest.mark.parametrize(
     ("tag", "name"),
-    [((296, 4, 1, struct.pack("<I", 70000)), "ResolutionUnit"), ((282, 10, 1, struct.pack("<ii", -3, 2)), "XResolution")],
+    [
+        ((296, 4, 1, struct.pack("<I", 70000)), "ResolutionUnit"),
+        ((282, 10, 1, struct.pack("<ii", -3, 2)), "XResolution"),
+    ],
 )
 def test_a_tag_that_cannot_be_written_costs_itself(tmp_path, tag, name):
     block = exif_block([(271, 2, 8, b"Lantern\0"), (274, 3, 1, struct.pack("<H", 6)), tag])
@@ -136,7 +139,9 @@ def tiff_of(array, compression, order, orientation):
 
 
 @pytest.mark.parametrize("orientation", TURNS)
-@pytest.mark.parametrize(("compression", "order"), [(None, "<"), (None, ">"), ("zlib", "<"), ("zlib", ">"), ("own", "<")])
+@pytest.mark.parametrize(
+    ("compression", "order"), [(None, "<"), (None, ">"), ("zlib", "<"), ("zlib", ">"), ("own", "<")]
+)
 @pytest.mark.parametrize(
     ("mode", "depth"), [("L", 8), ("LA", 8), ("RGB", 8), ("RGBA", 8), ("L", 16), ("RGB", 16), ("RGBA", 16)]
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -65,7 +65,7 @@ def _xyz(x, y) -> np.ndarray:
 
 @dataclass(frozen=True)
 class MatrixSpace:
-    """curves: [3, 65536], light at every 16-bit value, rising. matrix: [3, 3], linear RGB to linear sRGB; None: grey."""
+    """curves: [3, 65536], light at every 16-bit value, rising. matrix: [3, 3], to linear sRGB; None: grey."""
 
     curves: np.ndarray
     matrix: np.ndarray | None
@@ -140,7 +140,7 @@ def converted(image: Image.Image, source: bytes | None, target: bytes | None = N
     return made
 
 
-def _opened(icc: bytes | None, name: str):
+def _opened(icc: bytes | None, name: Literal["LAB", "sRGB"]):
     return ImageCms.createProfile(name) if icc is None else ImageCms.ImageCmsProfile(BytesIO(icc))
 
 
@@ -159,38 +159,37 @@ def space_of(icc: bytes | None) -> Space | None:
         return None
     if icc[36:40] != b"acsp" or icc[16:20] not in (b"RGB ", b"GRAY"):
         raise ValueError("not a profile of RGB or grey")
-    tags = _tags(icc)
-    space: Space
-    if b"kTRC" in tags:
-        space = MatrixSpace(np.tile(_curve(tags[b"kTRC"]), (3, 1)), None)
-    elif {b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC"} <= tags.keys() and b"A2B0" not in tags:
-        columns = [np.array(struct.unpack_from(">3i", tags[name], 8)) / 65536 for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
-        if abs(np.linalg.det(columns)) < 1e-6:
-            raise ValueError("its primaries lie on a line")
-        matrix = np.linalg.solve(to_xyz(SRGB), np.stack(columns, axis=1))
-        space = MatrixSpace(np.stack([_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")]), matrix)
-    else:
-        space = TableSpace(icc)
+    try:
+        space = _space(icc, _tags(icc))
+    except (struct.error, ZeroDivisionError):
+        raise ValueError("a part of it is cut off") from None
     axis = np.linspace(0, 1, 9, dtype=np.float32)
     grid = np.repeat(axis[:, None, None], 3, axis=2) if is_grey(icc) else np.stack(np.meshgrid(axis, axis, axis), -1)
     sample = grid.reshape(-1, 1, 3)
     return None if np.abs(space.to_srgb(sample) - sample).max() < _SAME else space
 
 
+def _space(icc: bytes, tags: dict[bytes, bytes]) -> Space:
+    if b"kTRC" in tags:
+        return MatrixSpace(np.tile(_curve(tags[b"kTRC"]), (3, 1)), None)
+    if not {b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC"} <= tags.keys() or b"A2B0" in tags:
+        return TableSpace(icc)
+    columns = [np.array(struct.unpack_from(">3i", tags[name], 8)) / 65536 for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
+    if abs(np.linalg.det(columns)) < 1e-6:
+        raise ValueError("its primaries lie on a line")
+    matrix = np.linalg.solve(to_xyz(SRGB), np.stack(columns, axis=1))
+    return MatrixSpace(np.stack([_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")]), matrix)
+
+
 def _tags(icc: bytes) -> dict[bytes, bytes]:
-    try:
-        entries = [struct.unpack_from(">4sII", icc, 132 + 12 * i) for i in range(struct.unpack_from(">I", icc, 128)[0])]
-    except struct.error:
-        raise ValueError("its list of tags is cut off") from None
+    count = struct.unpack_from(">I", icc, 128)[0]
+    entries = [struct.unpack_from(">4sII", icc, 132 + 12 * i) for i in range(count)]
     return {name: icc[start : start + size] for name, start, size in entries}
 
 
 def _curve(tag: bytes) -> np.ndarray:
     """Light at every 16-bit value, rising; raises ValueError for a curve that is none or falls."""
-    try:
-        light = _parametric(tag) if tag[:4] == b"para" else _tabled(tag)
-    except (struct.error, ZeroDivisionError):
-        raise ValueError("a curve of it is cut off") from None
+    light = _parametric(tag) if tag[:4] == b"para" else _tabled(tag)
     if not (np.isfinite(light).all() and light[-1] > light[0]):
         raise ValueError("a curve of it does not rise")
     return np.maximum.accumulate(np.clip(light, 0, 1))
@@ -208,16 +207,18 @@ def _tabled(tag: bytes) -> np.ndarray:
 
 
 def _parametric(tag: bytes) -> np.ndarray:
-    """parametricCurveType of the ICC specification, 10.18: (a x + b)^g + c from d on, e x + f below."""
+    """parametricCurveType of the ICC specification, 10.18: a power, of kinds 3 and 4 a line below where it starts."""
     kind = struct.unpack_from(">H", tag, 8)[0]
     if kind > 4:
         raise ValueError(f"a curve of it is of the unknown kind {kind}")
     given = [v / 65536 for v in struct.unpack_from(f">{(1, 3, 4, 5, 7)[kind]}i", tag, 12)]
-    g, a, b, e, d, c, f = {
-        0: lambda g: (g, 1, 0, 0, 0, 0, 0),
-        1: lambda g, a, b: (g, a, b, 0, -b / a, 0, 0),
-        2: lambda g, a, b, c: (g, a, b, 0, -b / a, c, c),
-        3: lambda g, a, b, c, d: (g, a, b, c, d, 0, 0),
-        4: lambda g, a, b, c, d, e, f: (g, a, b, c, d, e, f),
-    }[kind](*given)
-    return np.where(_GRID >= d, np.maximum(a * _GRID + b, 0) ** g + c, e * _GRID + f)
+    g, *rest = given
+    if kind == 0:
+        return _GRID**g
+    a, b, *rest = rest
+    power = np.maximum(a * _GRID + b, 0) ** g
+    if kind in (1, 2):
+        offset = rest[0] if rest else 0.0
+        return np.where(a * _GRID + b >= 0, power, 0) + offset
+    slope, start, above, below = (*rest, 0.0, 0.0)[:4]
+    return np.where(start <= _GRID, power + above, slope * _GRID + below)

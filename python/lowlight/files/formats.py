@@ -57,14 +57,13 @@ def reading(path: str | os.PathLike) -> Iterator[None]:
         raise PictureError(f"{path}: not enough memory to decode it") from None
     # decoders raise nearly anything on a damaged file
     except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        lines = (getattr(error, "strerror", None) or str(error)).splitlines()
+        reason = lines[0] if lines else type(error).__name__
         raise PictureError(f"{path}: cannot be decoded ({reason})") from None
 
 
 @contextmanager
-def open_image(
-    source: str | os.PathLike | BytesIO, path: str | os.PathLike | None = None
-) -> Iterator[Image.Image]:
+def open_image(source: str | os.PathLike | BytesIO, path: str | os.PathLike | None = None) -> Iterator[Image.Image]:
     """The file opened by its content, whatever its extension; samples are not loaded yet. path: what to call it.
 
     What a decoder raises, then and while the file is open, becomes a PictureError of one sentence with the path in it.

@@ -58,8 +58,7 @@ def decode(image: Image.Image, source: codecs.Source | None = None, orientation:
     values = samples.astype(np.float32) / np.float32(2**bits - 1)
     rgb = np.repeat(values[..., :1], 3, axis=2) if grey else np.ascontiguousarray(values[..., :3])
     if icc and is_grey(icc) != grey:
-        notes.append("colour profile dropped: not one of its kind of picture")
-        icc = None
+        rgb, icc = _without_profile(rgb, icc, grey, notes), None
     if cicp is not None:
         rgb = hdr_to_srgb(rgb, cicp)
         notes.append("HDR written as sRGB: light above 203 cd/m2 is clipped")
@@ -109,6 +108,18 @@ def _profile(
         notes.append(f"colour profile dropped, taken as sRGB: {error}")
         return None, None
     return icc, cicp
+
+
+def _without_profile(rgb: np.ndarray, icc: bytes, grey: bool, notes: list[str]) -> np.ndarray:
+    """Colours in sRGB where the profile is of the other kind: grey has a place in RGB's, not colours in grey's."""
+    space = space_of(icc)
+    if not grey:
+        notes.append("colour profile dropped: it is one of grey pictures")
+        return rgb
+    if space is None:
+        return rgb
+    notes.append("colour profile applied, not kept: it is one of colours, and the picture is grey")
+    return space.to_srgb(rgb)
 
 
 def _samples(

@@ -61,7 +61,12 @@ def hdr_to_srgb(rgb: np.ndarray, cicp: tuple[int, int]) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def made_profile(
-    primaries: Primaries, white: tuple[float, float], *, gamma: float | None = None, transfer: int = 13, grey: bool = False
+    primaries: Primaries,
+    white: tuple[float, float],
+    *,
+    gamma: float | None = None,
+    transfer: int = 13,
+    grey: bool = False,
 ) -> bytes:
     """An ICC profile (4.3) of primaries, left out for grey, and a curve: a power, or one that cICP counts."""
     if gamma is not None:
@@ -82,7 +87,9 @@ def made_profile(
     for tag, data in tags:
         table_ += struct.pack(">4sII", tag, start + len(body), len(data))
         body += data + bytes(-len(data) % 4)
-    head = struct.pack(">I4sI4s4s4s", start + len(body), bytes(4), 0x04300000, b"mntr", b"GRAY" if grey else b"RGB ", b"XYZ ")
+    head = struct.pack(
+        ">I4sI4s4s4s", start + len(body), bytes(4), 0x04300000, b"mntr", b"GRAY" if grey else b"RGB ", b"XYZ "
+    )
     head += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp") + bytes(28)
     head += _xyz(to_xyz(SRGB).sum(axis=1))[8:]
     return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table_ + body

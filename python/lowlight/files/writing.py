@@ -8,11 +8,10 @@ from io import BytesIO
 from typing import Any
 
 from . import codecs
+from . import formats as known
 from .atomic import write_atomically
 from .colour import is_grey, space_of
-from .formats import (
-    HOLDS_16_BIT, HOLDS_ALPHA, HOLDS_EXIF, HOLDS_ICC, LONGEST_SIDE, LOSSY, PictureError, format_of, spoken,
-)  # fmt: skip
+from .formats import PictureError, format_of, spoken
 from .metadata import fitted_exif
 from .samples import Picture, quantise, to_pil
 
@@ -34,17 +33,23 @@ def encode(picture: Picture, format: str, quality: int | None = None) -> tuple[b
     written: what does not fit is left out. Raises PictureError on NaN, a side the format cannot hold, a quality that is
     none or that the format has not.
     """
-    if quality is not None and not (format in LOSSY and 1 <= quality <= 100):
-        takes = "1 to 100" if format in LOSSY else f"for {', '.join(sorted(map(spoken, LOSSY)))}, not {spoken(format)}"
+    if quality is not None and not (format in known.LOSSY and 1 <= quality <= 100):
+        takes = (
+            "1 to 100"
+            if format in known.LOSSY
+            else f"for {', '.join(sorted(map(spoken, known.LOSSY)))}, not {spoken(format)}"
+        )
         raise PictureError(f"quality is {takes}, got {quality}")
     notes: list[str] = []
     height, width = picture.rgb.shape[:2]
-    if max(height, width) > LONGEST_SIDE.get(format, 2**31):
-        raise PictureError(f"{width} x {height} is too large for {format} (at most {LONGEST_SIDE[format]} a side)")
-    bits = picture.bits if format in HOLDS_16_BIT else 8
+    if max(height, width) > known.LONGEST_SIDE.get(format, 2**31):
+        raise PictureError(
+            f"{width} x {height} is too large for {format} (at most {known.LONGEST_SIDE[format]} a side)"
+        )
+    bits = picture.bits if format in known.HOLDS_16_BIT else 8
     if bits < picture.bits:
         notes.append(f"16 bits became 8: {format} holds no more")
-    if picture.alpha is not None and format not in HOLDS_ALPHA:
+    if picture.alpha is not None and format not in known.HOLDS_ALPHA:
         notes.append(f"transparency laid over white: {format} holds none")
         opacity = picture.alpha[..., None]
         picture = replace(picture, rgb=picture.rgb * opacity + (1 - opacity), alpha=None)
@@ -60,13 +65,13 @@ def _with_metadata_that_fits(picture: Picture, format: str, bits: int, notes: li
     """Less the profile and the EXIF that the format, or the kind of samples in it, cannot hold."""
     # 16-bit grey with alpha becomes RGBA in a TIFF
     grey = picture.grey and not (format == "TIFF" and bits == 16 and picture.alpha is not None)
-    if picture.icc and (format not in HOLDS_ICC or is_grey(picture.icc) != grey):
+    if picture.icc and (format not in known.HOLDS_ICC or is_grey(picture.icc) != grey):
         space = space_of(picture.icc)
         rgb = picture.rgb if space is None else space.to_srgb(picture.rgb)
         notes.append(f"colour profile applied, not kept: {format} does not hold it with these samples")
         picture = replace(picture, rgb=rgb, icc=None)
     exif = picture.exif
-    if exif and format not in HOLDS_EXIF:
+    if exif and format not in known.HOLDS_EXIF:
         notes.append(f"EXIF dropped: {format} holds none")
         exif = None
     elif format == "JPEG":
@@ -79,9 +84,9 @@ def _encode_8_bit(picture: Picture, format: str, quality: int | None, notes: lis
     options, image = dict(_OPTIONS.get(format, {})), to_pil(picture)
     if format == "WEBP" and picture.lossless and quality is None:
         options["lossless"] = True
-    elif format in LOSSY:
+    elif format in known.LOSSY:
         options["quality"] = QUALITY if quality is None else quality
-    blocks = dict(image.info)
+    blocks = {str(name): block for name, block in image.info.items()}
     while True:
         buffer = BytesIO()
         try:
@@ -91,8 +96,8 @@ def _encode_8_bit(picture: Picture, format: str, quality: int | None, notes: lis
         except Exception as error:
             if not blocks:
                 raise PictureError(f"{format} cannot hold this picture ({error})") from None
-            name, _ = blocks.popitem()
-            notes.append(f"{'EXIF' if name == 'exif' else 'colour profile'} dropped: {format} does not take it ({error})")
+            what = "EXIF" if blocks.popitem()[0] == "exif" else "colour profile"
+            notes.append(f"{what} dropped: {format} does not take it ({error})")
 
 
 def write_picture(path: str | os.PathLike, picture: Picture, quality: int | None = None) -> tuple[str, ...]:

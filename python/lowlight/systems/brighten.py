@@ -105,9 +105,7 @@ def _enhance_read(system: Brightens, picture: Picture, told: dict[str, Any]) -> 
         return replace(picture, rgb=_enhance_array(system, picture.rgb, told))
     dark, space, notes = srgb_of(picture)
     bright = _enhance_array(system, dark, told)
-    return replace(
-        picture, rgb=bright if space is None else space.from_srgb(bright), notes=(*picture.notes, *notes)
-    )
+    return replace(picture, rgb=bright if space is None else space.from_srgb(bright), notes=(*picture.notes, *notes))
 
 
 def _enhance_pil(system: Brightens, image: Image.Image, told: dict[str, Any]) -> Image.Image:
