@@ -46,7 +46,7 @@ def reading(path: str | os.PathLike) -> Iterator[None]:
             yield
     except PictureError as error:
         known = str(error).startswith(f"{path}: ")
-        raise (error if known else PictureError(f"{path}: {error}")) from None
+        raise (error if known else type(error)(f"{path}: {error}")) from None
     except Image.DecompressionBombError as error:
         raise PictureError(f"{path}: too large to be a photograph ({error})") from None
     except IsADirectoryError:

@@ -11,7 +11,7 @@ from . import codecs
 from . import formats as known
 from .atomic import write_atomically
 from .colour import is_grey, space_of
-from .formats import PictureError, format_of, spoken
+from .formats import PictureError, format_of
 from .metadata import fitted_exif
 from .samples import Picture, quantise, to_pil
 
@@ -31,15 +31,10 @@ def encode(picture: Picture, format: str, quality: int | None = None) -> tuple[b
     over white elsewhere. quality: 1 to 100 for JPEG, WebP, AVIF, HEIC and JPEG XL, 95 if None, but a picture of a
     lossless WebP then stays lossless in WebP. JPEG: 4:4:4; TIFF: deflate. No metadata keeps a picture from being
     written: what does not fit is left out. Raises PictureError on NaN, a side the format cannot hold, a quality that is
-    none or that the format has not.
+    none.
     """
-    if quality is not None and not (format in known.LOSSY and 1 <= quality <= 100):
-        takes = (
-            "1 to 100"
-            if format in known.LOSSY
-            else f"for {', '.join(sorted(map(spoken, known.LOSSY)))}, not {spoken(format)}"
-        )
-        raise PictureError(f"quality is {takes}, got {quality}")
+    if quality is not None and not 1 <= quality <= 100:
+        raise PictureError(f"quality must be 1 to 100, got {quality}")
     notes: list[str] = []
     height, width = picture.rgb.shape[:2]
     if max(height, width) > known.LONGEST_SIDE.get(format, 2**31):

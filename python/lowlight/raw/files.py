@@ -20,6 +20,10 @@ from .packing import layout, pack, second_green, unpack
 _ORIENTATIONS = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 
 
+class OtherSensorError(PictureError):
+    """A raw file whose sensor has not the filter array that is asked for: it can be developed all the same."""
+
+
 @dataclass
 class RawPicture:
     """A mosaic and how to read it; what the file does not say is None.
@@ -119,13 +123,13 @@ def _levels(picture: RawPicture) -> tuple[np.ndarray, np.ndarray]:
 def _pattern(raw: Any) -> np.ndarray:
     """The colours from the first visible pixel on."""
     if raw.raw_type.name != "Flat" or raw.raw_pattern is None or raw.num_colors != 3:
-        raise PictureError("no mosaic of red, green and blue (Foveon, monochrome or already demosaiced)")
+        raise OtherSensorError("no mosaic of red, green and blue (Foveon, monochrome or already demosaiced)")
     letters = [chr(letter) for letter in raw.color_desc]
     pattern = np.array([["RGB".find(letters[index]) for index in row] for row in raw.raw_pattern])
     try:
         layout(pattern)
     except ValueError:
-        raise PictureError(f"a filter array that is neither Bayer nor X-Trans: {pattern.tolist()}") from None
+        raise OtherSensorError(f"a filter array that is neither Bayer nor X-Trans: {pattern.tolist()}") from None
     return second_green(pattern) if pattern.shape == (2, 2) else pattern.astype(np.uint8)
 
 
