@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from raw_pictures import BAYER, raw_picture, scene
 from typer.testing import CliRunner
 
@@ -126,7 +125,6 @@ def test_a_folder_goes_on_after_broken_files(run):
     photograph("in/deep/z.DNG")
     photograph("in/nobody.dng", model="Lantern L1")
     Path("in/broken.dng").write_bytes(Path("in/a.dng").read_bytes()[:3000])
-    
     Path("in/notes.txt").write_text("not a picture")
     result = run("in", "-r", "-o", "out", "--ratio", 50)
     assert result.exit_code == 1
@@ -135,8 +133,7 @@ def test_a_folder_goes_on_after_broken_files(run):
     for line in (
         "in/broken.dng: damaged or truncated raw file",
         "in/nobody.dng: no noise calibration of 'Lantern L1'; say whose to take (--camera): CanonEOS5D4",
-                "1 file passed over: 1 .txt.",
-
+        "1 file passed over: 1 .txt.",
     ):
         assert line in result.output
     again = run("in", "-r", "-o", "out", "--ratio", 50, "--camera", "SonyA7S2")
@@ -148,7 +145,6 @@ def test_a_folder_goes_on_after_broken_files(run):
     ("arguments", "message"),
     [
         (["-o", "x.png", "--ratio", "3", "--auto"], "--ratio NUMBER, --ratio-from REFERENCE (its ISO and time) and"),
-        
         (["-o", "x.png", "--ratio", "3", "--auto"], "more than one was given"),
         (["-o", "x.png", "--ratio", "0.5"], "Invalid value for '--ratio'"),
         (["-o", "x.png", "--auto", "--iterations", "11"], "makes 1 to 10 network calls"),
@@ -165,7 +161,6 @@ def test_a_folder_goes_on_after_broken_files(run):
         (["-o", "x.png", "--pairs", "jpeg"], "--pairs must be one of raw, picture, both, got 'jpeg'"),
         (["-o", "out", "--format", "svg"], "cannot write '.svg' files"),
         (["-o", "x.png", "--format", "jpg"], "--format is for an output folder; x.png is a file name"),
-
         (["-o", "x.png", "--auto", "--resid"], "it has resid=False, not the resid=True given"),
         (["-o", "x.arw", "--auto"], "cannot write '.arw' files"),
     ],
@@ -189,12 +184,11 @@ def test_raw_files_with_a_model_of_srgb_pictures(run, monkeypatch):
 
     monkeypatch.setattr(checkpoints, "load_system", lambda *_, **__: Gamma())
     photograph("dark.dng")
-        assert run("dark.dng", "-o", "out", "--model", "of pictures").exit_code == 0
+    assert run("dark.dng", "-o", "out", "--model", "of pictures").exit_code == 0
     bright = read_picture("out/dark.png")
     assert bright.bits == 16
     assert np.abs(bright.rgb - read_any("dark.dng").rgb ** 0.5).max() < 1e-4
-        result = run("dark.dng", "-o", "x.dng", "--model", "of pictures")
-
+    result = run("dark.dng", "-o", "x.dng", "--model", "of pictures")
     assert result.exit_code == 1
     assert "dark.dng: x.dng: cannot write '.dng' files" in result.output
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .enhancing import Work, work_on
+from .enhancing import Loader, Work, work_on
 from .jobs import BESIDE, Job, Plan, PlanError, plan
 from .listing import PAIRS, summary
 from .raw_options import RawOptions, raw_suffix
@@ -40,7 +40,7 @@ def enhance(
         typer.Option(
             "--output",
             "-o",
-            help=f"File name for one picture; a folder for several, made if needed; NAME{BESIDE}.EXT beside it if none.",
+            help=f"File name for one picture; a folder for several, made if needed; NAME{BESIDE}.EXT beside it if none",
         ),
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into the folders in a folder.")] = False,
@@ -121,9 +121,8 @@ def enhance(
         raise typer.BadParameter("--iterations is the old name of --steps; give one")
     steps = iterations if steps is None else steps
     options = RawOptions(ratio, ratio_from, auto, camera, iso, render, output_raw)
-    wish = {
-        name: value for name, value in {"brightness": brightness, "strength": strength}.items() if value is not None
-    }
+    wished = {"brightness": brightness, "strength": strength}
+    wish = {name: value for name, value in wished.items() if value is not None}
     try:
         work = _plan(inputs, output, recursive, suffix, format, pairs, options)
     except PlanError as error:
@@ -141,12 +140,9 @@ def enhance(
     try:
         # nothing to do needs no model
         if todo:
-            told = {"wish": wish, "steps": steps, "seed": seed, "quality": quality}
-            _run(
-                todo,
-                work_on(todo, model, lambda name: load_model(name, device, dtype, resid), options, **told),
-                outcome,
-            )
+            load = Loader(device, dtype, resid)
+            one = work_on(todo, model, load, options, wish=wish, steps=steps, seed=seed, quality=quality)
+            _run(todo, one, outcome)
     except PlanError as error:
         raise typer.BadParameter(str(error)) from None
     except KeyboardInterrupt:

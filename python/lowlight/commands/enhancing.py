@@ -60,7 +60,7 @@ def work_on(
     Raises PlanError for options that do not fit, BadParameter for a model that cannot be loaded.
     """
     from ..checkpoints import DEFAULT_RAW_MODEL
-    from ..systems.base import RawSystem, picture_system
+    from ..systems.base import RawSystem, picture_system, raw_system
 
     raws = [job for job in todo if is_raw(job.source)]
     named = None if model == "default" else load(model)
@@ -78,7 +78,7 @@ def work_on(
         return pictures()
     if wish and len(raws) == len(todo):
         raise PlanError(f"--{' and --'.join(wish)} are for pictures; raw files take --ratio")
-    raw = raw_work(load(DEFAULT_RAW_MODEL) if named is None else named, options, steps, seed, quality)
+    raw = raw_work(raw_system(named or load(DEFAULT_RAW_MODEL)), options, steps, seed, quality)
     if not raws:
         return raw
     if len(raws) < len(todo):
