@@ -57,7 +57,7 @@ class Exposed:
 
     def dng(self) -> RawPicture:
         """A raw picture of 16 bits, black 0, white 65535, to be developed by any raw converter."""
-        whole = replace(self.raw, black=np.zeros(4, np.float32), white=_DNG_WHITE)
+        whole = replace(self.raw, black=np.zeros(4, np.float32), white=_DNG_WHITE, offsets=None)
         return replace(whole, mosaic=denormalise(self.packed, whole))
 
     def save(self, path: str | os.PathLike, renderer: str = "own", quality: int | None = None) -> tuple[str, ...]:
