@@ -56,6 +56,9 @@ def enhance(
         float | None,
         typer.Option("--brightness", "-b", help="Stops brighter (1) or darker (-1) than the model's own exposure."),
     ] = None,
+    saturation: Annotated[
+        float | None, typer.Option(min=0, max=4, help="Colour: 0 is grey, 1 the model's own (default).")
+    ] = None,
     strength: Annotated[
         float | None, typer.Option(min=0, max=1, help="From 0, the dark picture itself, to 1 (default).")
     ] = None,
@@ -123,7 +126,7 @@ def enhance(
         raise typer.BadParameter("--iterations is the old name of --steps; give one")
     steps = iterations if steps is None else steps
     options = RawOptions(ratio, ratio_from, auto, camera, iso, render, output_raw)
-    wished = {"brightness": brightness, "strength": strength}
+    wished = {"brightness": brightness, "saturation": saturation, "strength": strength}
     wish = {name: value for name, value in wished.items() if value is not None}
     try:
         work = _plan(inputs, output, recursive, suffix, format, pairs, options)

@@ -76,7 +76,7 @@ def work_on(
     if named is None and not raws:
         _say_unused(options)
         return pictures()
-    if wish and len(raws) == len(todo):
+    if wish and len(raws) in (0, len(todo)):
         raise PlanError(f"--{' and --'.join(wish)} are for pictures; raw files take --ratio")
     raw = raw_work(raw_system(named or load(DEFAULT_RAW_MODEL)), options, steps, seed, quality)
     if not raws:

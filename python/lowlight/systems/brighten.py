@@ -43,6 +43,7 @@ def enhance_picture(
     picture: Any,
     *,
     brightness: float | Tensor = 0.0,
+    saturation: float = 1.0,
     strength: float = 1.0,
     steps: int | None = None,
     seed: int | Tensor = 0,
@@ -55,7 +56,7 @@ def enhance_picture(
 
     if steps is not None and steps < 1:
         raise ValueError(f"enhance: steps must be at least 1, got {steps}")
-    wish = Wish.checked(brightness, strength)
+    wish = Wish.checked(brightness, saturation, strength)
     told = {"wish": wish, "steps": steps, "seed": seed, **checked_options(system, options)}
     if isinstance(picture, str | os.PathLike):
         return to_pil(_enhance_read(system, read_any(picture), told))
@@ -94,7 +95,7 @@ def checked_options(system: Brightens, options: Mapping[str, Any]) -> dict[str, 
     if unknown:
         raise TypeError(
             f"enhance: {type(system).__name__} has no option {' or '.join(unknown)}; "
-            f"its options are {', '.join(('brightness', 'strength', 'steps', 'seed', *known))}"
+            f"its options are {', '.join(('brightness', 'saturation', 'strength', 'steps', 'seed', *known))}"
         )
     return given
 
