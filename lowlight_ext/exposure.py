@@ -193,7 +193,7 @@ def _exposure_rows(op: str, batch: int, values: dict[str, float | Tensor], satur
     numbers = [float(value) for value in values.values() if not isinstance(value, Tensor)]
     # the same arithmetic on numbers, a tenth of the time; what would divide by 0 gets torch's infinities
     if len(numbers) == len(values) and all(numbers) and saturation:
-        return torch.tensor([_exposure_columns(*numbers, saturation)], dtype=torch.float64)
+        return torch.tensor([_exposure_columns(*numbers, saturation)], dtype=torch.float64, device="cpu")
     home = _home(*values.values())
     columns = (_column(op, name, value, batch, home) for name, value in values.items())
     return _table(list(_exposure_columns(*columns, saturation)))

@@ -27,11 +27,12 @@ def seed_tensor(op: str, seed: int | Tensor) -> Tensor:
     if not -(1 << 63) <= seed < 1 << 63:
         seed = (seed + (1 << 63)) % (1 << 64) - (1 << 63)
     if not no_mode() or torch.is_inference_mode_enabled():
-        return torch.tensor([seed])
+        return torch.tensor([seed], device="cpu")
     if seed not in _seeds:
         if len(_seeds) >= MOST_SEEDS:
             _seeds.clear()
-        _seeds[seed] = torch.tensor([seed])
+        # whatever torch's default device is
+        _seeds[seed] = torch.tensor([seed], device="cpu")
     return _seeds[seed]
 
 

@@ -26,7 +26,7 @@ from lowlight_ext.kernels_compiled.call import (
 def poisson(mean: Tensor, seeds: Tensor, stream: int, y0: int, x0: int, plane: int) -> Tensor:
     """Poisson counts of means [B, C, H, W], in their dtype; where one is not in [0, 1e7] ValueError, on CUDA NaN."""
     out = like(mean)
-    wrong = None if module.on_gpu(mean) else torch.zeros(1, dtype=torch.int64)
+    wrong = None if module.on_gpu(mean) else torch.zeros(1, dtype=torch.int64, device="cpu")
     place = (*mean.shape, *source(seeds, mean, stream, y0, x0, plane))
     call("poisson", mean, mean.contiguous(), out, CODES[mean.dtype], *place, wrong)
     if wrong is not None and wrong.item():

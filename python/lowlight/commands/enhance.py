@@ -69,7 +69,9 @@ def enhance(
         str | None, typer.Option(help="ddim, dpm++ or drds, of those the model has (default: its own).")
     ] = None,
     iterations: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the noise: the same seed gives the same picture.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**64 - 1, help="Seed of the noise: the same seed gives the same picture.")
+    ] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 (default: float32).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 def linear_betas(timesteps: int, beta_start: float, beta_end: float) -> Tensor:
     """[T] float64, linear; Ho et al. 2020."""
-    return torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64)
+    return torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64, device="cpu")
 
 
 def _sigmoid_betas(timesteps: int, beta_start: float, beta_end: float) -> Tensor:
@@ -33,7 +33,7 @@ def cosine_betas(timesteps: int, s: float = 0.008) -> Tensor:
 
     T + 1 points between 0 and T + 1 instead of 0 and T: alpha_bar would reach 0 at the last, whose beta is clipped.
     """
-    x = torch.linspace(0, timesteps + 1, timesteps + 1, dtype=torch.float64)
+    x = torch.linspace(0, timesteps + 1, timesteps + 1, dtype=torch.float64, device="cpu")
     f = torch.cos((x / (timesteps + 1) + s) / (1 + s) * (math.pi / 2)) ** 2
     f = f / f[0]
     return (1 - f[1:] / f[:-1]).clamp(0, 0.999)
