@@ -88,6 +88,23 @@ def test_the_state_is_saved_on_every_error(trainer, tmp_path, monkeypatch, error
     assert again.step == 3
 
 
+def test_a_damaged_picture_is_told_once_and_does_not_end_the_training(tmp_path):
+    pairs = make_pairs(tmp_path / "pairs", 3)
+    pairs[1].low.write_bytes(pairs[1].low.read_bytes()[:3000])
+    config = from_dict({"network": NETWORK, "stages": STAGES})
+    said = []
+    assert Trainer(config, PairBatches(pairs), tmp_path).run(say=said.append)
+    assert [line for line in said if "skipped" in line] == said[:1]
+    assert "(1 of 3 now)" in said[0]
+    assert "1.png: cannot be decoded" in said[0]
+
+
+def test_pictures_too_small_are_refused_before_the_start(pairs, tmp_path):
+    config = from_dict({"network": NETWORK, "stages": [STAGES[0], {"iterations": 1, "batch": 1, "shrink": 70}]})
+    with pytest.raises(ValueError, match="smaller than shrink = 70: 72 x 64"):
+        Trainer(config, PairBatches(pairs), tmp_path)
+
+
 def test_a_half_made_iteration_is_not_saved(trainer, tmp_path, monkeypatch):
     one = trainer()
     average = one._average

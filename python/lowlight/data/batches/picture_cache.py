@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from ...files.eight_bit import decode_rgb
 from ...files.pictures import READABLE, PictureError
@@ -50,8 +50,12 @@ class PairCache:
 
     def __init__(self, pairs: list[Pair], memory: int):
         self.pairs, self._kept = pairs, Kept(self._decode, memory)
+        self.sizes: list[tuple[int, int]] = []  # height and width of each
         for pair in pairs:
-            _check_sizes(pair, *(_header_size(path) for path in (pair.low, pair.high)))
+            width, height = _header_size(pair.low)
+            _check_sizes(pair, (width, height), _header_size(pair.high))
+            self.sizes.append((height, width))
+        self.smallest = min(range(len(pairs)), key=lambda index: min(self.sizes[index]))
 
     def __getitem__(self, index: int) -> np.ndarray:
         """[2, 3, H, W] uint8, dark and bright; not to be written to."""
@@ -60,15 +64,22 @@ class PairCache:
     def _decode(self, index: int) -> np.ndarray:
         pair = self.pairs[index]
         low, high = decode_rgb(pair.low), decode_rgb(pair.high)
-        if low.shape != high.shape:
-            _check_sizes(pair, low.shape[1::-1], high.shape[1::-1])
+        if not low.shape[:2] == high.shape[:2] == self.sizes[index]:
+            # headers may say other than what is there
+            sizes = f"{low.shape[:2]} and {high.shape[:2]}, not {self.sizes[index]}"
+            raise PictureError(f"{pair.low} and {pair.high} are {sizes} as their headers say")
         return np.ascontiguousarray(np.stack([low, high]).transpose(0, 3, 1, 2))
 
 
 def _header_size(path: Path) -> tuple[int, int]:
+    """Upright."""
     try:
         with Image.open(path, formats=READABLE) as image:
-            return image.size
+            # the class's own: a PNG's decodes the picture, lest EXIF stand behind it
+            turned = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+            # newer Pillows turn the size of a TIFF themselves
+            width, height = (image.tag_v2[256], image.tag_v2[257]) if image.format == "TIFF" else image.size
+            return (height, width) if turned else (width, height)
     except (OSError, SyntaxError, ValueError) as error:
         raise PictureError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
 
