@@ -179,6 +179,15 @@ def test_leftovers_are_swept(trainer, tmp_path):
     assert [path.exists() for path in killed + kept] == [False, False, True, True]
 
 
+def test_a_write_sweeps_its_folder_once(tmp_path):
+    old, new = tmp_path / ".a.png.0123abcd.part", tmp_path / ".b.png.0123abcd.part"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    write_atomically(tmp_path / "c.png", b"whole")
+    assert (old.exists(), new.exists()) == (False, True)
+
+
 def test_the_one_before_is_kept(tmp_path):
     path, previous = tmp_path / "a", tmp_path / "b"
     for text in (b"1", b"2", b"3"):

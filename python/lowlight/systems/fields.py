@@ -35,8 +35,9 @@ def build(cls: type, values: Any, where: str | None = None, check: Callable[[str
         if missing:
             raise ValueError(f"{', '.join(missing)} is missing")
         typed = {name: _typed(value, hints[name], name) for name, value in values.items()}
-        for name, value in typed.items() if check else ():
-            check(name, value)
+        if check:
+            for name, value in typed.items():
+                check(name, value)
         try:
             return cls(**typed)
         # of a field that is a mapping of any values
