@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ...files.eight_bit import decode_rgb
-from ...files.pictures import READABLE, PictureError
+from ...files.metadata import orientation_of
+from ...files.pictures import PictureError, open_image
 from ..sets.matching import Pair
 
 
@@ -73,15 +74,12 @@ class PairCache:
 
 def _header_size(path: Path) -> tuple[int, int]:
     """Upright."""
-    try:
-        with Image.open(path, formats=READABLE) as image:
-            # the class's own: a PNG's decodes the picture, lest EXIF stand behind it
-            turned = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-            # newer Pillows turn the size of a TIFF themselves
-            width, height = (image.tag_v2[256], image.tag_v2[257]) if image.format == "TIFF" else image.size
-            return (height, width) if turned else (width, height)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise PictureError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+    with open_image(path) as image:
+        # asked for EXIF that is not in its header, a PNG decodes the picture, lest it stand behind that
+        turned = (image.format != "PNG" or "exif" in image.info) and orientation_of(image) >= 5
+        # newer Pillows turn the size of a TIFF themselves
+        width, height = (image.tag_v2[256], image.tag_v2[257]) if isinstance(image, TiffImageFile) else image.size
+        return (height, width) if turned else (width, height)
 
 
 def _check_sizes(pair: Pair, low: tuple[int, int], high: tuple[int, int]) -> None:
