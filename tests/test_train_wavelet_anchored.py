@@ -108,6 +108,7 @@ def test_batches_of_mixed_sizes(tmp_path):
     batches = MixedBatches(pairs, made=0.5)
     shapes = {tuple(batches.batch(n, 2).low.shape) for n in range(len(batches))}
     assert shapes == {(2, 3, 64, 96), (2, 3, 96, 64)}
+    assert all(batches._picture(n).shape[-2:] == batches._size(n) for n in range(len(batches)))
 
 
 def test_wrong_batches_are_refused(pairs):
