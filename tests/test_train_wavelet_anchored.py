@@ -102,6 +102,15 @@ def test_photographs_are_cut_to_the_pairs_size(pairs, tmp_path):
         find_photographs(tmp_path / "nowhere")
 
 
+def test_batches_of_mixed_sizes(tmp_path):
+    """Made pairs have the size of the pair they are made of."""
+    pairs = [pair for size in ((64, 96), (96, 64)) for pair in make_pairs(tmp_path / str(size[0]), 2, size)]
+    batches = MixedBatches(pairs, made=0.5)
+    shapes = {tuple(batches.batch(n, 2).low.shape) for n in range(len(batches))}
+    assert shapes == {(2, 3, 64, 96), (2, 3, 96, 64)}
+    assert all(batches._picture(n).shape[-2:] == batches._size(n) for n in range(len(batches)))
+
+
 def test_wrong_batches_are_refused(pairs):
     with pytest.raises(ValueError, match="made must lie in"):
         MixedBatches(pairs, made=1.0)

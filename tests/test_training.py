@@ -274,12 +274,6 @@ def test_full_disk(pairs, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
-def test_what_a_killed_process_left_is_removed(pairs, tmp_path):
-    (tmp_path / ".last.pt.0badcafe.part").write_bytes(b"half")
-    assert not trainer(pairs, tmp_path).resume()
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_gradient_that_is_not_finite(pairs, tmp_path):
     learner = trainer(pairs, tmp_path)
     with torch.no_grad():

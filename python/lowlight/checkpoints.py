@@ -190,7 +190,12 @@ def _build(path: Path, state: Mapping[str, Tensor], metadata: dict[str, Any], op
     try:
         weights, told, ignored = row.prepare(state)
         fields = metadata["config"] if "config" in metadata else row.detect(weights) | told
+        if not isinstance(fields, Mapping):
+            raise ValueError(f"expected keys and values, got a {type(fields).__name__}")
         config = network_config(row.config, row.complete(fields, **options))
+        # without memory first: a configuration may promise any size
+        with torch.device("meta"):
+            promised = row.system(config)
     except KeyError as error:
         raise CheckpointError(f"{path} looks like {row.title}, but has no {error.args[0]}") from error
     except CheckpointError as error:
@@ -198,9 +203,7 @@ def _build(path: Path, state: Mapping[str, Tensor], metadata: dict[str, Any], op
     # tensors of other shapes than a network's make those who look at them raise nearly anything
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: its configuration does not make {row.title} ({error})") from error
-    # without memory first: a configuration may promise any size
-    with torch.device("meta"):
-        _fit(path, row.system(config), weights)
+    _fit(path, promised, weights)
     system = row.system(config)
     system.load_state_dict(weights)
     if ignored:

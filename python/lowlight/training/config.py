@@ -14,7 +14,7 @@ _SCHEDULES = ("cosine", "constant", "step", "plateau")
 
 def require(condition: bool, name: str, expectation: str, value: Any) -> None:
     if not condition:
-        raise ValueError(f"{name} must {expectation}, got {value}")
+        raise ValueError(f"{name} must {expectation}, got {str(value)[:200]}")
 
 
 @dataclass
@@ -49,6 +49,9 @@ class Stage:
         for name in ("batch", "iterations", "epochs", "crop", "shrink", "every"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, "be positive", value)
+        for name, most in (("batch", 1 << 16), ("crop", 1 << 14), ("shrink", 1 << 10)):
+            value = getattr(self, name)
+            require(value is None or value <= most, name, f"be at most {most}", value)
         require(self.sampling_steps >= 0, "sampling_steps", "not be negative", self.sampling_steps)
         require(self.patience >= 0, "patience", "not be negative", self.patience)
         require(self.schedule in _SCHEDULES, "schedule", f"be one of {', '.join(_SCHEDULES)}", repr(self.schedule))

@@ -54,6 +54,7 @@ class Trainer:
         for stage in self.plan.stages:
             if stage.batch % self.processes.count:
                 raise ValueError(f"batch must be a multiple of the {self.processes.count} processes, got {stage.batch}")
+            data.check(stage.shrink, stage.crop)
         objective = objective_of(config.system)
         self._own = objective(config, self.processes.device)
         self.system = self._own.system
@@ -253,10 +254,11 @@ class Trainer:
         say: Callable[[str], None],
     ) -> None:
         sums: dict[str, float] = {}
-        stopping = False
+        stopping, told = False, 0
         while self.step < self.iterations and not stopping:
             started = time.perf_counter()
             losses = self.train_step()
+            told = self._tell_skipped(told, say)
             worked = time.perf_counter()
             self._clock.iteration(self.step - 1, worked - started)
             sums = {name: sums.get(name, 0.0) + value for name, value in (losses | {"count": 1}).items()}
@@ -287,6 +289,13 @@ class Trainer:
             self.save()
             if log and not log.plot() and self.step == self.iterations:
                 say("no plot of the losses without matplotlib: pip install 'lowlight-ext[train]'")
+
+    def _tell_skipped(self, told: int, say: Callable[[str], None]) -> int:
+        """Of pictures that were damaged, each once a run; how many there are."""
+        skipped = list(self.data.skipped.values())
+        for line in skipped[told:]:
+            say(f"skipped, another takes its place ({len(self.data.skipped)} of {len(self.data)} now): {line}")
+        return len(skipped)
 
     def _catch_up(self, log: RunLog | None, say: Callable[[str], None]) -> None:
         """The validation that was due when the training was stopped."""
