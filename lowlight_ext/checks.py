@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lowlight_ext.common import Source
 from lowlight_ext.kernels_compiled import call
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 TABLE_DTYPES = (torch.float32, torch.float64)
-# as in csrc/bindings.cpp
-TABLE_CODES = {torch.float32: 0, torch.float64: 1, torch.int64: 4}
+LARGEST = {dtype: torch.finfo(dtype).max for dtype in TABLE_DTYPES}
 # the counter's words: x // 4, y and plane have 32 bits, and the words above 2^16 of the last belong to other operators
 MAX_X, MAX_Y, MAX_PLANE, MAX_STREAM = 1 << 34, 1 << 32, 1 << 32, 1 << 16
 
@@ -37,6 +37,9 @@ def floating(op: str, argument: str, value: Tensor) -> None:
 
 def matching(op: str, name: str, like: Tensor, **others: Tensor | None) -> None:
     """The others are absent, or have the shape, dtype and device of `like`, the argument called `name`."""
+    # at once; the sentence is left to what follows
+    if not torch.compiler.is_compiling() and call._C is not None and call._C.alike(like, *others.values()):
+        return
     shape, dtype, device = like.shape, like.dtype, like.device
     for argument, value in others.items():
         if value is None:
@@ -84,8 +87,9 @@ def even_picture(op: str, argument: str, x: Tensor, divisor: int = 2) -> None:
         raise fail(op, argument, f"of height and width divisible by {divisor}", tuple(x.shape))
 
 
-def place(op: str, shape: Sequence[int], stream: int, y0: int, x0: int, plane: int) -> None:
+def place(op: str, shape: Sequence[int], source: Source) -> None:
     """A tensor [B, C, H, W] of noise lies within the counters of Philox."""
+    _, stream, y0, x0, plane = source
     batch, channels, height, width = shape
     if batch < 0 or channels < 0 or height < 0 or width < 0:
         raise fail(op, "shape", "of sizes not below 0", tuple(shape))
@@ -97,7 +101,9 @@ def place(op: str, shape: Sequence[int], stream: int, y0: int, x0: int, plane: i
         raise fail(op, "plane", "in [0, 2^32 - samples * channels]", plane)
 
 
-def seeds(op: str, value: Tensor, batch: int) -> None:
+def seeds(op: str, value: Tensor | int, batch: int) -> None:
+    if isinstance(value, int):
+        return
     strided(op, "seed", value)
     if value.dtype != torch.int64:
         raise fail(op, "seed", "an int or an int64 tensor", value.dtype)
@@ -146,9 +152,10 @@ def readable(value: Tensor) -> bool:
 
 def within(value: Tensor, low: float, high: float) -> bool:
     """Whether all values of a table lie in [low, high], as NaN does not; at once where it is dense on the CPU."""
-    if call._C is None or not value.is_cpu or not value.is_contiguous() or value.dtype not in TABLE_CODES:
+    answer = None if call._C is None else call._C.within(value, low, high)
+    if answer is None:
         return not readable(value) or bool(((value >= low) & (value <= high)).all())
-    return call._C.within(value, TABLE_CODES[value.dtype], value.numel(), 1, low, high)
+    return answer
 
 
 def extremes(value: Tensor) -> list[float]:
@@ -166,7 +173,8 @@ def steps_in_table(op: str, t: Tensor, length: int, lowest: int | None) -> None:
 
 
 def finite(op: str, argument: str, value: Tensor) -> None:
-    if not within(value, -torch.finfo(value.dtype).max, torch.finfo(value.dtype).max) and readable(value):
+    most = LARGEST[value.dtype]
+    if not within(value, -most, most) and readable(value):
         bad = int((~torch.isfinite(value)).sum())
         raise fail(op, argument, "finite", f"{bad} values that are NaN or infinite")
 

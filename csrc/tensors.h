@@ -1,0 +1,162 @@
+// what tensors tell Python of themselves, asked for by name: no torch header
+#pragma once
+
+#include "call.h"
+
+namespace lowlight {
+
+// a reference to what Python gave; Raised where it gave an error instead
+struct Reference {
+    PyObject* object;
+    explicit Reference(PyObject* given) : object(given) {
+        if (!object) throw Raised{};
+    }
+    Reference(const Reference&) = delete;
+    ~Reference() { Py_DECREF(object); }
+    bool is(const Reference& other) const { return object == other.object; }
+    bool equals(const Reference& other) const {
+        int same = PyObject_RichCompareBool(object, other.object, Py_EQ);
+        if (same < 0) throw Raised{};
+        return same == 1;
+    }
+    bool holds() const {
+        int truth = PyObject_IsTrue(object);
+        if (truth < 0) throw Raised{};
+        return truth == 1;
+    }
+};
+
+#define LOWLIGHT_NAMED(name)                                                 \
+    inline PyObject* name_##name() {                                         \
+        static PyObject* const interned = PyUnicode_InternFromString(#name); \
+        return interned;                                                     \
+    }
+LOWLIGHT_NAMED(shape)
+LOWLIGHT_NAMED(dtype)
+LOWLIGHT_NAMED(device)
+LOWLIGHT_NAMED(layout)
+LOWLIGHT_NAMED(is_cpu)
+LOWLIGHT_NAMED(is_contiguous)
+LOWLIGHT_NAMED(numel)
+LOWLIGHT_NAMED(requires_grad)
+LOWLIGHT_NAMED(raw_repr)
+#undef LOWLIGHT_NAMED
+
+// names of torch, which is there where a tensor is
+struct Torch {
+    Reference module{PyImport_ImportModule("torch")};
+    Reference tensor{PyObject_GetAttrString(module.object, "Tensor")};
+    Reference parameter{PyObject_GetAttrString(PyImport_AddModule("torch.nn"), "Parameter")};
+    Reference strided{PyObject_GetAttrString(module.object, "strided")};
+    Reference float32{PyObject_GetAttrString(module.object, "float32")};
+    Reference float64{PyObject_GetAttrString(module.object, "float64")};
+    Reference int64{PyObject_GetAttrString(module.object, "int64")};
+
+    static const Torch& here() {
+        static const Torch* const found = new Torch;
+        return *found;
+    }
+};
+
+// alike(x, *others): whether the others are None or dense and of x's shape, dtype and device
+inline PyObject* alike(PyObject*, PyObject* const* values, Py_ssize_t count) {
+    return guarded(values, count, [](Arguments given) -> PyObject* {
+        PyObject* const x = given.one();
+        Reference shape(PyObject_GetAttr(x, name_shape())), dtype(PyObject_GetAttr(x, name_dtype()));
+        Reference device(PyObject_GetAttr(x, name_device()));
+        while (given.left) {
+            PyObject* const other = given.one();
+            if (other == Py_None || other == x) continue;
+            if (!Reference(PyObject_GetAttr(other, name_dtype())).is(dtype) ||
+                !Reference(PyObject_GetAttr(other, name_layout())).is(Torch::here().strided) ||
+                !Reference(PyObject_GetAttr(other, name_shape())).equals(shape) ||
+                !Reference(PyObject_GetAttr(other, name_device())).equals(device))
+                Py_RETURN_FALSE;
+        }
+        Py_RETURN_TRUE;
+    });
+}
+
+// what `ordinary` asks torch: see registry.py
+struct Witnesses {
+    PyObject *keys_of_thread, *threads, *keys_of, *tensors;
+
+    static bool among(const Reference& keys, PyObject* known) {
+        Reference raw(PyObject_CallMethodNoArgs(keys.object, name_raw_repr()));
+        int found = PySet_Contains(known, raw.object);
+        if (found < 0) throw Raised{};
+        return found == 1;
+    }
+    bool no_mode() const { return among(Reference(PyObject_CallNoArgs(keys_of_thread)), threads); }
+
+    // 0: a tensor that is no ordinary one; 1: none such; 2: nor does none require a gradient
+    int look(PyObject* value) const {
+        const Torch& torch = Torch::here();
+        PyObject* const type = reinterpret_cast<PyObject*>(Py_TYPE(value));
+        if (type == torch.tensor.object || type == torch.parameter.object) {
+            if (!among(Reference(PyObject_CallOneArg(keys_of, value)), tensors)) return 0;
+            return Reference(PyObject_GetAttr(value, name_requires_grad())).holds() ? 2 : 1;
+        }
+        if (value == Py_None || PyLong_Check(value) || PyFloat_Check(value)) return 1;
+        if (PyTuple_Check(value)) {
+            int most = 1;
+            for (Py_ssize_t i = 0; most && i < PyTuple_GET_SIZE(value); ++i) {
+                int one = look(PyTuple_GET_ITEM(value, i));
+                most = one && one < most ? most : one;
+            }
+            return most;
+        }
+        int subclass = PyObject_IsInstance(value, torch.tensor.object);
+        if (subclass < 0) throw Raised{};
+        return subclass ? 0 : 1;
+    }
+};
+
+// ordinary(arguments, (keys of this thread, sets of those in no mode, keys of a tensor, sets of ordinary ones)):
+// 0 where a mode is on or a tensor among the arguments is not ordinary, else 1, or 2 where one requires a gradient
+inline PyObject* ordinary(PyObject*, PyObject* const* values, Py_ssize_t count) {
+    return guarded(values, count, [](Arguments given) {
+        PyObject *arguments = given.one(), *witnesses = given.one();
+        given.end();
+        if (!PyTuple_Check(witnesses) || PyTuple_GET_SIZE(witnesses) != 4)
+            throw std::invalid_argument("ordinary: takes arguments and four witnesses");
+        Witnesses ask{PyTuple_GET_ITEM(witnesses, 0), PyTuple_GET_ITEM(witnesses, 1), PyTuple_GET_ITEM(witnesses, 2),
+                      PyTuple_GET_ITEM(witnesses, 3)};
+        return PyLong_FromLong(ask.no_mode() ? ask.look(arguments) : 0);
+    });
+}
+
+template <class T>
+bool all_within(const void* values, int64_t n, T low, T high) {
+    bool within = true;
+    // NaN is not
+    for (int64_t i = 0; i < n; ++i) {
+        T value = static_cast<const T*>(values)[i];
+        within &= value >= low && value <= high;
+    }
+    return within;
+}
+
+// within(x, low, high): whether all values of a float32, float64 or int64 lie in [low, high]; None where they do not
+// lie side by side on the CPU
+inline PyObject* within(PyObject*, PyObject* const* values, Py_ssize_t count) {
+    return guarded(values, count, [](Arguments given) -> PyObject* {
+        PyObject* const x = given.one();
+        double low, high;
+        given(low), given(high), given.end();
+        const Torch& torch = Torch::here();
+        Reference dtype(PyObject_GetAttr(x, name_dtype()));
+        bool known = dtype.is(torch.float32) || dtype.is(torch.float64) || dtype.is(torch.int64);
+        if (!known || !Reference(PyObject_GetAttr(x, name_is_cpu())).holds() ||
+            !Reference(PyObject_CallMethodNoArgs(x, name_is_contiguous())).holds())
+            Py_RETURN_NONE;
+        Reference numel(PyObject_CallMethodNoArgs(x, name_numel()));
+        int64_t n = Arguments::whole(numel.object);
+        const void* table = reinterpret_cast<const void*>(uintptr_t(Arguments::address(x)));
+        return PyBool_FromLong(dtype.is(torch.float32)   ? all_within(table, n, float(low), float(high))
+                               : dtype.is(torch.float64) ? all_within(table, n, low, high)
+                                                         : all_within(table, n, int64_t(low), int64_t(high)));
+    });
+}
+
+}  // namespace lowlight
