@@ -102,6 +102,7 @@ static PyMethodDef functions[] = {
 #    undef LOWLIGHT_ROW
 #endif
                 fast_call("alike", alike),
+    fast_call("fits", fits),
     fast_call("ordinary", ordinary),
     fast_call("within", within),
     {nullptr, nullptr, 0, nullptr}};

@@ -13,9 +13,9 @@ struct Reference {
     }
     Reference(const Reference&) = delete;
     ~Reference() { Py_DECREF(object); }
-    bool is(const Reference& other) const { return object == other.object; }
-    bool equals(const Reference& other) const {
-        int same = PyObject_RichCompareBool(object, other.object, Py_EQ);
+    bool is(PyObject* other) const { return object == other; }
+    bool equals(PyObject* other) const {
+        int same = PyObject_RichCompareBool(object, other, Py_EQ);
         if (same < 0) throw Raised{};
         return same == 1;
     }
@@ -67,19 +67,34 @@ inline PyObject* alike(PyObject*, PyObject* const* values, Py_ssize_t count) {
         while (given.left) {
             PyObject* const other = given.one();
             if (other == Py_None || other == x) continue;
-            if (!Reference(PyObject_GetAttr(other, name_dtype())).is(dtype) ||
-                !Reference(PyObject_GetAttr(other, name_layout())).is(Torch::here().strided) ||
-                !Reference(PyObject_GetAttr(other, name_shape())).equals(shape) ||
-                !Reference(PyObject_GetAttr(other, name_device())).equals(device))
+            if (!Reference(PyObject_GetAttr(other, name_dtype())).is(dtype.object) ||
+                !Reference(PyObject_GetAttr(other, name_layout())).is(Torch::here().strided.object) ||
+                !Reference(PyObject_GetAttr(other, name_shape())).equals(shape.object) ||
+                !Reference(PyObject_GetAttr(other, name_device())).equals(device.object))
                 Py_RETURN_FALSE;
         }
         Py_RETURN_TRUE;
     });
 }
 
+// fits(x, dtype, shape, device): whether x is dense, of this dtype and shape, and on the CPU or on this device
+inline PyObject* fits(PyObject*, PyObject* const* values, Py_ssize_t count) {
+    return guarded(values, count, [](Arguments given) -> PyObject* {
+        PyObject *const x = given.one(), *const dtype = given.one(), *const shape = given.one();
+        PyObject* const device = given.one();
+        given.end();
+        if (!Reference(PyObject_GetAttr(x, name_layout())).is(Torch::here().strided.object) ||
+            !Reference(PyObject_GetAttr(x, name_dtype())).is(dtype) ||
+            !Reference(PyObject_GetAttr(x, name_shape())).equals(shape))
+            Py_RETURN_FALSE;
+        if (Reference(PyObject_GetAttr(x, name_is_cpu())).holds()) Py_RETURN_TRUE;
+        return PyBool_FromLong(Reference(PyObject_GetAttr(x, name_device())).equals(device));
+    });
+}
+
 // what `ordinary` asks torch: see registry.py
 struct Witnesses {
-    PyObject *keys_of_thread, *threads, *keys_of, *tensors;
+    PyObject *function_mode, *profiled, *keys_of_thread, *threads, *keys_of, *tensors;
 
     static bool among(const Reference& keys, PyObject* known) {
         Reference raw(PyObject_CallMethodNoArgs(keys.object, name_raw_repr()));
@@ -87,7 +102,11 @@ struct Witnesses {
         if (found < 0) throw Raised{};
         return found == 1;
     }
-    bool no_mode() const { return among(Reference(PyObject_CallNoArgs(keys_of_thread)), threads); }
+    bool no_mode() const {
+        return !Reference(PyObject_CallNoArgs(function_mode)).holds() &&
+               !Reference(PyObject_CallNoArgs(profiled)).holds() &&
+               among(Reference(PyObject_CallNoArgs(keys_of_thread)), threads);
+    }
 
     // 0: a tensor that is no ordinary one; 1: none such; 2: nor does none require a gradient
     int look(PyObject* value) const {
@@ -112,16 +131,17 @@ struct Witnesses {
     }
 };
 
-// ordinary(arguments, (keys of this thread, sets of those in no mode, keys of a tensor, sets of ordinary ones)):
-// 0 where a mode is on or a tensor among the arguments is not ordinary, else 1, or 2 where one requires a gradient
+// ordinary(arguments, (function mode, profiler, keys of this thread, sets of those in no mode, keys of a tensor, sets
+// of ordinary ones)): 0 where a mode is on or a tensor among the arguments is not ordinary, else 1, or 2 where one
+// requires a gradient
 inline PyObject* ordinary(PyObject*, PyObject* const* values, Py_ssize_t count) {
     return guarded(values, count, [](Arguments given) {
         PyObject *arguments = given.one(), *witnesses = given.one();
         given.end();
-        if (!PyTuple_Check(witnesses) || PyTuple_GET_SIZE(witnesses) != 4)
-            throw std::invalid_argument("ordinary: takes arguments and four witnesses");
-        Witnesses ask{PyTuple_GET_ITEM(witnesses, 0), PyTuple_GET_ITEM(witnesses, 1), PyTuple_GET_ITEM(witnesses, 2),
-                      PyTuple_GET_ITEM(witnesses, 3)};
+        if (!PyTuple_Check(witnesses) || PyTuple_GET_SIZE(witnesses) != 6)
+            throw std::invalid_argument("ordinary: takes arguments and six witnesses");
+        PyObject* const* asked = &PyTuple_GET_ITEM(witnesses, 0);
+        Witnesses ask{asked[0], asked[1], asked[2], asked[3], asked[4], asked[5]};
         return PyLong_FromLong(ask.no_mode() ? ask.look(arguments) : 0);
     });
 }
@@ -146,16 +166,16 @@ inline PyObject* within(PyObject*, PyObject* const* values, Py_ssize_t count) {
         given(low), given(high), given.end();
         const Torch& torch = Torch::here();
         Reference dtype(PyObject_GetAttr(x, name_dtype()));
-        bool known = dtype.is(torch.float32) || dtype.is(torch.float64) || dtype.is(torch.int64);
+        bool known = dtype.is(torch.float32.object) || dtype.is(torch.float64.object) || dtype.is(torch.int64.object);
         if (!known || !Reference(PyObject_GetAttr(x, name_is_cpu())).holds() ||
             !Reference(PyObject_CallMethodNoArgs(x, name_is_contiguous())).holds())
             Py_RETURN_NONE;
         Reference numel(PyObject_CallMethodNoArgs(x, name_numel()));
         int64_t n = Arguments::whole(numel.object);
         const void* table = reinterpret_cast<const void*>(uintptr_t(Arguments::address(x)));
-        return PyBool_FromLong(dtype.is(torch.float32)   ? all_within(table, n, float(low), float(high))
-                               : dtype.is(torch.float64) ? all_within(table, n, low, high)
-                                                         : all_within(table, n, int64_t(low), int64_t(high)));
+        return PyBool_FromLong(dtype.is(torch.float32.object)   ? all_within(table, n, float(low), float(high))
+                               : dtype.is(torch.float64.object) ? all_within(table, n, low, high)
+                                                                : all_within(table, n, int64_t(low), int64_t(high)));
     });
 }
 

@@ -36,10 +36,13 @@ def floating(op: str, argument: str, value: Tensor) -> None:
 
 
 def matching(op: str, name: str, like: Tensor, **others: Tensor | None) -> None:
+    """As `compared`, at once where all is well: not where a compiler traces the check itself."""
+    if call._C is None or not call._C.alike(like, *others.values()):
+        compared(op, name, like, **others)
+
+
+def compared(op: str, name: str, like: Tensor, **others: Tensor | None) -> None:
     """The others are absent, or have the shape, dtype and device of `like`, the argument called `name`."""
-    # at once; the sentence is left to what follows
-    if not torch.compiler.is_compiling() and call._C is not None and call._C.alike(like, *others.values()):
-        return
     shape, dtype, device = like.shape, like.dtype, like.device
     for argument, value in others.items():
         if value is None:
@@ -112,6 +115,8 @@ def seeds(op: str, value: Tensor | int, batch: int) -> None:
 
 
 def steps(op: str, t: Tensor, like: Tensor) -> None:
+    if call._C is not None and call._C.fits(t, torch.int64, like.shape[:1], like.device):
+        return
     strided(op, "t", t)
     if t.dtype != torch.int64:
         raise fail(op, "t", "int64", t.dtype)

@@ -1,6 +1,5 @@
 """What operators and their kernels have in common: number formats, memory formats, and where noise lies."""
 
-from collections.abc import Sequence
 from typing import NamedTuple, overload
 
 import torch
@@ -52,6 +51,6 @@ def empty_statistics(x: Tensor, count: int) -> Tensor:
     return room((2, x.shape[0], count)) if dtype == x.dtype else room((2, x.shape[0], count), dtype=dtype)
 
 
-def row_step(rows: Sequence[object] | Tensor) -> int:
+def row_step(rows: Tensor) -> int:
     """From one sample's row of a table to the next one's: a single row serves all."""
-    return 0 if len(rows) == 1 else 1
+    return 0 if rows.shape[0] == 1 else 1

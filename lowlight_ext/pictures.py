@@ -53,7 +53,7 @@ def arranged(
     if first.dim() == 0:
         raise checks.fail(op, lead, "of shape [B, C, H, W], [C, H, W] or [B, ...]", tuple(first.shape))
     _, *given, noise = pictures.values()
-    checks.matching(op, lead, first, **{name: x for name, x in pictures.items() if name != lead})
+    checks.compared(op, lead, first, **{name: x for name, x in pictures.items() if name != lead})
     if source is not None and noise is None and first.dim() != 3:
         # rows of noise may run across the samples here, so they are drawn apart
         seed, stream, y0, x0, plane = source

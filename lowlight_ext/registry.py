@@ -49,7 +49,7 @@ def _plain_keys() -> tuple[set[int], set[int]]:
 
 
 _THREADS, _PLAIN = _plain_keys() if _AVAILABLE else (set(), set())
-_WITNESSES = (_keys_of_thread, _THREADS, _keys_of, _PLAIN)
+_WITNESSES = (_function_mode, _profiled, _keys_of_thread, _THREADS, _keys_of, _PLAIN)
 DISPATCHED, PLAIN, DIFFERENTIABLE = range(3)
 
 
@@ -58,9 +58,7 @@ def way(arguments: tuple[Any, ...]) -> int:
     a tensor among them is not dense, not of the CPU or of CUDA or of another class; else PLAIN, or DIFFERENTIABLE where
     one of them requires a gradient."""
     # first of all: a compiler that traces this function reads no further
-    if torch.compiler.is_compiling() or not _AVAILABLE:
-        return DISPATCHED
-    if _function_mode() or _profiled() or forward_ad._current_level >= 0:
+    if torch.compiler.is_compiling() or not _AVAILABLE or forward_ad._current_level >= 0:
         return DISPATCHED
     return compiled._C.ordinary(arguments, _WITNESSES)
 

@@ -71,13 +71,14 @@ def _check_step_values(rows: Tensor, t: Tensor | None, no_noise: bool) -> None:
 
 
 def _brought(rows: Tensor, t: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor | None]:
+    if like.is_cpu:
+        return rows, t
     rows = checks.brought("diffusion_step", "coefficients", rows, like.device)
     return rows, None if t is None else checks.brought("diffusion_step", "t", t, like.device)
 
 
 def _prepared(x_t: Tensor, eps: Tensor, rows: Tensor, t: Tensor | None, *rest: Any) -> tuple[Any, ...]:
-    _, _, noise, source, *_ = rest
-    _check_step_values(rows, t, noise is None and source is None)
+    _check_step_values(rows, t, rest[2] is None and rest[3] is None)
     return x_t, eps, *_brought(rows, t, x_t), *rest
 
 

@@ -20,8 +20,8 @@ from lowlight_ext import (
     testing,
     use_backend,
 )
-from lowlight_ext.common import Source
 from lowlight_ext.checks import DTYPES
+from lowlight_ext.common import Source
 
 OPERATORS = (
     *("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample"),
