@@ -1,6 +1,8 @@
 // what tensors tell Python of themselves, asked for by name: no torch header
 #pragma once
 
+#include <cfloat>
+
 #include "call.h"
 
 namespace lowlight {
@@ -94,55 +96,86 @@ inline PyObject* fits(PyObject*, PyObject* const* values, Py_ssize_t count) {
 
 // what `ordinary` asks torch: see registry.py
 struct Witnesses {
-    PyObject *function_mode, *profiled, *keys_of_thread, *threads, *keys_of, *tensors;
+    PyObject *function_mode, *profiled, *keys_of_thread, *threads, *keys_of, *cpu, *cuda, *source;
 
-    static bool among(const Reference& keys, PyObject* known) {
-        Reference raw(PyObject_CallMethodNoArgs(keys.object, name_raw_repr()));
-        int found = PySet_Contains(known, raw.object);
-        if (found < 0) throw Raised{};
-        return found == 1;
-    }
     bool no_mode() const {
         return !Reference(PyObject_CallNoArgs(function_mode)).holds() &&
                !Reference(PyObject_CallNoArgs(profiled)).holds() &&
-               among(Reference(PyObject_CallNoArgs(keys_of_thread)), threads);
+               among(raw(PyObject_CallNoArgs(keys_of_thread)), threads);
     }
+    static Reference raw(PyObject* keys) {
+        return Reference(PyObject_CallMethodNoArgs(Reference(keys).object, name_raw_repr()));
+    }
+    static bool among(const Reference& keys, PyObject* known) {
+        int found = PySet_Contains(known, keys.object);
+        if (found < 0) throw Raised{};
+        return found == 1;
+    }
+};
 
-    // 0: a tensor that is no ordinary one; 1: none such; 2: nor does none require a gradient
-    int look(PyObject* value) const {
+// whether the tensors among arguments are ordinary ones, whether any requires a gradient, and what a check of shapes,
+// dtypes and devices could see of the arguments, one after the other
+struct Look {
+    const Witnesses& ask;
+    PyObject* seen[64];
+    int count = 0;
+    bool ordinary = true, differentiable = false;
+
+    explicit Look(const Witnesses& ask) : ask(ask) {}
+    Look(const Look&) = delete;
+    ~Look() {
+        while (count) Py_DECREF(seen[--count]);
+    }
+    void see(PyObject* what) {
+        if (!what) throw Raised{};
+        if (count == 64) throw std::invalid_argument("ordinary: takes fewer arguments");
+        seen[count++] = what;
+    }
+    void at(PyObject* value) {
         const Torch& torch = Torch::here();
         PyObject* const type = reinterpret_cast<PyObject*>(Py_TYPE(value));
         if (type == torch.tensor.object || type == torch.parameter.object) {
-            if (!among(Reference(PyObject_CallOneArg(keys_of, value)), tensors)) return 0;
-            return Reference(PyObject_GetAttr(value, name_requires_grad())).holds() ? 2 : 1;
+            Reference keys = Witnesses::raw(PyObject_CallOneArg(ask.keys_of, value));
+            bool cpu = Witnesses::among(keys, ask.cpu);
+            ordinary = cpu || Witnesses::among(keys, ask.cuda);
+            if (!ordinary) return;
+            differentiable |= Reference(PyObject_GetAttr(value, name_requires_grad())).holds();
+            see(PyObject_GetAttr(value, name_shape())), see(PyObject_GetAttr(value, name_dtype()));
+            if (!cpu) see(PyObject_GetAttr(value, name_device()));
+        } else if (type == ask.source && PyTuple_GET_SIZE(value) > 0) {
+            // where noise is drawn changes from call to call, and is checked in each
+            PyObject* const seeds = PyTuple_GET_ITEM(value, 0);
+            PyLong_Check(seeds) ? see(Py_NewRef(ask.source)) : at(seeds);
+        } else if (value == Py_None || PyLong_Check(value) || PyFloat_Check(value) || PyTuple_Check(value)) {
+            see(Py_NewRef(value));
+        } else {
+            int subclass = PyObject_IsInstance(value, torch.tensor.object);
+            if (subclass < 0) throw Raised{};
+            ordinary = !subclass;
+            if (ordinary) see(Py_NewRef(value));
         }
-        if (value == Py_None || PyLong_Check(value) || PyFloat_Check(value)) return 1;
-        if (PyTuple_Check(value)) {
-            int most = 1;
-            for (Py_ssize_t i = 0; most && i < PyTuple_GET_SIZE(value); ++i) {
-                int one = look(PyTuple_GET_ITEM(value, i));
-                most = one && one < most ? most : one;
-            }
-            return most;
-        }
-        int subclass = PyObject_IsInstance(value, torch.tensor.object);
-        if (subclass < 0) throw Raised{};
-        return subclass ? 0 : 1;
     }
 };
 
 // ordinary(arguments, (function mode, profiler, keys of this thread, sets of those in no mode, keys of a tensor, sets
-// of ordinary ones)): 0 where a mode is on or a tensor among the arguments is not ordinary, else 1, or 2 where one
-// requires a gradient
+// of those of the CPU and of CUDA, the class Source)): (0, None) where a mode is on or a tensor among the arguments is
+// not an ordinary one, else (1, or 2 where one requires a gradient, and what a check could see)
 inline PyObject* ordinary(PyObject*, PyObject* const* values, Py_ssize_t count) {
     return guarded(values, count, [](Arguments given) {
         PyObject *arguments = given.one(), *witnesses = given.one();
         given.end();
-        if (!PyTuple_Check(witnesses) || PyTuple_GET_SIZE(witnesses) != 6)
-            throw std::invalid_argument("ordinary: takes arguments and six witnesses");
-        PyObject* const* asked = &PyTuple_GET_ITEM(witnesses, 0);
-        Witnesses ask{asked[0], asked[1], asked[2], asked[3], asked[4], asked[5]};
-        return PyLong_FromLong(ask.no_mode() ? ask.look(arguments) : 0);
+        if (!PyTuple_Check(arguments) || !PyTuple_Check(witnesses) || PyTuple_GET_SIZE(witnesses) != 8)
+            throw std::invalid_argument("ordinary: takes a tuple of arguments and eight witnesses");
+        PyObject* const* w = &PyTuple_GET_ITEM(witnesses, 0);
+        Witnesses ask{w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]};
+        Look look(ask);
+        look.ordinary = ask.no_mode();
+        for (Py_ssize_t i = 0; look.ordinary && i < PyTuple_GET_SIZE(arguments); ++i)
+            look.at(PyTuple_GET_ITEM(arguments, i));
+        if (!look.ordinary) return Py_BuildValue("iO", 0, Py_None);
+        Reference seen(PyTuple_New(look.count));
+        for (int i = 0; i < look.count; ++i) PyTuple_SET_ITEM(seen.object, i, Py_NewRef(look.seen[i]));
+        return Py_BuildValue("iO", look.differentiable ? 2 : 1, seen.object);
     });
 }
 
@@ -157,15 +190,15 @@ bool all_within(const void* values, int64_t n, T low, T high) {
     return within;
 }
 
-// within(x, low, high): whether all values of a float32, float64 or int64 lie in [low, high]; None where they do not
-// lie side by side on the CPU
+// within(x, low, high): whether all values of a float32, float64 or int64 lie in [low, high], where no bounds are given
+// whether they are finite; None where they do not lie side by side on the CPU
 inline PyObject* within(PyObject*, PyObject* const* values, Py_ssize_t count) {
     return guarded(values, count, [](Arguments given) -> PyObject* {
         PyObject* const x = given.one();
-        double low, high;
-        given(low), given(high), given.end();
         const Torch& torch = Torch::here();
         Reference dtype(PyObject_GetAttr(x, name_dtype()));
+        double high = dtype.is(torch.float32.object) ? FLT_MAX : DBL_MAX, low = -high;
+        if (given.left) given(low), given(high), given.end();
         bool known = dtype.is(torch.float32.object) || dtype.is(torch.float64.object) || dtype.is(torch.int64.object);
         if (!known || !Reference(PyObject_GetAttr(x, name_is_cpu())).holds() ||
             !Reference(PyObject_CallMethodNoArgs(x, name_is_contiguous())).holds())

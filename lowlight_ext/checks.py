@@ -10,7 +10,6 @@ from lowlight_ext.kernels_compiled import call
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 TABLE_DTYPES = (torch.float32, torch.float64)
-LARGEST = {dtype: torch.finfo(dtype).max for dtype in TABLE_DTYPES}
 # the counter's words: x // 4, y and plane have 32 bits, and the words above 2^16 of the last belong to other operators
 MAX_X, MAX_Y, MAX_PLANE, MAX_STREAM = 1 << 34, 1 << 32, 1 << 32, 1 << 16
 
@@ -155,10 +154,12 @@ def readable(value: Tensor) -> bool:
     return not (value.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
-def within(value: Tensor, low: float, high: float) -> bool:
-    """Whether all values of a table lie in [low, high], as NaN does not; at once where it is dense on the CPU."""
-    answer = None if call._C is None else call._C.within(value, low, high)
+def within(value: Tensor, *bounds: float) -> bool:
+    """Whether all values of a table lie in bounds (low, high), as NaN does not, or are finite where there are none; at
+    once where it is dense on the CPU."""
+    answer = None if call._C is None else call._C.within(value, *bounds)
     if answer is None:
+        low, high = bounds or (-torch.finfo(value.dtype).max, torch.finfo(value.dtype).max)
         return not readable(value) or bool(((value >= low) & (value <= high)).all())
     return answer
 
@@ -178,8 +179,7 @@ def steps_in_table(op: str, t: Tensor, length: int, lowest: int | None) -> None:
 
 
 def finite(op: str, argument: str, value: Tensor) -> None:
-    most = LARGEST[value.dtype]
-    if not within(value, -most, most) and readable(value):
+    if not within(value) and readable(value):
         bad = int((~torch.isfinite(value)).sum())
         raise fail(op, argument, "finite", f"{bad} values that are NaN or infinite")
 

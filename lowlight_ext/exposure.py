@@ -102,8 +102,6 @@ def _check_raw(clean: Tensor, rows: Tensor, parts: int, saturation: float, clip:
         raise checks.fail(op, "clean", "packed raw of 4 channels R, G1, B, G2, [B, 4, H, W]", tuple(clean.shape))
     _check_rows(op, "parameters", clean, rows, 6)
     check_noise(op, clean, None, source)
-    # the sensor has two rows for each of the packed picture's
-    checks.place(op, (1, 1, 2 * clean.shape[2], 1), Source(source.seeds, source.stream, 2 * source.y0))
 
 
 def _check_raw_values(rows: Tensor, parts: int, saturation: float) -> None:
@@ -132,9 +130,13 @@ def _check_raw_values(rows: Tensor, parts: int, saturation: float) -> None:
         raise checks.fail(op, "K and ratio", f"such that white is at most {MOST_MEAN:g} photons", most)
 
 
-def _raw_prepared(clean: Tensor, rows: Tensor, parts: int, saturation: float, *rest: Any) -> tuple[Any, ...]:
+def _raw_prepared(
+    clean: Tensor, rows: Tensor, parts: int, saturation: float, clip: bool, source: Source
+) -> tuple[Any, ...]:
+    # the sensor has two rows for each of the packed picture's
+    checks.place("raw_noise", (1, 1, 2 * clean.shape[2], 1), source._replace(y0=2 * source.y0, x0=0, plane=0))
     _check_raw_values(rows, parts, saturation)
-    return clean, _brought("raw_noise", rows, clean.device), parts, saturation, *rest
+    return clean, _brought("raw_noise", rows, clean.device), parts, saturation, clip, source
 
 
 _raw_noise_op = register(

@@ -54,7 +54,6 @@ def _check_waverec(coefficients: Sequence[Tensor], denormalise: bool) -> None:
 
 
 def _wavedec(x: Tensor, levels: int, normalise: bool) -> list[Tensor]:
-    _check_wavedec(x, levels, normalise)
     module = implementation("haar_dwt2d", x.device.type)
     if hasattr(module, "haar_wavedec2d"):
         return module.haar_wavedec2d(x, levels, normalise)
@@ -63,7 +62,6 @@ def _wavedec(x: Tensor, levels: int, normalise: bool) -> list[Tensor]:
 
 
 def _waverec(coefficients: Sequence[Tensor], denormalise: bool) -> Tensor:
-    _check_waverec(coefficients, denormalise)
     module = implementation("haar_idwt2d", coefficients[0].device.type)
     if hasattr(module, "haar_waverec2d"):
         return module.haar_waverec2d(coefficients, denormalise)

@@ -17,11 +17,13 @@ from lowlight_ext.registry import PLACE, register
 
 def seed_of(op: str, seed: int | Tensor) -> int | Tensor:
     """An int modulo 2^64 as a signed one; of a tensor its seeds, [1] or [B]."""
+    if type(seed) is int and -(1 << 63) <= seed < 1 << 63:
+        return seed
     if isinstance(seed, Tensor):
         return seed.reshape(1) if seed.dim() == 0 else seed
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise TypeError(f"{op}: seed must be an int or an int64 tensor, got {type(seed).__name__}")
-    return seed if -(1 << 63) <= seed < 1 << 63 else (seed + (1 << 63)) % (1 << 64) - (1 << 63)
+    return (seed + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def source_of(op: str, seed: int | Tensor | None, stream: int, origin: tuple[int, int], plane: int) -> Source | None:
@@ -46,7 +48,6 @@ def layout(shape: Sequence[int], one_a_sample: bool) -> tuple[int, int, int, int
 def check_draw(op: str, shape: Sequence[int], source: Source, dtype: torch.dtype) -> None:
     if len(shape) != 4:
         raise checks.fail(op, "shape", "[B, C, H, W]", tuple(shape))
-    checks.place(op, shape, source)
     checks.seeds(op, source.seeds, shape[0])
     if dtype not in checks.DTYPES:
         raise checks.fail(op, "dtype", "float32, float64, float16 or bfloat16", dtype)

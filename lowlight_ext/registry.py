@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from lowlight_ext import checks
 from lowlight_ext.backends import implementation
 from lowlight_ext.common import Source
 from lowlight_ext.kernels_compiled import call as compiled
@@ -36,30 +37,30 @@ def _raw(*names: str) -> int:
     return keys.raw_repr()
 
 
-def _plain_keys() -> tuple[set[int], set[int]]:
-    """-> (keys of a thread in no mode, or in inference mode; those of dense CPU and CUDA tensors)."""
-    threads = {_raw("BackendSelect", "ADInplaceOrView"), _raw("BackendSelect")}
-    tensors = set()
+def _plain_keys() -> list[set[int]]:
+    """-> keys of a thread in no mode, or in inference mode; those of dense tensors of the CPU; of CUDA."""
+    sets = [{_raw("BackendSelect", "ADInplaceOrView"), _raw("BackendSelect")}]
     for kind in ("CPU", "CUDA"):
-        tensors |= {
-            _raw(kind, "ADInplaceOrView", f"Autograd{kind}", f"Autocast{kind}"),
-            _raw(kind, f"Autocast{kind}"),
-        }
-    return threads, tensors
+        own = _raw(kind, "ADInplaceOrView", f"Autograd{kind}", f"Autocast{kind}")
+        sets.append({own, _raw(kind, f"Autocast{kind}")})
+    return sets
 
 
-_THREADS, _PLAIN = _plain_keys() if _AVAILABLE else (set(), set())
-_WITNESSES = (_function_mode, _profiled, _keys_of_thread, _THREADS, _keys_of, _PLAIN)
+_THREADS, _CPU, _CUDA = _plain_keys() if _AVAILABLE else [set(), set(), set()]
+_WITNESSES = (_function_mode, _profiled, _keys_of_thread, _THREADS, _keys_of, _CPU, _CUDA, Source)
+# signatures that an operator remembers to have checked, shapes of a network's layers for the most part
+MOST_SIGNATURES = 1024
 DISPATCHED, PLAIN, DIFFERENTIABLE = range(3)
 
 
-def way(arguments: tuple[Any, ...]) -> int:
+def way(arguments: tuple[Any, ...]) -> tuple[int, Any]:
     """DISPATCHED where a call of them means more than itself, for somebody traces, transforms, watches or records it or
     a tensor among them is not dense, not of the CPU or of CUDA or of another class; else PLAIN, or DIFFERENTIABLE where
-    one of them requires a gradient."""
+    one of them requires a gradient. And what a check can see of them: shapes, dtypes, devices, numbers, and of a Source
+    its kind."""
     # first of all: a compiler that traces this function reads no further
     if torch.compiler.is_compiling() or not _AVAILABLE or forward_ad._current_level >= 0:
-        return DISPATCHED
+        return DISPATCHED, None
     return compiled._C.ordinary(arguments, _WITNESSES)
 
 
@@ -93,12 +94,11 @@ def _function(name: str, kernel: Callable, backward: Callable, setup_context: Ca
     )
 
 
-def served(name: str, check: Callable, prepare: Callable | None) -> Callable:
-    """The kernel that checks and prepares the arguments, and calls the function `name` of the backend in charge."""
+def served(name: str, prepare: Callable | None) -> Callable:
+    """The kernel that prepares checked arguments, and calls the function `name` of the backend in charge."""
     op = name.removesuffix("_backward")
 
     def kernel(*arguments: Any) -> Any:
-        check(*arguments)
         if prepare is not None:
             arguments = prepare(*arguments)
         first = arguments[0]
@@ -148,22 +148,34 @@ def register(
     """Define `schema`; returns a function that calls the operator.
 
     One kernel serves every device: it asks `backends` at run time, so a compiled graph obeys `use_backend` too, and
-    everything works, on the reference, with nothing compiled. `check` looks at shapes, dtypes and devices, `prepare` at
-    values: it gives the arguments as kernels take them. `kernel`: in place of `served`; a kernel may give None for a
-    result that was not asked for. `fake` gives the results' shapes. All take, and `backward` gives, one Source where
-    the schema has PLACE. Neither a list of tensors nor a gradient of one goes the short way.
+    everything works, on the reference, with nothing compiled. `check` looks at shapes, dtypes, devices and numbers,
+    and at nothing else: what it has seen once it need not see again. `prepare` looks at values, and gives the
+    arguments as kernels take them. `kernel`: in place of `served`; it may give None for a result that was not asked
+    for. `fake` gives the results' shapes. All take, and `backward` gives, one Source where the schema has PLACE; that
+    it lies within the counters is checked here. Neither a list of tensors nor a gradient of one goes the short way.
     """
     name, flat = schema.split("(")[0], _Flat(schema)
     qualified = f"{NAMESPACE}::{name}"
-    run = kernel or served(name, check, prepare)
+    run = kernel or served(name, prepare)
+    known: set[Any] = set()
+
+    def placed(arguments: tuple[Any, ...]) -> None:
+        if flat.at is not None and arguments[flat.at] is not None:
+            first = arguments[0]
+            checks.place(name, first.shape if isinstance(first, Tensor) else first, arguments[flat.at])
+
+    def checked(arguments: tuple[Any, ...]) -> None:
+        check(*arguments)
+        placed(arguments)
 
     def dispatched(*arguments: Any) -> Any:
         arguments = flat.grouped(arguments)
+        checked(arguments)
         return filled(arguments[0], run(*arguments))
 
     def traced(*arguments: Any) -> Any:
         arguments = flat.grouped(arguments)
-        check(*arguments)
+        checked(arguments)
         return fake(*arguments)
 
     _library.define(schema)
@@ -184,12 +196,18 @@ def register(
         return operator
 
     def call(*arguments: Any) -> Any:
-        kind = way(arguments)
-        if kind == PLAIN or (kind == DIFFERENTIABLE and not torch.is_grad_enabled()):
-            return run(*arguments)
+        kind, seen = way(arguments)
+        differentiable = kind == DIFFERENTIABLE and torch.is_grad_enabled()
         # within another operator's kernel, whose gradient is that one's matter
-        if kind == DISPATCHED or function is None or _excluded(torch._C.DispatchKey.AutogradCPU):
+        if kind == DISPATCHED or (differentiable and (function is None or _excluded(torch._C.DispatchKey.AutogradCPU))):
             return operator(*flat.arguments(arguments))
-        return function.apply(*arguments)
+        if seen in known:
+            placed(arguments)
+        else:
+            checked(arguments)
+            if len(known) >= MOST_SIGNATURES:
+                known.clear()
+            known.add(seen)
+        return function.apply(*arguments) if differentiable else run(*arguments)
 
     return call

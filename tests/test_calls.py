@@ -24,18 +24,22 @@ class Seen(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def kind(*arguments):
+    return way(arguments)[0]
+
+
 class Own(torch.Tensor):
     pass
 
 
 def test_plain_calls_go_past_the_dispatcher():
     assert registry._AVAILABLE
-    assert way(()) == PLAIN
-    assert way((X, None, 3, 0.5, torch.float32, X.device, (True, False))) == PLAIN
-    assert way((None, torch.nn.Parameter(X))) == DIFFERENTIABLE
-    assert way((X, Source(torch.tensor([3])), X.clone().requires_grad_(), X)) == DIFFERENTIABLE
+    assert way(()) == (PLAIN, ())
+    assert kind(X, None, 3, 0.5, torch.float32, X.device, (True, False)) == PLAIN
+    assert kind(None, torch.nn.Parameter(X)) == DIFFERENTIABLE
+    assert kind(X, Source(torch.tensor([3])), X.clone().requires_grad_(), X) == DIFFERENTIABLE
     with torch.inference_mode():
-        assert way((X + 1,)) == PLAIN
+        assert kind(X + 1) == PLAIN
 
 
 @pytest.mark.parametrize(
@@ -50,7 +54,7 @@ def test_plain_calls_go_past_the_dispatcher():
     ids=["subclass", "sparse", "meta", "negated", "zeros"],
 )
 def test_other_tensors_go_through_it(x):
-    assert way((X, x)) == way((x, X.clone().requires_grad_())) == way((X, Source(x))) == DISPATCHED
+    assert kind(X, x) == kind(x, X.clone().requires_grad_()) == kind(X, Source(x)) == DISPATCHED
 
 
 def test_modes_go_through_it():
@@ -59,9 +63,9 @@ def test_modes_go_through_it():
     assert "lowlight_ext.haar_dwt2d.default" in seen.names
     for mode in (torch.device("cpu"), torch.profiler.profile(), forward_ad.dual_level()):
         with mode:
-            assert way((X,)) == DISPATCHED
-    assert torch.vmap(lambda x: x * way((X,)))(X).any().item() is False
-    assert way((X,)) == PLAIN
+            assert kind(X) == DISPATCHED
+    assert torch.vmap(lambda x: x * kind(X))(X).any().item() is False
+    assert kind(X) == PLAIN
 
 
 def test_both_ways_give_the_same(monkeypatch):
@@ -73,7 +77,7 @@ def test_both_ways_give_the_same(monkeypatch):
 
     short = results(X)
     monkeypatch.setattr(registry, "_AVAILABLE", False)
-    assert way((X,)) == DISPATCHED
+    assert kind(X) == DISPATCHED
     for a, b in zip(short, results(X), strict=True):
         assert torch.equal(a, b)
 
@@ -90,3 +94,21 @@ def test_an_int_seed_is_a_tensor_of_one_seed():
     assert torch.equal(torch.ops.lowlight_ext.normal((2, 1, 2, 4), *flat), expected)
     with Seen():
         assert torch.equal(normal((2, 1, 2, 4), 2**64 - 3, stream=1, origin=(2, 3), plane=4), expected)
+
+
+def test_what_was_checked_once_is_checked_again_where_anything_differs():
+    """Of arguments that a check sees: shape, dtype, number, absence; and where noise is drawn, in every call."""
+    first = (X, None, 3, Source(7))
+    others = [(X[..., :2], *first[1:]), (X.double(), *first[1:]), (None, X, *first[2:]), (*first[:2], 4, first[3])]
+    others += [(*first[:3], Source(torch.tensor([7]))), (*first[:3], None), (X, X, *first[2:])]
+    for same in (first, (X.mT, *first[1:]), (*first[:3], Source(-1, 5, 6))):
+        assert way(same) == way(first)
+    assert len({way(arguments)[1] for arguments in [first, *others]}) == 8
+    simple_gate(X)
+    with pytest.raises(ValueError, match="even number of channels"):
+        simple_gate(X[:, :1])
+    normal((1, 1, 2, 4), 3)
+    with pytest.raises(ValueError, match="stream must be"):
+        normal((1, 1, 2, 4), 3, stream=-1)
+    with pytest.raises(ValueError, match="origin must be"):
+        normal((1, 1, 2, 4), 3, origin=(-1, 0))

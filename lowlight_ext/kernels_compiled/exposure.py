@@ -33,7 +33,7 @@ def tukey_lambda(shape: Sequence[int], source: Source, lam: float, dtype: torch.
 
 def _lookup(rows: Tensor) -> tuple[Tensor, int]:
     """-> float64 rows, the step from one sample's row to the next."""
-    return table(rows, torch.float64), row_step(rows)
+    return table(rows, torch.float64), row_step(rows.shape[0])
 
 
 def raw_noise(clean: Tensor, rows: Tensor, parts: int, saturation: float, clip: bool, source: Source) -> Tensor:

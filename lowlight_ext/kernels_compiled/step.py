@@ -11,8 +11,8 @@ from lowlight_ext.kernels_compiled.call import CODES, call, fields, like, result
 
 def _lookup(rows: Tensor, t: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor | None, int, int]:
     """-> rows in the accumulator's dtype, times, the number of rows, the step from one sample's row to the next."""
-    rows = table(rows, accumulator(x.dtype))
-    return rows, None if t is None else t.contiguous(), rows.shape[0], row_step(rows)
+    count = rows.shape[0]
+    return table(rows, accumulator(x.dtype)), None if t is None else t.contiguous(), count, row_step(count)
 
 
 def diffusion_step(

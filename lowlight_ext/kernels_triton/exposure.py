@@ -185,7 +185,7 @@ def exposure_backward_kernel(
 
 def _columns(rows: Tensor) -> tuple[Tensor, int]:
     """-> (float64 rows, step from one sample's row to the next)."""
-    return rows.to(torch.float64).contiguous(), row_step(rows)
+    return rows.to(torch.float64).contiguous(), row_step(rows.shape[0])
 
 
 def raw_noise(clean: Tensor, rows: Tensor, parts: int, saturation: float, clip: bool, source: Source) -> Tensor:

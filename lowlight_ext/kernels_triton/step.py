@@ -129,7 +129,7 @@ def _bounds(lo: float | None, hi: float | None) -> tuple[int, int]:
 def _table(rows: Tensor, t: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor | None, int]:
     """-> (rows in the accumulator's dtype, times, step from one sample's row to the next)."""
     rows = rows.to(accumulator(like.dtype)).contiguous()
-    return rows, None if t is None else t.contiguous(), row_step(rows)
+    return rows, None if t is None else t.contiguous(), row_step(rows.shape[0])
 
 
 def launch_drawing(kernel: Any, like: Tensor, source: Source | None, *arguments: Any, **constants: Any) -> None:
