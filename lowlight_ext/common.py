@@ -17,8 +17,11 @@ class Source(NamedTuple):
     x0: int = 0
     plane: int = 0
 
-    def tensor(self) -> Tensor:
-        return torch.tensor([self.seeds]) if isinstance(self.seeds, int) else self.seeds
+
+# (not a method: torch 2.6 traces none of a named tuple)
+def seed_tensor(seeds: Tensor | int) -> Tensor:
+    """int64 [1] or [B]."""
+    return torch.tensor([seeds]) if isinstance(seeds, int) else seeds
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:

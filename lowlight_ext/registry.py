@@ -9,7 +9,7 @@ from torch.autograd import forward_ad
 
 from lowlight_ext import checks
 from lowlight_ext.backends import implementation
-from lowlight_ext.common import Source
+from lowlight_ext.common import Source, seed_tensor
 from lowlight_ext.kernels_compiled import call as compiled
 
 NAMESPACE = "lowlight_ext"
@@ -118,8 +118,10 @@ class _Flat:
     def arguments(self, grouped: tuple[Any, ...]) -> tuple[Any, ...]:
         if self.at is None:
             return grouped
-        source = grouped[self.at]
-        place = NOWHERE if source is None else (source.tensor(), *source[1:])
+        place: tuple[Any, ...] = NOWHERE
+        if grouped[self.at] is not None:
+            seeds, *rest = grouped[self.at]
+            place = (seed_tensor(seeds), *rest)
         return *grouped[: self.at], *place, *grouped[self.at + 1 :]
 
     def grouped(self, flat: tuple[Any, ...]) -> tuple[Any, ...]:

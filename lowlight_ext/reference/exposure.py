@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lowlight_ext.common import Source, accumulator
+from lowlight_ext.common import Source, accumulator, seed_tensor
 from lowlight_ext.reference.noise import normal, uniform
 from lowlight_ext.reference.poisson import (
     QUANTISATION,
@@ -29,7 +29,7 @@ def row_normals(shape: Sequence[int], source: Source, device: torch.device) -> T
 
     It is pixel 0 of the sensor's row, in the plane of the sample's first channel.
     """
-    seeds, (_, stream, y0, _, plane) = source.tensor(), source
+    seeds, (_, stream, y0, _, plane) = seed_tensor(source.seeds), source
     batch, channels, height, _ = shape
     out = torch.empty(batch, channels, height, 1, device=device)
     own_key = seeds.numel() != 1

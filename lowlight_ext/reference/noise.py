@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lowlight_ext.common import Source
+from lowlight_ext.common import Source, seed_tensor
 
 MASK = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -69,7 +69,7 @@ def draw(
     device: torch.device,
 ) -> Tensor:
     """Noise of shape [B, C, H, W]."""
-    seeds, (_, stream, y0, x0, plane) = source.tensor(), source
+    seeds, (_, stream, y0, x0, plane) = seed_tensor(source.seeds), source
     batch, channels, height, width = shape
     out = torch.empty(batch * channels * height, width, dtype=torch.float32, device=device)
     row = torch.arange(out.shape[0], device=device)

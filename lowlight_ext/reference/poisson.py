@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lowlight_ext.common import Source
+from lowlight_ext.common import Source, seed_tensor
 from lowlight_ext.reference.noise import MASK, Words, draw, philox_words, uniforms
 from lowlight_ext.reference.roots import root
 
@@ -31,7 +31,7 @@ class Pixels:
 
     def __init__(self, at: Tensor, shape: Sequence[int], source: Source) -> None:
         _, channels, height, width = shape
-        seeds, (_, stream, y0, x0, plane) = source.tensor(), source
+        seeds, (_, stream, y0, x0, plane) = seed_tensor(source.seeds), source
         self.place = (shape, source)
         self.at, self.stream = at, stream
         row = at // width
