@@ -13,6 +13,7 @@ import golden
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lowlight import checkpoints
 from lowlight.cameras.cameras import load_camera
@@ -87,6 +88,45 @@ def test_half_precision_is_stored_and_float32_comes_back(tmp_path, small):
     assert load(path, device="cpu", dtype=torch.bfloat16).dtype == torch.bfloat16
 
 
+def test_int8_keeps_every_weight_to_half_a_step(tmp_path, small):
+    float16, int8 = tmp_path / "float16.safetensors", tmp_path / "int8.safetensors"
+    save_weights(float16, small.state_dict(), METADATA)
+    save_weights(int8, small.state_dict(), METADATA, dtype=torch.int8)
+    assert int8.stat().st_size < 0.7 * float16.stat().st_size
+    again = load(int8, device="cpu").state_dict()
+    large = 0
+    for name, tensor in small.state_dict().items():
+        if tensor.dim() < 2 or tensor.numel() < 2048:
+            assert torch.equal(again[name], tensor.half().float()), name
+            continue
+        large += 1
+        rows = tensor.flatten(1)
+        step = rows.abs().amax(dim=1, keepdim=True) / 127
+        assert ((again[name].flatten(1) - rows).abs() <= 0.5001 * step).all(), name
+        assert not torch.equal(again[name], tensor), name
+    assert large > 10
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("conv.weight"), r"conv\.weight\.int8_scale \(4,\) needs .* found no tensor"),
+        (lambda state: state.update({"conv.weight": torch.zeros(4, 3)}), r"found torch\.float32 \(4, 3\)"),
+        (
+            lambda state: state.update({"conv.weight": torch.zeros(5, 3, dtype=torch.int8)}),
+            r"found torch\.int8 \(5, 3\)",
+        ),
+    ],
+    ids=["none", "floating", "other rows"],
+)
+def test_int8_scales_without_their_weights(tmp_path, change, message):
+    state = {"conv.weight": torch.zeros(4, 3, dtype=torch.int8), "conv.weight.int8_scale": torch.ones(4)}
+    change(state)
+    save_file(state, tmp_path / "wrong.safetensors")
+    with pytest.raises(CheckpointError, match=message):
+        load(tmp_path / "wrong.safetensors", device="cpu")
+
+
 def test_training_checkpoint(tmp_path, small):
     """The averaged weights of a checkpoint that this project's training writes."""
     averaged = {name: p.detach() + 1 for name, p in small.named_parameters()}
@@ -112,6 +152,8 @@ def test_the_split_of_the_training(tmp_path, small):
     assert load(tmp_path / "last.pt", device="cpu").trained_on == "all"
     export(tmp_path / "last.pt", tmp_path / "exported.safetensors", "float16")
     assert load(tmp_path / "exported.safetensors", device="cpu").trained_on == "all"
+    export(tmp_path / "last.pt", tmp_path / "int8.safetensors", "int8")
+    assert load(tmp_path / "int8.safetensors", device="cpu").trained_on == "all"
     del config["split"]
     torch.save({"model": small.state_dict(), "config": config}, tmp_path / "last.pt")
     assert load(tmp_path / "last.pt", device="cpu").trained_on is None

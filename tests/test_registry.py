@@ -106,7 +106,7 @@ def test_options_of_a_system_pass_through_enhance():
     torch.testing.assert_close(enhance(dark, Scaled(), scale=None, warmth=None), dark)
     with pytest.raises(
         TypeError,
-        match="no option warmth; its options are brightness, strength, steps, seed, sampler, scale",
+        match="no option warmth; its options are brightness, saturation, strength, steps, seed, sampler, scale",
     ):
         enhance(dark, Scaled(), warmth=0.5)
     small = DiffLL(DiffLLConfig(**SMALL["diffll"])).eval()

@@ -21,6 +21,7 @@ def enhance(
     model: str | os.PathLike | System = "default",
     *,
     brightness: float | Tensor = 0.0,
+    saturation: float = 1.0,
     strength: float = 1.0,
     steps: int | None = None,
     seed: int | Tensor = 0,
@@ -38,8 +39,8 @@ def enhance(
     line keep 16 bits.
     model: a shipped name, a checkpoint's path, or what lowlight.load returned. The last two loaded models are kept.
     brightness: in stops against the model's own exposure, up to +-10, a number or [B] for a batch; a model with an
-    exposure of its own exposes anew, any other's result gets a gain in linear light. strength: from 0, the dark picture
-    itself, to 1.
+    exposure of its own exposes anew, any other's result gets a gain in linear light. saturation: factor of
+    the result's HSL saturation, 0 (grey) to 4. strength: from 0, the dark picture itself, to 1.
     steps: network calls, the model's own number if None. seed: an integer, the same noise for every picture of a batch,
     or an int64 tensor [B]. device, dtype: passed to lowlight.load ("cuda:0", "bfloat16"), so only for a name or a path.
     options: what the model takes beside, such as sampler (systems.brighten.options_of); None leaves it to the model.
@@ -51,4 +52,5 @@ def enhance(
     from .systems.base import picture_system
 
     system = picture_system(chosen_system(model, device, dtype))
-    return enhance_picture(system, picture, brightness=brightness, strength=strength, steps=steps, seed=seed, **options)
+    wish: dict[str, Any] = {"brightness": brightness, "saturation": saturation, "strength": strength}
+    return enhance_picture(system, picture, **wish, steps=steps, seed=seed, **options)

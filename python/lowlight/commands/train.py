@@ -63,7 +63,7 @@ def train(
             validator = objective.validator(settings, val_pairs)
         batches = objective.batches(settings, pairs)
         trainer = Trainer(settings, batches, output, validator=validator, processes=processes)
-        trainer.resume(allow_changes)
+        trainer.resume(allow_changes, lambda line: typer.echo(line, err=True))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     if processes.rank == 0:
@@ -83,9 +83,11 @@ def train(
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="last.pt of a training, or a published checkpoint.")],
     output: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
-    dtype: Annotated[str, typer.Option(help="float16, bfloat16 or float32.")] = "float16",
+    dtype: Annotated[str, typer.Option(help="float16, bfloat16, float32 or int8.")] = "float16",
 ) -> None:
     """Write a checkpoint's averaged weights as a small safetensors file that holds nothing else."""
+    import torch
+
     from ..checkpoints import load, parse_dtype, save_weights
 
     try:
@@ -93,7 +95,7 @@ def export(
         metadata = {"system": system.name, "config": system.config}
         if system.trained_on:
             metadata["split"] = system.trained_on
-        kept = parse_dtype(dtype)
+        kept = torch.int8 if dtype == "int8" else parse_dtype(dtype)
         assert kept is not None
         save_weights(output, system.state_dict(), metadata, kept)
     except (OSError, ValueError) as error:
@@ -119,6 +121,8 @@ def run(trainer: Trainer, title: str = "") -> bool:
 
     What stops it for good is one sentence and exit code 1.
     """
+    from ..files.pictures import PictureError
+
     asked = False
     alone = trainer.processes.count == 1
 
@@ -149,7 +153,7 @@ def run(trainer: Trainer, title: str = "") -> bool:
                 progress.update(task, completed=step, description=description, left=f"{left} left")
 
             return trainer.run(show, lambda: asked, lambda line: console.print(line, highlight=False))
-    except (OSError, FloatingPointError) as error:
+    except (OSError, FloatingPointError, PictureError) as error:
         typer.echo(f"training stopped: {error}", err=True)
         raise typer.Exit(1) from None
     finally:

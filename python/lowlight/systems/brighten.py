@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from PIL import Image
 
-from ..files.pictures import LUMA, Picture, decode, read_picture, to_pil
+from ..files.pictures import LUMA, Picture, decode, read_picture, srgb_of, to_pil
 from ..raw.develop import is_raw, read_developed
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def enhance_picture(
     picture: Any,
     *,
     brightness: float | Tensor = 0.0,
+    saturation: float = 1.0,
     strength: float = 1.0,
     steps: int | None = None,
     seed: int | Tensor = 0,
@@ -51,7 +52,7 @@ def enhance_picture(
 
     if steps is not None and steps < 1:
         raise ValueError(f"enhance: steps must be at least 1, got {steps}")
-    wish = Wish.checked(brightness, strength)
+    wish = Wish.checked(brightness, saturation, strength)
     told = {"wish": wish, "steps": steps, "seed": seed, **checked_options(system, options)}
     if isinstance(picture, str | os.PathLike):
         return to_pil(_enhance_read(system, read_any(picture), told))
@@ -90,7 +91,7 @@ def checked_options(system: Brightens, options: Mapping[str, Any]) -> dict[str, 
     if unknown:
         raise TypeError(
             f"enhance: {type(system).__name__} has no option {' or '.join(unknown)}; "
-            f"its options are {', '.join(('brightness', 'strength', 'steps', 'seed', *known))}"
+            f"its options are {', '.join(('brightness', 'saturation', 'strength', 'steps', 'seed', *known))}"
         )
     return given
 
@@ -101,7 +102,11 @@ def read_any(path: str | os.PathLike) -> Picture:
 
 
 def _enhance_read(system: Brightens, picture: Picture, told: dict[str, Any]) -> Picture:
-    return replace(picture, rgb=_enhance_array(system, picture.rgb, told))
+    if told["wish"].strength == 0:
+        return replace(picture, rgb=_enhance_array(system, picture.rgb, told))
+    dark, space, notes = srgb_of(picture)
+    bright = _enhance_array(system, dark, told)
+    return replace(picture, rgb=bright if space is None else space.from_srgb(bright), notes=(*picture.notes, *notes))
 
 
 def _enhance_pil(system: Brightens, image: Image.Image, told: dict[str, Any]) -> Image.Image:

@@ -1,4 +1,4 @@
-"""sRGB and linear light (IEC 61966-2-1), torch."""
+"""sRGB and linear light (IEC 61966-2-1), and saturation; torch."""
 
 from __future__ import annotations
 
@@ -21,3 +21,9 @@ def from_linear(linear: Tensor) -> Tensor:
 def exposed(picture: Tensor, stops: Tensor) -> Tensor:
     """sRGB pictures [B, 3, H, W] in [0, 1] after a gain of 2^stops in linear light, clipped; stops: a number or [B]."""
     return from_linear((to_linear(picture) * 2 ** stops.reshape(-1, 1, 1, 1)).clamp(0, 1))
+
+
+def saturated(picture: Tensor, factor: float) -> Tensor:
+    """sRGB pictures [B, 3, H, W] in [0, 1] with `factor` times the HSL saturation, as far as clipping allows."""
+    lightness = (picture.amax(dim=1, keepdim=True) + picture.amin(dim=1, keepdim=True)) / 2
+    return torch.lerp(lightness, picture, factor).clamp(0, 1)

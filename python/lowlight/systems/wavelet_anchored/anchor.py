@@ -12,13 +12,15 @@ from ..light import exposed
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 STATISTICS = 3 * len(QUANTILES)
 FLOOR = 1 / 255  # bounds the slope of a curve at black, where one step of an 8-bit picture is all there is
-AUTOMATIC_MEAN = 0.42
+AUTOMATIC_MEAN = 0.47  # that of the 399 truths of LOL-v1 that it was trained on
 _MOST_OF_HIGHLIGHTS = 0.9  # of the root of mean over highlights
-_EXPOSED = (0.5, 0.9)  # highlights of a picture that is not exposed too short, and of one that is exposed in full
-_RELUCTANCE = 1.5  # natural logarithm of a lift of which such a picture gets half
+_EXPOSED = (0.5, 0.75)  # highlights of a picture that may be exposed too short, and of one that is not
+_RELUCTANCE = 1.2  # cube of the lift, a natural logarithm, of which such a picture gets half
 _ROUNDS = 12
 _MOST_GAIN = 1e3
 _STRETCH = (-2.0, 4.0)
+_SHOULDER = 0.2  # most of the range below white that highlights are rolled off in
+_HUE = 0.6  # share of what keeps a highlight's hue; the rest goes to white, as a camera's channels do that clip alone
 
 
 def band_statistics(band: Tensor) -> Tensor:
@@ -30,14 +32,15 @@ def band_statistics(band: Tensor) -> Tensor:
 
 
 class Curve(NamedTuple):
-    """x -> clip(scale ((x + f)^gamma - f^gamma) / ((1 + f)^gamma - f^gamma), 0, 1), f = 1 / 255; all [B, 3]."""
+    """x -> rolled_off(scale ((x + f)^gamma - f^gamma) / ((1 + f)^gamma - f^gamma)), f = 1 / 255."""
 
-    gamma: Tensor
-    scale: Tensor
+    gamma: Tensor  # [B, 3]
+    scale: Tensor  # [B, 3]
+    knee: Tensor  # [B, 1], where highlights begin to be rolled off; 1: they are clipped
 
     def __call__(self, x: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> the same."""
-        return (self._shape(x) * _plane(self.scale, x)).clamp(0, 1)
+        return rolled_off(self._shape(x) * _plane(self.scale, x), _plane(self.knee, x))
 
     def log_gain(self, x: Tensor) -> Tensor:
         """Natural logarithm of the curve's slope, not of what it clips: how far noise is amplified at x."""
@@ -49,6 +52,20 @@ class Curve(NamedTuple):
         gamma = _plane(self.gamma, x)
         black = FLOOR**gamma
         return ((x + FLOOR) ** gamma - black) / ((1 + FLOOR) ** gamma - black)
+
+
+def rolled_off(x: Tensor, knee: Tensor) -> Tensor:
+    """[B, 3, H, W] from 0 upwards -> [0, 1]: what lies above the knee [B, 1, 1, 1] nears 1 instead of being clipped.
+
+    For the most part by one factor for the three channels, so that an orange lamp does not turn yellow.
+    """
+    width = (1 - knee).clamp(min=1e-4)
+
+    def bent(y: Tensor) -> Tensor:
+        return torch.where(y > knee, 1 - width * (-(y - knee).clamp(min=0) / width).exp(), y)
+
+    most = x.amax(dim=1, keepdim=True)
+    return torch.lerp(bent(x), x * (bent(most) / most.clamp(min=1e-6)), _HUE)
 
 
 def stretch_of(band: Tensor, mean: Tensor) -> Tensor:
@@ -86,24 +103,24 @@ class Anchor(nn.Module):
         gamma = (-stretch[:, None] * 0.6 * steepness.sigmoid()).exp()
         balance = 0.3 * balance.tanh()
         balance = (stretch[:, None] * (balance - balance.mean(dim=1, keepdim=True))).exp()
-        return _as_bright(Curve(gamma, balance), band, mean)
+        knee = 1 - _SHOULDER * stretch[:, None].clamp(min=0).tanh()
+        return _as_bright(Curve(gamma, balance, knee), band, mean)
 
 
 def _as_bright(curve: Curve, band: Tensor, mean: Tensor) -> Curve:
     """The curve times the gain that brings the mean of its picture to the wanted one, as far as clipping allows."""
     shaped = curve._shape(band) * _plane(curve.scale, band)
+
+    def nearer(gain: Tensor) -> Tensor:
+        reached = rolled_off(shaped * gain.view(-1, 1, 1, 1), _plane(curve.knee, band)).mean(dim=(1, 2, 3))
+        return (gain * mean / reached.clamp(min=1e-6)).clamp(1 / _MOST_GAIN, _MOST_GAIN)
+
     with torch.no_grad():
         gain = torch.ones_like(mean)
         for _ in range(_ROUNDS):
-            gain = (gain * _ratio(shaped, gain, mean)).clamp(1 / _MOST_GAIN, _MOST_GAIN)
+            gain = nearer(gain)
     # one more round that gradients pass through
-    gain = (gain * _ratio(shaped, gain, mean)).clamp(1 / _MOST_GAIN, _MOST_GAIN)
-    return Curve(curve.gamma, curve.scale * gain[:, None])
-
-
-def _ratio(shaped: Tensor, gain: Tensor, mean: Tensor) -> Tensor:
-    reached = (shaped * gain.view(-1, 1, 1, 1)).clamp(0, 1).mean(dim=(1, 2, 3))
-    return mean / reached.clamp(min=1e-6)
+    return curve._replace(scale=curve.scale * nearer(gain)[:, None])
 
 
 def _plane(values: Tensor, like: Tensor) -> Tensor:
@@ -122,7 +139,7 @@ def automatic_mean(band: Tensor) -> Tensor:
     wanted = wanted.clamp(max=AUTOMATIC_MEAN)
     lift = torch.log((own**24 + wanted**24) ** (1 / 24) / own)  # a smooth maximum
     share = ((highlights - _EXPOSED[0]) / (_EXPOSED[1] - _EXPOSED[0])).clamp(0, 1)
-    return own * (lift * lift / (lift + _RELUCTANCE * share * share * (3 - 2 * share) + 1e-6)).exp()
+    return own * (lift**4 / (lift**3 + _RELUCTANCE * share * share * (3 - 2 * share) + 1e-9)).exp()
 
 
 def stops_to_mean(picture: Tensor, stops: Tensor) -> Tensor:
