@@ -18,9 +18,10 @@ from torch import Tensor
 
 from .files.atomic import write_atomically
 from .files.int8 import SCALE, to_int8
-from .files.tensors import CheckpointError, read_checkpoint, short_list
+from .files.tensors import CheckpointError, read_checkpoint, short_list, with_checksum
 from .systems.base import System, channels_last
 from .systems.ddpm.checkpoint import is_diffusers_folder, read_diffusers
+from .systems.fields import network_config
 from .systems.registry import SYSTEMS, Row, recognised
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -62,7 +63,9 @@ def load(
     holds is told from the names and shapes of its tensors; those that are no part of the system are named in a warning.
     device: default the first GPU, or the CPU where there is none. dtype: of the weights, default float32.
     options: what the file of an ExposureDiffusion may not say: resid, whether its network predicts the noise, needed
-    for a unet of 4 outputs; camera, whose noise it was trained on.
+    for a unet of 4 outputs; with_photon, whether it sees the photons (True, most) or the original input beside the
+    picture, needed for one of 8 inputs; camera, whose noise it was trained on. Of an AnlightenDiff: the switches of the
+    published ablations, use_center ... without, as AnlightenDiffConfig has them.
     Raises FileNotFoundError, TypeError on another option, and CheckpointError for a file that is no usable checkpoint;
     no code in a file is run.
     """
@@ -93,25 +96,24 @@ def load_system(
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
-    resid: bool | None = None,
+    **options: Any,
 ) -> System:
     """lowlight.load with names for device and dtype; keeps the last two, so that a loop of calls loads once.
 
-    resid: as load takes it, None to leave it out.
+    options: as load takes them, None to leave one out.
 
     Raises ValueError for a device that is not there or a dtype that networks do not run in, else what load raises.
     """
     path = Path(model)
     # a file written anew under the same name is another model
     version = path.stat().st_mtime_ns if path.is_file() else 0
-    return _load(os.fspath(model), version, parse_device(device), parse_dtype(dtype), resid)
+    given = {name: value for name, value in options.items() if value is not None}
+    return _load(os.fspath(model), version, parse_device(device), parse_dtype(dtype), **given)
 
 
 @lru_cache(maxsize=2)
-def _load(
-    model: str, version: int, device: torch.device | None, dtype: torch.dtype | None, resid: bool | None
-) -> System:
-    return load(model, device=device, dtype=dtype, **({} if resid is None else {"resid": resid}))
+def _load(model: str, version: int, device: torch.device | None, dtype: torch.dtype | None, **options: Any) -> System:
+    return load(model, device=device, dtype=dtype, **options)
 
 
 def parse_device(device: str | torch.device | None) -> torch.device | None:
@@ -156,7 +158,7 @@ def save_weights(
     if bad:
         raise ValueError(f"save_weights: not finite as {dtype}: {short_list(bad)}")
     text = {key: value if isinstance(value, str) else json.dumps(_plain(value)) for key, value in metadata.items()}
-    write_atomically(path, save(tensors, metadata=text))
+    write_atomically(path, save(tensors, metadata=with_checksum(tensors, text)), durable=True)
 
 
 def _find(name_or_path: str | Path) -> Path:
@@ -174,7 +176,7 @@ def _find(name_or_path: str | Path) -> Path:
 def _row_of(path: Path, state: Mapping[str, Tensor], named: str | None) -> Row:
     """That of the system which the metadata names, else of the one that the tensors' names tell."""
     name = recognised(state) if named is None else named
-    if name not in SYSTEMS:
+    if not isinstance(name, str) or name not in SYSTEMS:
         what = f"a system {name!r}" if name else f"an unknown network ({short_list(state)})"
         raise CheckpointError(f"{path} holds {what}; known systems: {', '.join(SYSTEMS)}")
     return SYSTEMS[name]
@@ -190,14 +192,22 @@ def _build(path: Path, state: Mapping[str, Tensor], metadata: dict[str, Any], op
     try:
         weights, told, ignored = row.prepare(state)
         fields = metadata["config"] if "config" in metadata else row.detect(weights) | told
-        system = row.system(row.config(**row.complete(fields, **options)))
+        if not isinstance(fields, Mapping):
+            raise ValueError(f"expected keys and values, got a {type(fields).__name__}")
+        config = network_config(row.config, row.complete(fields, **options))
+        # without memory first: a configuration may promise any size
+        with torch.device("meta"):
+            promised = row.system(config)
     except KeyError as error:
         raise CheckpointError(f"{path} looks like {row.title}, but has no {error.args[0]}") from error
     except CheckpointError as error:
         raise CheckpointError(f"{path} looks like {row.title}, but {error}") from error
-    except (TypeError, ValueError) as error:
+    # tensors of other shapes than a network's make those who look at them raise nearly anything
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: its configuration does not make {row.title} ({error})") from error
-    _fit(path, system, weights)
+    _fit(path, promised, weights)
+    system = row.system(config)
+    system.load_state_dict(weights)
     if ignored:
         warnings.warn(
             f"{path}: {len(ignored)} tensors are no part of {row.title} and were ignored: {short_list(ignored)}",
@@ -207,7 +217,7 @@ def _build(path: Path, state: Mapping[str, Tensor], metadata: dict[str, Any], op
 
 
 def _fit(path: Path, system: System, state: Mapping[str, Tensor]) -> None:
-    """Copy the weights into the system after checking every name, shape and value."""
+    """Raises CheckpointError where the weights' names, shapes or values are not the system's."""
     own = system.state_dict()
     wrong_shape = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
@@ -222,7 +232,6 @@ def _fit(path: Path, system: System, state: Mapping[str, Tensor]) -> None:
     ):
         if names:
             raise CheckpointError(f"{path} {problem} {short_list(names)}")
-    system.load_state_dict(state)
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:

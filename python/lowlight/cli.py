@@ -22,6 +22,7 @@ COMMANDS = {
     "study": "study",
     "generate": "generate",
     "export": "train",
+    "lpips": "lpips",
     "info": "info",
 }
 

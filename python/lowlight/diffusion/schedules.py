@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -11,7 +12,21 @@ from torch import Tensor
 
 def linear_betas(timesteps: int, beta_start: float, beta_end: float) -> Tensor:
     """[T] float64, linear; Ho et al. 2020."""
-    return torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64)
+    return torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64, device="cpu")
+
+
+def _sigmoid_betas(timesteps: int, beta_start: float, beta_end: float) -> Tensor:
+    return beta_start + (beta_end - beta_start) * linear_betas(timesteps, -6, 6).sigmoid()
+
+
+# [T] float64 of (T, b0, b1), by the names of DiffLL's configuration files
+BETAS: dict[str, Callable[[int, float, float], Tensor]] = {
+    "linear": linear_betas,
+    "quad": lambda timesteps, b0, b1: linear_betas(timesteps, b0**0.5, b1**0.5) ** 2,
+    "const": lambda timesteps, b0, b1: torch.full((timesteps,), b1, dtype=torch.float64),
+    "jsd": lambda timesteps, b0, b1: 1 / torch.arange(timesteps, 0, -1, dtype=torch.float64),
+    "sigmoid": _sigmoid_betas,
+}
 
 
 def cosine_betas(timesteps: int, s: float = 0.008) -> Tensor:
@@ -19,33 +34,35 @@ def cosine_betas(timesteps: int, s: float = 0.008) -> Tensor:
 
     T + 1 points between 0 and T + 1 instead of 0 and T: alpha_bar would reach 0 at the last, whose beta is clipped.
     """
-    x = torch.linspace(0, timesteps + 1, timesteps + 1, dtype=torch.float64)
+    x = torch.linspace(0, timesteps + 1, timesteps + 1, dtype=torch.float64, device="cpu")
     f = torch.cos((x / (timesteps + 1) + s) / (1 + s) * (math.pi / 2)) ** 2
     f = f / f[0]
     return (1 - f[1:] / f[:-1]).clamp(0, 0.999)
 
 
-BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
+DIFFUSERS_BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
 
 
 def named_betas(
     name: str, timesteps: int, beta_start: float, beta_end: float, dtype: torch.dtype = torch.float64
 ) -> Tensor:
-    """[T] betas by the name that the diffusers library gives their schedule, one of BETAS; float32: formed as there.
+    """[T] betas by the diffusers library's name of their schedule, one of DIFFUSERS_BETAS; float32: formed as there.
 
     "squaredcos_cap_v2", Nichol and Dhariwal's cosine, has no start and end. Raises ValueError for another name.
     """
-    if name not in BETAS:
-        raise ValueError(f"named_betas: schedule must be one of {', '.join(BETAS)}, got {name!r}")
+    if name not in DIFFUSERS_BETAS:
+        raise ValueError(f"named_betas: schedule must be one of {', '.join(DIFFUSERS_BETAS)}, got {name!r}")
     if name == "squaredcos_cap_v2":
         bars = [math.cos((i / timesteps + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(timesteps + 1)]
         steps = [min(1 - after / before, 0.999) for before, after in pairwise(bars)]
-        return torch.tensor(steps, dtype=dtype)
+        return torch.tensor(steps, dtype=dtype, device="cpu")
     if name == "scaled_linear":
-        return torch.linspace(beta_start**0.5, beta_end**0.5, timesteps, dtype=dtype) ** 2
+        return torch.linspace(beta_start**0.5, beta_end**0.5, timesteps, dtype=dtype, device="cpu") ** 2
     if name == "sigmoid":
-        return torch.linspace(-6, 6, timesteps, dtype=dtype).sigmoid() * (beta_end - beta_start) + beta_start
-    return torch.linspace(beta_start, beta_end, timesteps, dtype=dtype)
+        return (
+            torch.linspace(-6, 6, timesteps, dtype=dtype, device="cpu").sigmoid() * (beta_end - beta_start) + beta_start
+        )
+    return torch.linspace(beta_start, beta_end, timesteps, dtype=dtype, device="cpu")
 
 
 def zero_terminal_snr(betas: Tensor) -> Tensor:
@@ -64,13 +81,14 @@ def alpha_bars(betas: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.cumprod(1 - betas.to(dtype), dim=0)
 
 
-SPACINGS = ("leading", "trailing", "inner", "linspace")
+SPACINGS = ("published", "leading", "trailing", "inner", "linspace")
 
 
 def sampling_times(timesteps: int, steps: int, spacing: str = "leading") -> list[int]:
     """Times of a sampler with `steps` network calls, walked downwards; any spacing takes all T with S = T.
 
-    "leading": 0, T // S, 2 (T // S), ... (DiffLL, DDIM). "trailing": T - 1 first, the last at about T / S - 1.
+    "leading": 0, T // S, 2 (T // S), ... (DDIM). "published", DiffLL's own: all of them below T, more than S where S
+    does not divide T (8 of 200 for S = 7). "trailing": T - 1 first, the last at about T / S - 1.
     "inner": T cut into S + 1 even parts, floor(T (S - i) / (S + 1)): a chain that starts at an anchor spends no call on
     the last times, which tell next to nothing, nor on the first ones, which change next to nothing.
     "linspace": evenly from T - 1 to 0, both taken (0 alone for one call), as the diffusers library does.
@@ -80,6 +98,8 @@ def sampling_times(timesteps: int, steps: int, spacing: str = "leading") -> list
         raise ValueError(f"sampling_times: steps must lie in 1 .. {timesteps}, got {steps}")
     if spacing not in SPACINGS:
         raise ValueError(f"sampling_times: spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
+    if spacing == "published":
+        return list(range(0, timesteps, timesteps // steps))[::-1]
     if spacing == "leading":
         return [i * (timesteps // steps) for i in reversed(range(steps))]
     if spacing == "inner":
@@ -91,6 +111,8 @@ def sampling_times(timesteps: int, steps: int, spacing: str = "leading") -> list
 
 def sampler_rows(sampler: str, alpha_bar: Tensor, times: list[int]) -> Tensor:
     """[S, 8] rows of a deterministic sampler by its name: one of SAMPLERS."""
+    if not alpha_bar[times].all():
+        raise ValueError(f"sampler_rows: nothing is left of the picture at t = {times[0]}, no sampler can start there")
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler_rows: sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
     return SAMPLERS[sampler](alpha_bar, times)

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ..systems.fields import build
 from ..training.config import TrainConfig, require
-from ..training.config_files import build, load_config
+from ..training.config_files import load_config, parse_yaml
 
 CONFIGS = Path(__file__).parent / "configs"
 # settings of the network that leave its training as it is
@@ -109,10 +108,7 @@ def _read(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     path = Path(name) if Path(name).suffix in (".yaml", ".yml") else CONFIGS / f"{name}.yaml"
     if not path.is_file():
         raise FileNotFoundError(f"no study {name}: give a YAML file or one of {', '.join(shipped_studies())}")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{name} is no YAML: {' '.join(str(error).split())}") from None
+    values = parse_yaml(path.read_text(encoding="utf-8"), name)
     require(
         isinstance(values, dict) and name not in seen, name, "hold keys and values, and be no base of itself", values
     )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from platformdirs import user_cache_path
 
 from ...cameras.cameras import Camera
 from ...files.eight_bit import decode_rgb
+from ...files.pictures import PictureError
 from ...raw.develop import RAW_SUFFIXES, is_raw
 from ...raw.files import RawPicture
 from ...raw.packing import pack, unpack
@@ -39,8 +43,26 @@ class Cut(NamedTuple):
 
 
 def default_cache() -> Path:
-    """The folder of packed raws where no other is named."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lowlight" / "packed"
+    """The folder of packed raws where no other is named: LOWLIGHT_CACHE, else the user's, else, warned of, a temporary.
+
+    LOWLIGHT_CACHE is an environment variable.
+    """
+    if named := os.environ.get("LOWLIGHT_CACHE"):
+        return Path(named).expanduser()
+    folder = user_cache_path("lowlight") / "packed"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    except OSError:
+        pass
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    instead = Path(tempfile.gettempdir()) / f"lowlight-{user}"
+    instead.mkdir(mode=0o700, exist_ok=True)
+    warnings.warn(
+        f"{folder} cannot be written: packed raws go to {instead}; LOWLIGHT_CACHE names another", stacklevel=2
+    )
+    return instead
 
 
 def find_clean(root: str | Path, split: str | None = None) -> list[Path]:
@@ -100,7 +122,7 @@ class CleanPictures:
         samples = self._pictures[index]
         size = tuple(side // shrink for side in samples.shape[1:])
         if min(size) < 2:
-            raise ValueError(f"CleanPictures: {self.paths[index]} is too small to be shrunk by {shrink}")
+            raise PictureError(f"{self.paths[index]} is too small to be shrunk by {shrink}")
         draw = draw_cut(rng, size, 2 * crop, turn)
         srgb = np.empty((3, 2 * crop, 2 * crop), np.float32)
         cut_out(samples, draw, shrink, srgb)
@@ -140,7 +162,7 @@ def read_pair(cache: RawCache, pair: RawPair) -> tuple[CachedRaw, CachedRaw]:
     """Short and long exposure. Raises ValueError where their sizes or filter arrays differ or are not Bayer's."""
     short, long = (_bayer(cache, path) for path in (pair.short, pair.long))
     if short.packed.shape != long.packed.shape or not np.array_equal(short.picture.pattern, long.picture.pattern):
-        raise ValueError(
+        raise PictureError(
             f"{pair.short} and {pair.long} do not fit: packed {short.packed.shape} and {long.packed.shape}, "
             f"arrays {short.picture.pattern.tolist()} and {long.picture.pattern.tolist()}"
         )
@@ -150,7 +172,7 @@ def read_pair(cache: RawCache, pair: RawPair) -> tuple[CachedRaw, CachedRaw]:
 def _bayer(cache: RawCache, path: Path) -> CachedRaw:
     raw = cache[path]
     if len(raw.packed) != 4:
-        raise ValueError(f"{path}: its filter array is X-Trans, where Bayer's four channels are needed")
+        raise PictureError(f"{path}: its filter array is X-Trans, where Bayer's four channels are needed")
     return raw
 
 

@@ -98,8 +98,8 @@ def save_diffusers(system: DDPM, folder: Path) -> None:
     Every file under a temporary name first. Raises ValueError for an anchored process or another spacing.
     """
     config = system.config
-    if config.anchor or config.spacing == "inner":
-        what = "anchored process" if config.anchor else "spacing 'inner'"
+    if config.anchor or config.spacing in ("inner", "published"):
+        what = "anchored process" if config.anchor else f"spacing {config.spacing!r}"
         raise ValueError(f"save_diffusers: the diffusers library has no {what}")
     values = asdict(config)
     attention = [i in config.attention_levels for i in range(len(config.widths))]

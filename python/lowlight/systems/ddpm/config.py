@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...diffusion.schedules import BETAS, PREDICTIONS, SPACINGS, VARIANCES
+from ...diffusion.schedules import DIFFUSERS_BETAS, PREDICTIONS, SPACINGS, VARIANCES
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class DDPMConfig:
         for name in ("widths", "attention_levels"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         known = {
-            "schedule": BETAS, "prediction": PREDICTIONS, "variance": VARIANCES, "spacing": SPACINGS,
+            "schedule": DIFFUSERS_BETAS, "prediction": PREDICTIONS, "variance": VARIANCES, "spacing": SPACINGS,
             "tables": ("float64", "float32"), "downsample_padding": (0, 1), "frequency_shift": (0, 1),
         }  # fmt: skip
         for name, values in known.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -59,12 +59,14 @@ class DDPMOptions:
 class HeldOut:
     """Dim pictures that are noised and denoised; every call scores a system on them."""
 
+    better: ClassVar = {"mse": "lower", "shift": "lower", "psnr": "higher", "ssim_rgb": "higher"}
+
     def __init__(self, pictures: Tensor):
         self.pictures = pictures
 
     def sentence(self, scores: dict[str, float]) -> str:
         shift = f"MSE {scores['mse']:.5f}, mean RGB shift {scores['shift']:.4f}"
-        return f"{shift}, PSNR {scores['psnr']:.2f} dB, SSIM {scores['ssim']:.3f} on {len(self.pictures)} pictures"
+        return f"{shift}, PSNR {scores['psnr']:.2f} dB, SSIM {scores['ssim_rgb']:.3f} on {len(self.pictures)} pictures"
 
     def __call__(self, system: DDPM, sheet: Path, seed: int = 0) -> dict[str, float]:
         truth = self.pictures
@@ -77,7 +79,7 @@ class HeldOut:
             "mse": mse(result, truth),
             "shift": mean_shift(result, truth).abs().mean(dim=1),
             "psnr": psnr(result, truth),
-            "ssim": ssim(result, truth),
+            "ssim_rgb": ssim(result, truth),
         }
         return {name: value.mean().item() for name, value in values.items()}
 
@@ -88,7 +90,6 @@ class DDPMObjective(Objective):
     options = DDPMOptions
     system: DDPM
     terms = ("noise",)
-    scores = ("mse", "shift", "psnr", "ssim")
 
     def __init__(self, config: TrainConfig, device: torch.device):
         super().__init__(config)
@@ -96,8 +97,9 @@ class DDPMObjective(Objective):
         self.system = channels_last(DDPM(DDPMConfig(**config.network)).to(device))
 
     @classmethod
-    def find(cls, config: TrainConfig, root: Path, split: str | None) -> list[Path]:
-        """Pictures anywhere in a folder; split: "train", "heldout" or "all" of them."""
+    def find(cls, config: TrainConfig, root: Path, split: str | None, high: Path | None = None) -> list[Path]:
+        """Pictures anywhere in a folder; split: "train", "heldout" or "all" of them. Raises ValueError for `high`."""
+        require(high is None, "--high", "not be given: a DDPM learns single pictures", high)
         require(split in (None, *SPLITS), "split", f"be one of {', '.join(SPLITS)}", repr(split))
         paths = find_photographs(root)
         if split == "all":
