@@ -234,7 +234,7 @@ def test_what_the_figures_say():
         assert said[key].endswith(ending)
     text = best_words(report, tasks, plan, "generated")
     assert text.startswith("The least relative shift has less.")
-    assert text.endswith("1 of 3 knobs do so: less.")
+    assert text.endswith("1 of 3 knobs have less than the control by more than their spread: less.")
     assert share_of_shift(report, "control") == pytest.approx(0.1)
     assert verdict(Claim("x", ["less"], "spread"), report, plan) == ["less: not measured."]
     plan, tasks, report = synthetic({"control": [0.3], "less": [0.1]})

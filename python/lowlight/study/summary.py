@@ -124,7 +124,10 @@ def best_words(report: Report, tasks: list[Task], study: StudyConfig, view: str)
         return text + " No knob beats the control by more than its spread over seeds."
     if helped[0].variant not in {d.variant for d in first}:
         text += f" The first that beats the control with all seeds agreeing: {helped[0].words}."
-    return text + f" {len(helped)} of {len(ranked)} knobs do so: {', '.join(d.variant for d in helped)}."
+    named = "; ".join(d.variant for d in helped)
+    return (
+        text + f" {len(helped)} of {len(ranked)} knobs have less than the control by more than their spread: {named}."
+    )
 
 
 def far_off(report: Report, study: StudyConfig) -> float | None:
