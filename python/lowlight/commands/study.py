@@ -96,9 +96,11 @@ def _run(work: Work) -> bool:
             begun = trainer.step
             if begun < trainer.iterations and not run_training(trainer, title):
                 return False
+            about = work.measure(task, trainer)
         finally:
             trainer.data.close()
-        about = work.measure(task, trainer)
+            # the next task may have the same training
+            trainer.close()
         how = f"trained {trainer.seconds:.0f} s" if begun < trainer.iterations else f"training of {task.trained_as}"
         typer.echo(f"{title}: {how}, measured {about['seconds']:.0f} s", err=True)
     return True
