@@ -11,6 +11,7 @@ import typer
 COMMANDS = {
     "enhance": "enhance",
     "sample": "sample",
+    "demo": "demo",
     "models": "models",
     "check": "check",
     "calibrate": "calibrate",
