@@ -40,7 +40,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The command as a user starts it; -> its address."""
-    environment = os.environ | {"TMPDIR": str(tmp_path_factory.mktemp("t")), "PYTHONUNBUFFERED": "1"}
+    folder = tmp_path_factory.mktemp("server")
+    environment = os.environ | {"TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "lowlight", "demo", "--max-batch", "3", "--max-megapixels", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
     try:
@@ -48,7 +49,8 @@ def server(tmp_path_factory):
         yield re.search(r"http://127\.0\.0\.1:\d+", line)[0]
     finally:
         process.terminate()
-        process.wait(30)
+        assert process.wait(60) == 0
+    assert not any(folder.glob("lowlight-demo-*"))
 
 
 @pytest.fixture(scope="module")
@@ -207,13 +209,15 @@ def test_in_a_browser(browser_page, folder, tmp_path):
     assert line.bounding_box()["x"] < before["x"] - 100
 
     def shown():
-        return page.locator(".image-container img, .slider-wrap img").first.get_attribute("src")
+        return page.locator("[data-testid=imageslider-image]").last.get_attribute("src")
 
     first = shown()
     brightness = page.get_by_label("number input for Brightness, in stops")
     brightness.fill("-1")
     brightness.press("Enter")
-    page.wait_for_function("old => document.querySelector('.slider-wrap img').src != old", arg=first)
+    page.wait_for_function(
+        "old => [...document.querySelectorAll('[data-testid=imageslider-image]')].at(-1).src != old", arg=first
+    )
     page.get_by_role("button", name="Full resolution").first.click()
     link = page.locator("a[download*=dark-bright]").first
     with page.expect_download() as download:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +34,8 @@ def demo(
     """Serve a web page: before and after, a film of the steps, comparisons, batches, raw files."""
     if find_spec("gradio") is None:
         raise typer.BadParameter("the demo needs gradio: pip install 'lowlight-ext[demo]'")
+    # as Ctrl-C does: what was uploaded goes with the server
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory(prefix="lowlight-demo-") as folder:
         # gradio keeps uploads there; it serves nothing else, and all of it goes with the server
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "uploads")

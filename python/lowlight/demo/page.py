@@ -69,12 +69,13 @@ def _photo(desk: Desk) -> None:
             with gr.Accordion("Film of the steps", open=False):
                 roll = gr.Button("Show it", size="sm")
                 scrubber = gr.Slider(0, 1, 0, step=1, label="Network call")
-                frames = gr.Gallery(label="After each network call", preview=True, object_fit="contain")
+                # without the button that would share it elsewhere
+                buttons = ["download", "fullscreen"]
+                frames = gr.Gallery(label="After each call", preview=True, object_fit="contain", buttons=buttons)
     asked = [upload, *controls]
     preview = _plainly(lambda path, *told: results.brighten(desk, path, Wanted(*told)))
-    moved = [c.release if isinstance(c, gr.Slider) else c.change for c in controls]
     gr.on(
-        [upload.upload, *moved], preview, asked, [slider, shades, about], api_name="brighten",
+        [upload.upload, *(control.change for control in controls)], preview, asked, [slider, shades, about], api_name="brighten",
         trigger_mode="always_last", show_progress="minimal", **_QUEUE,
     )  # fmt: skip
     taken = example.click(partial(_still_life, desk), None, upload, api_name="still_life")
@@ -84,7 +85,12 @@ def _photo(desk: Desk) -> None:
     rolled = roll.click(
         _plainly(lambda path, *told: results.film(desk, path, Wanted(*told))), asked, frames, api_name="film", **_QUEUE
     )
-    rolled.then(lambda shown: gr.Slider(maximum=len(shown) - 1, value=0), frames, scrubber, api_visibility="private")
+    rolled.then(
+        lambda shown: gr.Slider(maximum=len(shown) - 1, value=len(shown) - 1),
+        frames,
+        scrubber,
+        api_visibility="private",
+    )
     scrubber.change(lambda call: gr.Gallery(selected_index=int(call)), scrubber, frames, api_visibility="private")
 
 
@@ -117,12 +123,14 @@ def _compare(desk: Desk) -> None:
 
 
 def _batch(desk: Desk) -> None:
-    uploads = gr.File(label="Dark photographs", file_count="multiple", file_types=list(SUFFIXES), height=200)
     with gr.Row():
-        controls = _controls(desk)
-    button = gr.Button("Brighten them", variant="primary")
-    states = gr.Dataframe(headers=["file", "state"], interactive=False, label="Queue")
-    archive = gr.File(label="All of them", interactive=False, height=90)
+        with gr.Column(scale=1, min_width=300):
+            uploads = gr.File(label="Dark photographs", file_count="multiple", file_types=list(SUFFIXES), height=200)
+            controls = _controls(desk)
+        with gr.Column(scale=3):
+            button = gr.Button("Brighten them", variant="primary")
+            states = gr.Dataframe(headers=["file", "state"], interactive=False, label="Queue")
+            archive = gr.File(label="All of them", interactive=False, height=90)
 
     def run(paths: list[str] | None, *told: Any) -> Any:
         yield from results.batch(desk, paths, Wanted(*told))

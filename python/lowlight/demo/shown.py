@@ -22,16 +22,15 @@ def browser_file(desk: Desk, picture: Picture, name: str) -> str:
 
 def histogram(pictures: dict[str, Picture]) -> str:
     """Luma of pictures as lines over 64 bins, as an SVG; each line as high as its fullest bin."""
-    colours = ("#7a8794", "#e0912f")
-    lines = []
-    for (name, picture), colour in zip(pictures.items(), colours, strict=False):
+    lines, names = [], []
+    for (name, picture), colour in zip(pictures.items(), ("#7a8794", "#e0912f"), strict=False):
         counts, _ = np.histogram(picture.rgb @ LUMA, _BINS, (0, 1))
-        heights = _HEIGHT * (1 - counts / max(counts.max(), 1))
-        points = " ".join(f"{i * 4},{height:.1f}" for i, height in enumerate(heights))
-        lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        lines.append(f'<text x="{len(lines) * 32 - 60}" y="12" font-size="11" fill="{colour}">{escape(name)}</text>')
-    box = f'viewBox="0 -2 {(_BINS - 1) * 4} {_HEIGHT + 4}" style="width:100%;height:auto"'
-    return f'<svg role="img" aria-label="Histogram of luma" {box}>{"".join(lines)}</svg>'
+        heights = _HEIGHT * (1 - counts / counts.max())
+        points = " ".join(f"{i},{height:.1f}" for i, height in enumerate(heights))
+        lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" vector-effect="non-scaling-stroke"/>')
+        names.append(f'<b style="color:{colour}">{escape(name)}</b>')
+    box = f'viewBox="0 -1 {_BINS - 1} {_HEIGHT + 2}" preserveAspectRatio="none" style="width:100%;height:120px"'
+    return f'{" ".join(names)}<svg role="img" aria-label="Histogram of luma" {box}>{"".join(lines)}</svg>'
 
 
 def size_of(picture: Picture) -> str:
