@@ -34,3 +34,12 @@ __all__ = [
     "uniform",
     "use_backend",
 ]
+
+
+def __getattr__(name: str) -> str:
+    # looked up when asked for: it takes as long as the operators' own import
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lowlight-ext")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

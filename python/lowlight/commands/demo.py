@@ -12,13 +12,20 @@ from typing import Annotated
 
 import typer
 
+from . import completion
+
 # torch and gradio are imported inside the function: `lowlight --help` must not wait for them
 
 
 def demo(
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="A checkpoint file to offer beside the shipped models; repeat for several."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="A checkpoint file to offer beside the shipped models; repeat for several.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port (default: the first free from 7860).")] = (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import completion
 from .jobs import Job, PlanError, plan
 from .raw_options import RawOptions, check_unused, raw_suffix, raw_work
 from .terminal import progress_bar
@@ -48,6 +49,7 @@ def enhance(
             "--model",
             "-m",
             help="Shipped name or checkpoint file (default: see `lowlight models`, for raw by its options).",
+            autocompletion=completion.models,
         ),
     ] = "default",
     brightness: Annotated[

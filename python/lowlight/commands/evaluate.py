@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import completion
 from .scoring import Device, Json, Limit, Outputs, Seeds, find_splits, load_lpips, score_all, show
 from .terminal import table
 
@@ -36,7 +37,10 @@ def evaluate(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", "-m", help="Shipped name or checkpoint file, or none; repeat for several (default: default)."
+            "--model",
+            "-m",
+            help="Shipped name or checkpoint file, or none; repeat for several (default: the default model).",
+            autocompletion=completion.models,
         ),
     ] = None,
     baselines: Annotated[bool, typer.Option(help="Score the classical baselines too.")] = True,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import completion
 from .scoring import Device, Limit, Outputs, Seeds, find_splits, score_all, show
 from .terminal import table
 
@@ -22,7 +23,12 @@ _SHOWN = {"psnr": "PSNR", "psnr_gt_mean": "PSNR GT-mean", "ssim_rgb": "SSIM"}
 
 
 def steps(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Shipped name, default, or checkpoint file.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Shipped name, default, or checkpoint file.", autocompletion=completion.models
+        ),
+    ],
     data: Annotated[
         Path, typer.Argument(metavar="DATA", help="Folder with low/ and high/, or the root of LOL-v1 (its eval15).")
     ],

@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from . import completion
+
 if TYPE_CHECKING:
     from ..data.sets.pairs import Pair
     from ..data.sets.raw_pairs import RawPair
@@ -21,7 +23,12 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: Annotated[str, typer.Argument(help="A YAML file, or the name of a configuration that ships.")],
+    config: Annotated[
+        str,
+        typer.Argument(
+            help="A YAML file, or the name of a configuration that ships.", autocompletion=completion.configs
+        ),
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Settings that replace the file's: seed=1 stages.0.batch=2 ...")
     ] = None,

@@ -75,8 +75,8 @@ def _photo(desk: Desk) -> None:
     asked = [upload, *controls]
     preview = _plainly(lambda path, *told: results.brighten(desk, path, Wanted(*told)))
     gr.on(
-        [upload.upload, *(control.change for control in controls)], preview, asked, [slider, shades, about], api_name="brighten",
-        trigger_mode="always_last", show_progress="minimal", **_QUEUE,
+        [upload.upload, *(control.change for control in controls)], preview, asked, [slider, shades, about],
+        api_name="brighten", trigger_mode="always_last", show_progress="minimal", **_QUEUE,
     )  # fmt: skip
     taken = example.click(partial(_still_life, desk), None, upload, api_name="still_life")
     taken.then(preview, asked, [slider, shades, about], api_visibility="private", **_QUEUE)
