@@ -25,7 +25,7 @@ def commands_page() -> str:
         context = click.Context(command, info_name=f"lowlight {name}")
         usage = " ".join(command.collect_usage_pieces(context))
         parts += [f"## lowlight {name}", command.help or "", f"```\nlowlight {name} {usage}\n```"]
-        rows = [_row(p, context) for p in command.params if not getattr(p, "hidden", False) and p.name != "help"]
+        rows = [_row(p) for p in command.params if not getattr(p, "hidden", False) and p.name != "help"]
         if rows:
             parts.append("\n".join(["| what | meaning |", "|---|---|", *rows]))
         if command.epilog:
@@ -33,9 +33,9 @@ def commands_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _row(parameter: Any, context: click.Context) -> str:
+def _row(parameter: Any) -> str:
     names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
-    if isinstance(parameter, click.Argument):
-        names = f"`{parameter.make_metavar(context)}`"
+    if parameter.param_type_name == "argument":
+        names = f"`{parameter.human_readable_name}`"
     meaning = (getattr(parameter, "help", "") or "").replace("|", "\\|")
     return f"| {names} | {meaning} |"

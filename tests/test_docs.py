@@ -1,7 +1,10 @@
 """What README and docs show: commands that parse, Python that runs or compiles, links that lead somewhere."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -107,3 +110,13 @@ def test_the_readme_is_one_screen_and_says_what_the_cards_say():
         for result in card_head(card)["model-index"][0]["results"]:
             for metric in result["metrics"]:
                 assert re.search(rf"\b{metric['value']}0?\b", body), f"{model.name}: {metric}"
+
+
+def test_a_package_index_gets_absolute_links():
+    environment = os.environ | {"LOWLIGHT_EXT_HOME": "https://example.org/here/"}
+    command = [sys.executable, "setup.py", "--quiet", "--long-description"]
+    shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    assert "![" in shown
+    assert "](https://example.org/here/raw/main/docs/before_after.jpg)" in shown
+    assert "](https://example.org/here/blob/main/docs/results.md)" in shown
+    assert not re.findall(r"\]\((?!https?:)[^)]*\)", shown)
