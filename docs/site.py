@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
 import typer
 from mkdocs.structure.files import File, Files
 
@@ -22,7 +21,7 @@ def commands_page() -> str:
     root = typer.main.get_command(app)
     parts = ["# Commands", root.help or ""]
     for name, command in root.commands.items():  # type: ignore[attr-defined]
-        context = click.Context(command, info_name=f"lowlight {name}")
+        context = command.context_class(command, info_name=f"lowlight {name}")
         usage = " ".join(command.collect_usage_pieces(context))
         parts += [f"## lowlight {name}", command.help or "", f"```\nlowlight {name} {usage}\n```"]
         rows = [_row(p) for p in command.params if not getattr(p, "hidden", False) and p.name != "help"]

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 import typer
 
@@ -65,8 +64,10 @@ def test_commands_parse(page, words):
         parse(words)
     except typer.Exit:
         assert "--help" in words
-    except click.MissingParameter:
-        assert page == INLINE
+    # by name: some versions of typer carry a click of their own
+    except Exception as error:
+        if (type(error).__name__, page) != ("MissingParameter", INLINE):
+            raise
 
 
 def test_an_option_that_is_not_there_is_seen():
