@@ -25,6 +25,7 @@ ORDER = (
     "systems",
     "shipped",
     "checkpoints",
+    "hub",
     "training",
     "scoring",
     "enhance",

@@ -16,7 +16,8 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from ..checkpoints import load_system
-from ..files.pictures import FORMATS, Picture, PictureError
+from ..files.formats import FORMATS, READ_ONLY
+from ..files.pictures import Picture, PictureError
 from ..raw.develop import RAW_SUFFIXES, is_raw
 from ..shipped import shipped_models
 from ..systems.base import PictureSystem, RawSystem, picture_system
@@ -24,7 +25,7 @@ from ..systems.brighten import read_any
 
 # pixels of a side: what a slider is answered with at once, and what a browser is shown of a whole picture
 PREVIEW, SHOWN = 768, 1600
-SUFFIXES = (*FORMATS, *sorted(RAW_SUFFIXES))
+SUFFIXES = (*FORMATS, *READ_ONLY, *sorted(RAW_SUFFIXES))
 _KEPT_SECONDS = 3600
 
 
