@@ -1,4 +1,4 @@
-"""Systems as folders in the form of the hub: weights, config.json, a model card; the hub itself by the `[hub]` extra."""
+"""Systems as folders in the form of the hub: weights, config.json, a model card; repositories by the `[hub]` extra."""
 
 from __future__ import annotations
 
