@@ -43,7 +43,7 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
     environment = os.environ | {"TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "lowlight", "demo", "--max-batch", "3", "--max-megapixels", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=folder, text=True)
     try:
         line = process.stdout.readline()
         yield re.search(r"http://127\.0\.0\.1:\d+", line)[0]
