@@ -25,6 +25,7 @@ COMMANDS = {
     "train": "train",
     "ablate": "ablate",
     "export": "train",
+    "lpips": "lpips",
     "info": "info",
 }
 

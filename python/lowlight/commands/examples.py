@@ -1,4 +1,4 @@
-"""What stands at the foot of each command's help; tests/test_docs.py parses every line."""
+"""What stands at the foot of each command's help; tests/test_shown.py parses every line."""
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "enhance": (

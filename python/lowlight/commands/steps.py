@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import completion
+from .folders import Data, DataOption, High, Low, named_folder
 from .scoring import Device, Limit, Outputs, Seeds, find_splits, score_all, show
 from .terminal import table
 
@@ -29,9 +30,7 @@ def steps(
             metavar="MODEL", help="Shipped name, default, or checkpoint file.", autocompletion=completion.models
         ),
     ],
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder with low/ and high/, or the root of LOL-v1 (its eval15).")
-    ],
+    data: Data = None,
     steps: Annotated[str, typer.Option(metavar="S,S,...", help="Numbers of network calls.")] = "1,2,3,4,5,10,20",
     sampler: Annotated[
         list[str] | None,
@@ -42,6 +41,9 @@ def steps(
         typer.Option("--set", metavar="KEY=VALUE", help="Replace what the model's configuration says: spacing=inner."),
     ] = None,
     seed: Seeds = None,
+    folder: DataOption = None,
+    low: Low = None,
+    high: High = None,
     split: Annotated[list[str] | None, typer.Option(help="As of `lowlight evaluate`; repeat.")] = None,
     limit: Limit = None,
     within: Annotated[float, typer.Option(min=0, metavar="DB", help="What counts as good as the best.")] = 0.05,
@@ -61,7 +63,8 @@ def steps(
 
     try:
         counts = _counts(steps)
-        splits = find_splits(data, split, limit)
+        root, high = named_folder(data, low, high, folder)
+        splits = find_splits(root, split, limit, high)
         outputs = Outputs(csv, json, markdown, plot=plot)
         model = DEFAULT_MODEL if model == "default" else model
         system = picture_system(load(model, device=parse_device(device)))
@@ -82,7 +85,7 @@ def steps(
         "device": str(system.device),
         "default_steps": system.config.steps,
         "sampling": _sampling(system.config),
-        "data": data.resolve().name,
+        "data": root.resolve().name,
         "limit": limit,
         "verdicts": verdicts,
         "notes": [recipe, *warnings],

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from ..checkpoints import DEFAULT_RAW_MODEL
 from ..expose import enhance_raw
 from ..files.pictures import FORMATS, Picture, PictureError, write_picture
 from ..metrics.measures import MEASURES, picture_views, score
 from ..raw.develop import is_raw, read_developed
 from ..scoring.baselines import BASELINES
+from ..shipped import DEFAULT_RAW_MODEL
 from ..systems.brighten import enhance_picture
 from .desk import PREVIEW, Desk, shrunk
 from .shown import browser_file, facts, histogram, size_of
