@@ -35,6 +35,6 @@ def commands_page() -> str:
 def _row(parameter: Any) -> str:
     names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
     if parameter.param_type_name == "argument":
-        names = f"`{parameter.human_readable_name}`"
+        names = f"`{(parameter.metavar or parameter.name).upper()}`"
     meaning = (getattr(parameter, "help", "") or "").replace("|", "\\|")
     return f"| {names} | {meaning} |"

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lowlight import checkpoints
+from lowlight import checkpoints, shipped
 from lowlight.cameras.cameras import load_camera
 from lowlight.checkpoints import CheckpointError, load, read_checkpoint, save_weights, shipped_models
 from lowlight.commands.train import export
@@ -382,4 +382,4 @@ def test_every_shipped_model_loads_and_has_a_card():
             truth = torch.from_numpy(clean)[None]
             assert psnr(long, truth, rounded=False) > psnr(short, truth, rounded=False) + 6
     assert isinstance(load(checkpoints.DEFAULT_MODEL, device="cpu"), PictureSystem)
-    assert isinstance(load(checkpoints.DEFAULT_RAW_MODEL, device="cpu"), RawSystem)
+    assert isinstance(load(shipped.DEFAULT_RAW_MODEL, device="cpu"), RawSystem)

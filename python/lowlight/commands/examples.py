@@ -23,6 +23,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "ablate": ("lowlight ablate --data LOL-v1 --split train --score-split heldout --budget-minutes 60",),
     "export": ("lowlight export run/last.pt mine.safetensors --dtype int8",),
+    "lpips": ("lowlight lpips", "lowlight lpips vgg"),
     "info": ("lowlight info",),
 }
 
