@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lowlight_ext.common import Source, accumulator
 from lowlight_ext.unbuilt import warn_of_unbuilt_sources
 
 _C: Any
@@ -94,10 +95,6 @@ def call(name: str, like: Tensor, *arguments: Any) -> None:
         getattr(_C, name)(*arguments)
 
 
-def accumulator(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
 def workspace(name: str, like: Tensor, *arguments: Any) -> Tensor | None:
     """The memory that a kernel needs beside these arguments; the stream keeps it until the kernel has run."""
     numbers = getattr(_C, f"cuda_{name}_workspace", None) if on_gpu(like) else None
@@ -122,20 +119,21 @@ def results(x: Tensor, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
     return tuple(like(x) if each else None for each in wanted)
 
 
-def contiguous(*tensors: Tensor | None) -> list[Tensor | None]:
-    return [None if x is None else x.contiguous() for x in tensors]
-
-
 def table(rows: Tensor, dtype: torch.dtype) -> Tensor:
     return (rows if rows.dtype == dtype else rows.to(dtype)).contiguous()
 
 
-# no noise: see source()
+# no noise: see fields()
 NO_SOURCE = (None, 0, 0, 0, 0, 0, 0, 0)
 
 
-def source(seeds: Tensor, x: Tensor, stream: int, y0: int, x0: int, plane: int) -> tuple[Any, ...]:
-    """The fields of NoiseSource for x [B, C, H, W]: int64 seeds [1] (planes run over the batch) or [B]."""
+def fields(source: Source | None, x: Tensor) -> tuple[Any, ...]:
+    """The fields of NoiseSource for x [B, C, H, W]."""
+    if source is None:
+        return NO_SOURCE
+    seeds, stream, y0, x0, plane = source
+    if isinstance(seeds, int):
+        return None, 0, stream, y0, x0, plane, x.shape[1], seeds
     one = seeds.numel() == 1
     step, plane_step = (0, x.shape[1]) if one else (1, 0)
     if one and not seeds.is_cuda:

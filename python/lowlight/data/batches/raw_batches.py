@@ -26,7 +26,7 @@ NOISE_STREAM = 1 << 15  # generator's stream of the sensor's noise, apart from t
 class NoiseDraws:
     """Whose noise is added to clean exposures: draw_parameters' arguments."""
 
-    camera: Camera
+    camera: Camera | Sequence[Camera]
     model: str = "P+G+r+u"
     ratio: float | tuple[float, float] = RATIO_RANGE
     K: float | tuple[float, float] | None = None
