@@ -21,7 +21,7 @@ class Source(NamedTuple):
 # (not a method: torch 2.6 traces none of a named tuple)
 def seed_tensor(seeds: Tensor | int) -> Tensor:
     """int64 [1] or [B]."""
-    return torch.tensor([seeds]) if isinstance(seeds, int) else seeds
+    return torch.tensor([seeds], device="cpu") if isinstance(seeds, int) else seeds
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:

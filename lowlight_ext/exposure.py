@@ -189,7 +189,7 @@ def _exposure_rows(op: str, batch: int, values: dict[str, float | Tensor], satur
     tensors = [value for value in values.values() if isinstance(value, Tensor)]
     # the same arithmetic on numbers, a tenth of the time; what would divide by 0 gets torch's infinities
     if not tensors and ratio and after and K and saturation:
-        return torch.tensor([_exposure_columns(ratio, after, K, saturation)], dtype=torch.float64)
+        return torch.tensor([_exposure_columns(ratio, after, K, saturation)], dtype=torch.float64, device="cpu")
     home = _home(*values.values())
     ratio, after, K = [_column(op, name, value, batch, home) for name, value in values.items()]
     return _table(list(_exposure_columns(ratio, after, K, saturation)))

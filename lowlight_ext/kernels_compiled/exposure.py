@@ -17,7 +17,7 @@ from lowlight_ext.kernels_compiled.call import CODES, call, empty, fields, like,
 def poisson(mean: Tensor, source: Source) -> Tensor:
     """Poisson counts of means [B, C, H, W], in their dtype; where one is not in [0, 1e7] ValueError, on CUDA NaN."""
     out = like(mean)
-    wrong = None if module.on_gpu(mean) else torch.zeros(1, dtype=torch.int64)
+    wrong = None if module.on_gpu(mean) else torch.zeros(1, dtype=torch.int64, device="cpu")
     call("poisson", mean, mean.contiguous(), out, CODES[mean.dtype], *mean.shape, *fields(source, mean), wrong)
     if wrong is not None and wrong.item():
         raise ValueError(f"poisson: mean must be in [0, 1e7], got {wrong.item()} values that are not")

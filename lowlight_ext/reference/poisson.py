@@ -108,7 +108,7 @@ def first_not_below(level: Tensor, zero: Tensor, mean: Tensor) -> Tensor:
             break
         count += more
         level = level - probability
-        probability = probability * (mean * (1 / torch.full((), k + 1, dtype=mean.dtype)).item())
+        probability = probability * (mean * (1 / torch.full((), k + 1, dtype=mean.dtype, device="cpu")).item())
     return count
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train",
     "ablate": "ablate",
     "export": "train",
+    "lpips": "lpips",
     "info": "info",
 }
 
