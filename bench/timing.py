@@ -114,8 +114,8 @@ def copy_bandwidth(device: torch.device, seconds: float) -> float:
     return 8e-6 * elements / timing.median_ms
 
 
-def matrix_rate(device: torch.device, seconds: float) -> float:
+def matrix_rate(device: torch.device, seconds: float, clock: Callable[[], float] = time.perf_counter) -> float:
     """GFLOP/s of a float32 matrix product: the arithmetic that this device is known to reach."""
     n = 8192 if device.type == "cuda" else 1024
-    (timing,) = race([Contender(torch.mm, [tuple(torch.rand(2, n, n, device=device))], device)], seconds)
+    (timing,) = race([Contender(torch.mm, [tuple(torch.rand(2, n, n, device=device))], device, clock)], seconds)
     return 2e-6 * n**3 / timing.median_ms

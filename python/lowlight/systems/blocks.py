@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -89,12 +90,31 @@ class Upsample(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self._kept: Any = (None, 0, None)  # memory of the weight, its version, the kernel made of it
 
     def forward(self, x: Tensor) -> Tensor:
-        # a result pixel sees two rows of x: on one lies one row of the kernel, on the other the sum of two; the same
-        # for columns. The transposed convolution's kernel has its rows the other way round
-        first, second, third = self.conv.weight.unbind(2)
-        rows = torch.stack([third, second + third, first + second, first], dim=2)
-        first, second, third = rows.unbind(3)
-        kernel = torch.stack([third, second + third, first + second, first], dim=3)
-        return F.conv_transpose2d(x, kernel.transpose(0, 1), self.conv.bias, stride=2, padding=1)
+        return F.conv_transpose2d(x, self._folded(), self.conv.bias, stride=2, padding=1)
+
+    def _folded(self) -> Tensor:
+        """The transposed convolution's kernel; kept for the next call, which small maps take no longer for."""
+        weight, (source, version, kernel) = self.conv.weight, self._kept
+        # elsewhere the kernel may be memory of a graph that is being recorded
+        keep = weight.is_cpu and not (torch.is_grad_enabled() or torch.compiler.is_compiling() or weight.is_inference())
+        if not keep:
+            return _folded(weight)
+        # `source` holds the memory, so that the same address is the same memory
+        if kernel is None or source.data_ptr() != weight.data_ptr() or version != weight._version:
+            kernel = _folded(weight)
+            self._kept = (weight.detach(), weight._version, kernel)
+        return kernel
+
+
+def _folded(weight: Tensor) -> Tensor:
+    """conv3x3 [O, I, 3, 3] after nearest x2 as a transposed conv4x4 [I, O, 4, 4].
+
+    A result pixel sees two rows: on one lies one row of the kernel, on the other the sum of two; so with columns.
+    """
+    for dim in (2, 3):
+        first, second, third = weight.unbind(dim)
+        weight = torch.stack([third, second + third, first + second, first], dim=dim)
+    return weight.transpose(0, 1)
