@@ -29,8 +29,9 @@ def _check_idwt(bands: Tensor) -> None:
 
 def _check_wavedec(x: Tensor, levels: int) -> None:
     checks.floating("haar_wavedec2d", "x", x)
-    if levels < 1:
-        raise checks.fail("haar_wavedec2d", "levels", "at least 1", levels)
+    # beyond it no picture can be divided, and an empty one is divided for ever
+    if not 1 <= levels < 63:
+        raise checks.fail("haar_wavedec2d", "levels", "in [1, 62]", levels)
     checks.even_picture("haar_wavedec2d", "x", x, 2**levels)
 
 
@@ -200,7 +201,7 @@ def haar_wavedec2d(x: Tensor, levels: int, *, normalise: bool = False) -> list[T
 
     x: [B, C, H, W] (any [..., H, W]), H and W divisible by 2^levels; with `normalise`, 2x - 1 is transformed.
     Returns [LL, details of the coarsest level, ..., of the finest], details [3, B, C, h, w] in the order HL, LH, HH.
-    Gradients, dtypes and errors as haar_dwt2d; ValueError where levels is below 1.
+    Gradients, dtypes and errors as haar_dwt2d; ValueError where levels is not in 1 .. 62.
     """
     checks.tensor("haar_wavedec2d", "x", x)
     if x.device.type == "cpu":

@@ -190,7 +190,7 @@ def test_what_cannot_be_batched(tmp_path, pairs):
     with pytest.raises(ValueError, match=r"differ in size: 41 x 30, 40 x 30"):
         PairBatches(differing)
     differing[0].low.write_bytes(b"no picture")
-    with pytest.raises(PictureError, match=r"low/0\.png: cannot be opened"):
+    with pytest.raises(PictureError, match=r"low/0\.png: not a PNG"):
         PairBatches(differing)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from raw_pictures import BAYER, raw_picture, scene
 from typer.testing import CliRunner
 
@@ -126,16 +125,15 @@ def test_a_folder_goes_on_after_broken_files(run):
     photograph("in/deep/z.DNG")
     photograph("in/nobody.dng", model="Lantern L1")
     Path("in/broken.dng").write_bytes(Path("in/a.dng").read_bytes()[:3000])
-    Image.new("RGB", (8, 8)).save("in/picture.jpg")
     Path("in/notes.txt").write_text("not a picture")
     result = run("in", "-r", "-o", "out", "--ratio", 50)
     assert result.exit_code == 1
     assert [name for name in files() if name.startswith("out")] == ["out/a.png", "out/deep/z.png"]
-    assert "2 pictures enhanced, 3 failed." in result.output
+    assert "2 pictures enhanced, 2 failed." in result.output
     for line in (
         "in/broken.dng: damaged or truncated raw file",
         "in/nobody.dng: no noise calibration of 'Lantern L1'; say whose to take (--camera): CanonEOS5D4",
-        "in/picture.jpg: an sRGB picture; the model works on the raw files of cameras",
+        "1 file passed over: 1 .txt.",
     ):
         assert line in result.output
     again = run("in", "-r", "-o", "out", "--ratio", 50, "--camera", "SonyA7S2")
@@ -146,8 +144,7 @@ def test_a_folder_goes_on_after_broken_files(run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-o", "x.png"], "--ratio NUMBER, --ratio-from REFERENCE (its ISO and time) and --auto"),
-        (["-o", "x.png"], "none was given"),
+        (["-o", "x.png", "--ratio", "3", "--auto"], "--ratio NUMBER, --ratio-from REFERENCE (its ISO and time) and"),
         (["-o", "x.png", "--ratio", "3", "--auto"], "more than one was given"),
         (["-o", "x.png", "--ratio", "0.5"], "Invalid value for '--ratio'"),
         (["-o", "x.png", "--auto", "--iterations", "11"], "makes 1 to 10 network calls"),
@@ -160,7 +157,10 @@ def test_a_folder_goes_on_after_broken_files(run):
         (["-o", "x.png", "--auto", "--camera", "Lantern"], "no such camera or file; known are CanonEOS5D4"),
         (["-o", "x.png", "--ratio-from", "none.jpg"], "none.jpg: no such file"),
         (["-o", "x.png", "--auto", "--model", "diffll-small"], "--auto is for models of raw, and DiffLL works on sRGB"),
-        (["-o", "x.png", "--resid", "--model", "default"], "are none; got resid"),
+        (["-o", "x.png", "--resid", "--model", "wavelet-anchored-small"], "are none; got resid"),
+        (["-o", "x.png", "--pairs", "jpeg"], "--pairs must be one of raw, picture, both, got 'jpeg'"),
+        (["-o", "out", "--format", "svg"], "cannot write '.svg' files"),
+        (["-o", "x.png", "--format", "jpg"], "--format is for an output folder; x.png is a file name"),
         (["-o", "x.png", "--auto", "--resid"], "it has resid=False, not the resid=True given"),
         (["-o", "x.arw", "--auto"], "cannot write '.arw' files"),
     ],
@@ -184,11 +184,11 @@ def test_raw_files_with_a_model_of_srgb_pictures(run, monkeypatch):
 
     monkeypatch.setattr(checkpoints, "load_system", lambda *_, **__: Gamma())
     photograph("dark.dng")
-    assert run("dark.dng", "-o", "out").exit_code == 0
+    assert run("dark.dng", "-o", "out", "--model", "of pictures").exit_code == 0
     bright = read_picture("out/dark.png")
     assert bright.bits == 16
     assert np.abs(bright.rgb - read_any("dark.dng").rgb ** 0.5).max() < 1e-4
-    result = run("dark.dng", "-o", "x.dng")
+    result = run("dark.dng", "-o", "x.dng", "--model", "of pictures")
     assert result.exit_code == 1
     assert "dark.dng: x.dng: cannot write '.dng' files" in result.output
 
@@ -225,7 +225,7 @@ def test_sample(monkeypatch, tmp_path):
 
 
 def test_the_model_where_none_is_named(monkeypatch, tmp_path, weights):
-    """Options for raw ask for the one for raw; a raw file without them is developed and brightened by the other."""
+    """The one for raw, with options for raw or without."""
     monkeypatch.chdir(tmp_path)
     photograph("dark.dng")
     asked, load_system = [], checkpoints.load_system
@@ -238,4 +238,4 @@ def test_the_model_where_none_is_named(monkeypatch, tmp_path, weights):
     assert CliRunner().invoke(app, ["enhance", "dark.dng", "-o", "a.png", "--auto"]).exit_code == 0
     CliRunner().invoke(app, ["enhance", "dark.dng", "-o", "b.png"])
     enhance_raw("dark.dng", ratio=2)
-    assert asked == ["exposurediffusion-small", "default", "exposurediffusion-small"]
+    assert asked == ["exposurediffusion-small"] * 3

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from lowlight.checkpoints import parse_device, parse_dtype
 from lowlight.enhance import enhance
@@ -142,7 +142,8 @@ def test_pil_modes(mode, back):
 def test_pil_pixels_and_metadata():
     array = (dark(7, 5, 3) * 255).astype(np.uint8)
     image = Image.fromarray(array)
-    image.info = {"icc_profile": b"profile", "exif": b"Exif\0\0...", "dpi": (300, 300)}
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image.info = {"icc_profile": profile, "exif": b"Exif\0\0...", "dpi": (300, 300)}
     bright = enhance_picture(Gamma(), image)
     assert np.array_equal(np.asarray(bright), expected(array, 255))
     assert bright.info == image.info

@@ -278,7 +278,7 @@ def test_unreadable_inputs(tmp_path):
     (tmp_path / "text.png").write_text("not a picture")
     (tmp_path / "empty.jpg").touch()
     for name in ("text.png", "empty.jpg"):
-        with pytest.raises(PictureError, match="not a PNG, JPEG, WebP, TIFF or BMP"):
+        with pytest.raises(PictureError, match="not a PNG, JPEG, WebP"):
             read_picture(tmp_path / name)
     with pytest.raises(PictureError, match="no such file"):
         read_picture(tmp_path / "missing.png")
@@ -307,7 +307,7 @@ def test_values_outside_the_range_are_clipped():
     assert quantise(rgb, None, False, 8).tolist() == [[[0, 128, 255]]]
 
 
-@pytest.mark.parametrize("name", ["p.gif", "p", "p.heic"])
+@pytest.mark.parametrize("name", ["p.gif", "p", "p.svg"])
 def test_unsupported_extension(tmp_path, name):
     with pytest.raises(PictureError, match=r"use one of \.png"):
         write_picture(tmp_path / name, picture_of(samples(3, 8)))

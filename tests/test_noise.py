@@ -5,12 +5,13 @@ import torch
 from scipy import stats
 
 import lowlight_ext
-from lowlight_ext import normal, philox, uniform, use_backend
+from lowlight_ext import kernels_compiled, normal, philox, uniform, use_backend
 from lowlight_ext.checks import DTYPES
 
 OPERATOR = "normal"
 OPS = ("normal", "uniform")
 DRAWS = 10_000_000
+CPU = torch.device("cpu")
 # sigmas of the estimates below: with seeds fixed a failure is a defect, never luck
 SIGMAS = 4.5
 
@@ -254,6 +255,12 @@ def test_empty(implementation):
         (lambda: normal((2, 1, 2, 2), torch.zeros(2)), ValueError, "seed .* got torch.float32"),
         (lambda: normal((3, 1, 2, 2), torch.arange(2)), ValueError, r"one seed a sample .* got \(2,\)"),
         (lambda: normal((3, 2, 2), torch.arange(3)), ValueError, r"seed .* got \(3,\)"),
+        # the kernels' own door, which checks nothing else, must not read beyond the seeds
+        (
+            lambda: kernels_compiled.normal((3, 1, 2, 2), torch.arange(2), 0, 0, 0, 0, torch.float32, CPU),
+            ValueError,
+            "seeds: takes 1 or 3, one a sample, got 2",
+        ),
         (lambda: normal((2, 2), 1, stream=2**16), ValueError, r"stream must be in \[0, 65536\), got 65536"),
         (lambda: normal((2, 2), 1, stream=-1), ValueError, "stream"),
         (lambda: normal((2, 2), 1, origin=(-1, 0)), ValueError, r"origin .* got \(-1, 0\)"),

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import tempfile
 from dataclasses import fields, replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from raw_pictures import raw_picture, real_raw, scene
 
 from lowlight.data.batches.raw_cache import CacheError, RawCache
+from lowlight.data.batches.raw_sources import default_cache
 from lowlight.raw.dng import write_dng
 from lowlight.raw.files import denormalise, normalise, read_raw
 from lowlight.raw.packing import pack
@@ -193,3 +195,17 @@ def test_a_photograph(tmp_path):
     pytest.importorskip("rawpy")
     path = real_raw("CRW_0101.CRW")
     np.testing.assert_array_equal(RawCache(tmp_path)[path].whole(), normalise(read_raw(path)))
+
+
+def test_the_folder_where_none_is_named(tmp_path, monkeypatch):
+    """The environment's, the user's, or a temporary one where the user's cannot be written."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert default_cache().is_relative_to(tmp_path / "home")
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="cannot be written: packed raws go to .*LOWLIGHT_CACHE names another"):
+        assert RawCache(default_cache()).folder.parent == tmp_path
+    monkeypatch.setenv("LOWLIGHT_CACHE", str(tmp_path / "mine"))
+    assert default_cache() == tmp_path / "mine"

@@ -257,7 +257,7 @@ def test_damaged_frames(tmp_path):
     np.save(tmp_path / "nan.npy", np.full((4, 4), np.nan))
     np.save(tmp_path / "words.npy", np.array([["a", "b"]]))
     Image.new("RGB", (40, 40)).save(tmp_path / "colour.png")
-    messages = {"cut.npy": "cannot be read", "cut.png": "cannot be decoded", "cube.npy": r"must be \[H, W\]",
+    messages = {"cut.npy": "cannot be read", "cut.png": "not a PNG", "cube.npy": r"must be \[H, W\]",
                 "nan.npy": "NaN", "words.npy": "real numbers", "colour.png": "16 bits deep"}  # fmt: skip
     for name, message in messages.items():
         with pytest.raises(CalibrationError, match=f"{name}.*{message}"):

@@ -99,7 +99,7 @@ def network(**changes):
         ({"betas": [0.9]}, "betas must be two numbers"),
         ({"checkpoint_every": 0}, "checkpoint_every must be positive, got 0"),
         ({"weights": {"colour": 1}}, "weights must have keys of noise, .*, got colour"),
-        ({"weights": {"noise": "much"}}, "weights.noise must be a number"),
+        ({"weights": {"noise": "much"}}, "weights.noise must be of type float"),
         ({"system": "unet"}, "system must be one of diffll, anlightendiff"),
         ({"stages": []}, "at least one stage"),
         ({"stages": [{"batch": 1}]}, "stage 0: a stage must have either iterations or epochs"),

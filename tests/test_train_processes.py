@@ -191,3 +191,5 @@ def test_ablate(pairs, tmp_path, monkeypatch):
     assert code == 2
     assert "another request" in output
     assert command(*request)[0] == 2
+    # fewer scored pairs are another request too
+    assert "another request" in command(*request, "--budget-iterations", 3, "--limit", 2)[1]

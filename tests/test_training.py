@@ -186,6 +186,7 @@ def test_resuming_with_another_configuration(pairs, tmp_path):
         assert changed.step == 0
         assert changed.resume(allow_changes=True)
         assert changed.step == 1
+        changed.close()
     with pytest.raises(ValueError, match="pairs of pictures: 5, now 4"):
         trainer(pairs[:4], tmp_path).resume()
     with pytest.raises(ValueError, match="holds another network"):

@@ -16,12 +16,13 @@ LOWLIGHT_FN float uniform(uint32_t word) {
 }
 
 // ln u for u in (0, 1), within 0.9 ulp: u = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)),
-// ln u = e ln 2 + f - f^2 / 2 + f^3 P(f); P is the minimax fit of the relative error (6e-9)
+// ln u = e ln 2 + f - f^2 / 2 + f^3 P(f); P is the minimax fit of the relative error (6e-9). Of anything else some
+// number: unsigned differences wrap where signed ones would overflow
 LOWLIGHT_FN float log_uniform(float u) {
-    constexpr int32_t kSqrtHalf = 0x3f3504f3;
-    int32_t bits = bit_cast<int32_t>(u);
-    int32_t e = (bits - kSqrtHalf) >> 23;
-    float f = bit_cast<float>(bits - int32_t(uint32_t(e) << 23)) - 1.0f;
+    constexpr uint32_t kSqrtHalf = 0x3f3504f3u;
+    uint32_t bits = bit_cast<uint32_t>(u);
+    int32_t e = int32_t(bits - kSqrtHalf) >> 23;
+    float f = bit_cast<float>(bits - (uint32_t(e) << 23)) - 1.0f;
     float exponent = float(e);
     float f2 = f * f;
     float p = -0x1.38c49ep-4f;

@@ -140,4 +140,6 @@ def source(seeds: Tensor, x: Tensor, stream: int, y0: int, x0: int, plane: int) 
     step, plane_step = (0, x.shape[1]) if one else (1, 0)
     if one and not seeds.is_cuda:
         return None, step, stream, y0, x0, plane, plane_step, seeds.item()
+    if not one and seeds.numel() != x.shape[0]:
+        raise ValueError(f"seeds: takes 1 or {x.shape[0]}, one a sample, got {seeds.numel()}")
     return seeds.to(x.device).contiguous(), step, stream, y0, x0, plane, plane_step, 0

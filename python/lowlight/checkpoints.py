@@ -18,8 +18,9 @@ from torch import Tensor
 
 from .files.atomic import write_atomically
 from .files.int8 import SCALE, to_int8
-from .files.tensors import CheckpointError, read_checkpoint, short_list
+from .files.tensors import CheckpointError, read_checkpoint, short_list, with_checksum
 from .systems.base import System, channels_last
+from .systems.fields import network_config
 from .systems.registry import SYSTEMS, Row, recognised
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -154,7 +155,7 @@ def save_weights(
     if bad:
         raise ValueError(f"save_weights: not finite as {dtype}: {short_list(bad)}")
     text = {key: value if isinstance(value, str) else json.dumps(_plain(value)) for key, value in metadata.items()}
-    write_atomically(path, save(tensors, metadata=text))
+    write_atomically(path, save(tensors, metadata=with_checksum(tensors, text)), durable=True)
 
 
 def _find(name_or_path: str | Path) -> Path:
@@ -172,7 +173,7 @@ def _find(name_or_path: str | Path) -> Path:
 def _row_of(path: Path, state: Mapping[str, Tensor], named: str | None) -> Row:
     """That of the system which the metadata names, else of the one that the tensors' names tell."""
     name = recognised(state) if named is None else named
-    if name not in SYSTEMS:
+    if not isinstance(name, str) or name not in SYSTEMS:
         what = f"a system {name!r}" if name else f"an unknown network ({short_list(state)})"
         raise CheckpointError(f"{path} holds {what}; known systems: {', '.join(SYSTEMS)}")
     return SYSTEMS[name]
@@ -188,14 +189,19 @@ def _build(path: Path, state: Mapping[str, Tensor], metadata: dict[str, Any], op
     try:
         weights, told, ignored = row.prepare(state)
         fields = metadata["config"] if "config" in metadata else row.detect(weights) | told
-        system = row.system(row.config(**row.complete(fields, **options)))
+        config = network_config(row.config, row.complete(fields, **options))
     except KeyError as error:
         raise CheckpointError(f"{path} looks like {row.title}, but has no {error.args[0]}") from error
     except CheckpointError as error:
         raise CheckpointError(f"{path} looks like {row.title}, but {error}") from error
-    except (TypeError, ValueError) as error:
+    # tensors of other shapes than a network's make those who look at them raise nearly anything
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: its configuration does not make {row.title} ({error})") from error
-    _fit(path, system, weights)
+    # without memory first: a configuration may promise any size
+    with torch.device("meta"):
+        _fit(path, row.system(config), weights)
+    system = row.system(config)
+    system.load_state_dict(weights)
     if ignored:
         warnings.warn(
             f"{path}: {len(ignored)} tensors are no part of {row.title} and were ignored: {short_list(ignored)}",
@@ -205,7 +211,7 @@ def _build(path: Path, state: Mapping[str, Tensor], metadata: dict[str, Any], op
 
 
 def _fit(path: Path, system: System, state: Mapping[str, Tensor]) -> None:
-    """Copy the weights into the system after checking every name, shape and value."""
+    """Raises CheckpointError where the weights' names, shapes or values are not the system's."""
     own = system.state_dict()
     wrong_shape = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
@@ -220,7 +226,6 @@ def _fit(path: Path, system: System, state: Mapping[str, Tensor]) -> None:
     ):
         if names:
             raise CheckpointError(f"{path} {problem} {short_list(names)}")
-    system.load_state_dict(state)
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -52,5 +52,5 @@ def enhance(
     from .systems.base import picture_system
 
     system = picture_system(chosen_system(model, device, dtype))
-    wish = {"brightness": brightness, "saturation": saturation, "strength": strength}
+    wish: dict[str, Any] = {"brightness": brightness, "saturation": saturation, "strength": strength}
     return enhance_picture(system, picture, **wish, steps=steps, seed=seed, **options)

@@ -17,7 +17,7 @@ from .raw.automatic import automatic_ratio
 from .raw.develop import develop, is_raw
 from .raw.dng import write_dng
 from .raw.exif import Shot, read_exif
-from .raw.files import RawPicture, denormalise, normalise, read_raw
+from .raw.files import OtherSensorError, RawPicture, denormalise, normalise, read_raw
 from .raw.packing import BAYER_COLOURS, layout
 
 if TYPE_CHECKING:
@@ -60,14 +60,16 @@ class Exposed:
         whole = replace(self.raw, black=np.zeros(4, np.float32), white=_DNG_WHITE)
         return replace(whole, mosaic=denormalise(self.packed, whole))
 
-    def save(self, path: str | os.PathLike, renderer: str = "own") -> tuple[str, ...]:
+    def save(self, path: str | os.PathLike, renderer: str = "own", quality: int | None = None) -> tuple[str, ...]:
         """Writes a DNG file or, by any other extension, the rendered picture. Returns notes for the user.
+
+        quality: of formats with a loss, 1 to 100.
 
         Raises PictureError for an extension that cannot be written, OSError if the disk refuses.
         """
         if Path(path).suffix.lower() != ".dng":
             bits = 16 if format_of(path) in HOLDS_16_BIT else 8
-            return write_picture(path, replace(self.picture(renderer), bits=bits))
+            return write_picture(path, replace(self.picture(renderer), bits=bits), quality)
         write_dng(path, self.dng())
         return ()
 
@@ -111,7 +113,7 @@ def enhance_raw(
         raise ValueError(f"enhance_raw: steps must be 1 to {MOST_STEPS}, got {steps}")
     raw, path = (photograph, None) if isinstance(photograph, RawPicture) else (_read(photograph), Path(photograph))
     if layout(raw.pattern).colours != BAYER_COLOURS:
-        raise PictureError(
+        raise OtherSensorError(
             f"{path or 'photograph'}: the model takes four channels of a Bayer array, and this is X-Trans"
         )
     taken_by = camera_of(raw, camera)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from ..files.pictures import PictureError, open_image
 from .photon_transfer import CalibrationError
 
 # the centre of a frame is looked at: millions of pixels are enough; a multiple of 12 keeps every pattern in step
@@ -102,23 +102,25 @@ def _read_raw(path: Path) -> Frame:
 
 def _read_array(path: Path) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # mapped: a header may claim any size, and the centre is all that is looked at
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    # damaged headers make the reader raise nearly anything
+    except Exception as error:
         raise CalibrationError(f"{path}: cannot be read as an array ({error})") from None
-    if array.dtype.kind not in "uif":
-        raise CalibrationError(f"{path}: a mosaic must hold real numbers, got {array.dtype}")
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "uif":
+        raise CalibrationError(f"{path}: a mosaic must hold real numbers, got {getattr(array, 'dtype', 'an archive')}")
     return array
 
 
 def _read_picture(path: Path) -> np.ndarray:
     try:
-        with Image.open(path, formats=("PNG", "TIFF")) as image:
-            if not image.mode.startswith("I"):
-                raise CalibrationError(f"{path}: a mosaic must be grey and 16 bits deep, this picture is {image.mode}")
-            return np.asarray(image)
-    # decoders raise nearly anything on a damaged file
-    except (OSError, SyntaxError, EOFError, KeyError, IndexError, TypeError, OverflowError) as error:
-        raise CalibrationError(f"{path}: cannot be decoded ({getattr(error, 'strerror', None) or error})") from None
+        with open_image(path) as image:
+            if image.mode.startswith("I"):
+                return np.asarray(image)
+            mode = image.mode
+    except PictureError as error:
+        raise CalibrationError(str(error)) from None
+    raise CalibrationError(f"{path}: a mosaic must be grey and 16 bits deep, this picture is {mode}")
 
 
 def _centre(mosaic: np.ndarray, path: Path) -> np.ndarray:

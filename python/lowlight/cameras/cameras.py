@@ -97,7 +97,8 @@ def parse_camera(name: str, data: Any) -> Camera:
                         K_range=(low, high), models=models)  # fmt: skip
     except KeyError as error:
         raise CameraError(f"{name}: a calibration needs {error.args[0]}, which is not there") from None
-    except (TypeError, ValueError, AttributeError) as error:
+    # OverflowError: a whole number beyond floating point's
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CameraError(f"{name}: not a camera's calibration ({error})") from None
     if not (0 < camera.Kmin <= camera.Kmax and 0 < low <= high):
         raise CameraError(
@@ -121,11 +122,15 @@ def read_cameras(path: str | os.PathLike) -> dict[str, Camera]:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise CameraError(f"{path}: {error.strerror or error}") from None
-    except ValueError as error:
+    # ValueError: no JSON, or no text; RecursionError: brackets without end
+    except (ValueError, RecursionError) as error:
         raise CameraError(f"{path}: not a JSON file ({error})") from None
     if not isinstance(found, dict) or not found:
         raise CameraError(f"{path}: expected an object of cameras, {{name: calibration}}")
-    return {name: parse_camera(name, data) for name, data in found.items()}
+    try:
+        return {name: parse_camera(name, data) for name, data in found.items()}
+    except CameraError as error:
+        raise CameraError(f"{path}: {error}") from None
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .scoring import Device
+from .scoring import Device, Limit
 from .terminal import table, wide_console
 from .train import prepare
 from .train import run as run_training
@@ -47,6 +47,7 @@ def ablate(
     score_split: Annotated[str | None, typer.Option(help="Split to score: eval15, heldout ...")] = None,
     budget_minutes: Annotated[float | None, typer.Option(min=0.001, help="Minutes of training each.")] = None,
     budget_iterations: Annotated[int | None, typer.Option(min=1, help="Or iterations each.")] = None,
+    limit: Limit = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value for every configuration; repeat for several.")
     ] = None,
@@ -75,7 +76,7 @@ def ablate(
         processes = prepare(first.threads, device)
         if processes.count > 1:
             raise ValueError("ablate runs in one process")
-        pairs, scored = find_pairs(data, split), find_pairs(score_data or data, score_split)
+        pairs, scored = find_pairs(data, split), find_pairs(score_data or data, score_split)[:limit]
         # pictures are looked at and decoded once for all that draw alike
         drawing = {_draws(config): config for config in loaded.values()}
         batches = {draws: objective_of(config.system).batches(config, pairs) for draws, config in drawing.items()}
@@ -115,6 +116,7 @@ def _one(
     processes: Alone,
 ) -> dict[str, Any]:
     """The row of one configuration: from its folder where it is finished, else trained and scored now."""
+    from ..files.json_text import json_text
     from ..scoring.report import evaluate
     from ..scoring.srgb import model_method, picture_samples
     from ..scoring.tables import write_text
@@ -130,9 +132,9 @@ def _one(
             return state["row"]
         plan = _plan(config, request["budget"], state, len(batches), make)
         state = {"request": request, "plan": dataclasses.asdict(plan)}
-        write_text(folder / "ablation.json", json.dumps(state))
+        write_text(folder / "ablation.json", json_text(state))
         trainer = make(plan, folder)
-        trainer.resume()
+        trainer.resume(say=lambda line: typer.echo(line, err=True))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"{name}: {error}") from None
     if not run_training(trainer, name):
@@ -151,8 +153,10 @@ def _one(
         **{score: summary[score]["mean"] for score in ("psnr", "psnr_gt_mean", "ssim_rgb")},
         "seconds": summary["seconds"],
     }
-    write_text(folder / "ablation.json", json.dumps(state | {"row": row}))
-    return row
+    text = json_text(state | {"row": row})
+    write_text(folder / "ablation.json", text)
+    # as a later call reads it
+    return json.loads(text)["row"]
 
 
 def _state(path: Path, request: dict[str, Any]) -> dict[str, Any]:
@@ -181,7 +185,7 @@ def _plan(config: TrainConfig, budget: dict[str, Any], state: dict[str, Any], pa
 
 def _cells(row: dict[str, Any]) -> dict[str, str]:
     return {
-        title: str(row[key]) if digits is None else f"{row[key]:.{digits}f}"
+        title: "-" if row[key] is None else str(row[key]) if digits is None else f"{row[key]:.{digits}f}"
         for key, (title, digits) in _COLUMNS.items()
     }
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from .jobs import Job, PlanError, plan
-from .raw_options import RawOptions, check_unused, raw_suffix, raw_work
+from .enhancing import Loader, Work, work_on
+from .jobs import BESIDE, Job, Plan, PlanError, plan
+from .listing import PAIRS, summary
+from .raw_options import RawOptions, raw_suffix
 from .terminal import progress_bar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ..systems.base import PictureSystem, System
 
 _RAW = "Raw files, with a model for them (ExposureDiffusion)"
 
@@ -35,19 +31,25 @@ class Outcome:
 def enhance(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT...", help="Pictures (PNG, JPEG, WebP, TIFF, BMP, raw), folders or quoted globs."),
+        typer.Argument(
+            metavar="INPUT...", help="Pictures (PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, raw), folders or quoted globs."
+        ),
     ],
     output: Annotated[
-        str,
-        typer.Option("--output", "-o", help="File name for one picture; a folder for several, made if needed."),
-    ],
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help=f"File name for one picture; a folder for several, made if needed; NAME{BESIDE}.EXT beside it if none",
+        ),
+    ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into the folders in a folder.")] = False,
     model: Annotated[
         str,
         typer.Option(
             "--model",
             "-m",
-            help="Shipped name or checkpoint file (default: see `lowlight models`, for raw by its options).",
+            help="Shipped name or checkpoint file (default: see `lowlight models`, raw files by the one for raw).",
         ),
     ] = "default",
     brightness: Annotated[
@@ -69,6 +71,15 @@ def enhance(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 (default: float32).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     suffix: Annotated[str, typer.Option(help="Put before the extension of names in an output folder.")] = "",
+    format: Annotated[
+        str | None, typer.Option(metavar="EXT", help="Of the results: png, jpg, webp, tif ... (default: the source's).")
+    ] = None,
+    quality: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF, HEIC (default 95; lossless WebP stays so).")
+    ] = None,
+    pairs: Annotated[
+        str, typer.Option(help="Of a RAW+JPEG pair (one name, one folder): raw, picture or both.")
+    ] = "raw",
     ratio: Annotated[
         float | None, typer.Option(min=1, help="Expose so many times longer.", rich_help_panel=_RAW)
     ] = None,
@@ -78,7 +89,9 @@ def enhance(
     ] = None,
     auto: Annotated[
         bool,
-        typer.Option("--auto", help="Expose to a mean of 12.7 % of white, at most 300 times.", rich_help_panel=_RAW),
+        typer.Option(
+            "--auto", help="Expose to a mean of 12.7 % of white, at most 300 times (default).", rich_help_panel=_RAW
+        ),
     ] = False,
     camera: Annotated[
         str | None,
@@ -102,18 +115,23 @@ def enhance(
 ) -> None:
     """Brighten dark photographs.
 
-    16-bit depth, grey, alpha, EXIF and ICC profiles are kept where the output's format holds them. Raw files become
-    16-bit PNG in a folder. Outputs that exist are left alone, so an interrupted run goes on where it stopped. Pictures
-    that fail are listed at the end.
+    Raw files go through the model for raw and become 16-bit PNG, pictures through the one for pictures. 16-bit depth,
+    grey, alpha, EXIF and colour profiles are kept where the output's format holds them. Of a RAW+JPEG pair in a folder
+    the raw file is taken. Outputs that exist are left alone, so an interrupted run goes on where it stopped. Pictures
+    that fail are listed at the end, files that are none counted.
     """
     if None not in (steps, iterations):
         raise typer.BadParameter("--iterations is the old name of --steps; give one")
     steps = iterations if steps is None else steps
     options = RawOptions(ratio, ratio_from, auto, camera, iso, render, output_raw)
+    wished = {"brightness": brightness, "saturation": saturation, "strength": strength}
+    wish = {name: value for name, value in wished.items() if value is not None}
     try:
-        work = plan(inputs, output, recursive=recursive, suffix=suffix, raw_suffix=raw_suffix(options, output))
+        work = _plan(inputs, output, recursive, suffix, format, pairs, options)
     except PlanError as error:
         raise typer.BadParameter(str(error)) from None
+    if work.passed_over:
+        typer.echo(f"{summary(work.passed_over)}.", err=True)
     outcome = Outcome(failed=list(work.problems))
     todo = []
     for job in work.jobs:
@@ -125,9 +143,11 @@ def enhance(
     try:
         # nothing to do needs no model
         if todo:
-            system = _load(model, device, dtype, resid, options)
-            wish = {"brightness": brightness, "saturation": saturation, "strength": strength}
-            _run(todo, _work(system, options, wish, steps, seed), outcome)
+            load = Loader(device, dtype, resid)
+            one = work_on(todo, model, load, options, wish=wish, steps=steps, seed=seed, quality=quality)
+            _run(todo, one, outcome)
+    except PlanError as error:
+        raise typer.BadParameter(str(error)) from None
     except KeyboardInterrupt:
         interrupted = True
     _report(outcome, len(todo), interrupted)
@@ -137,43 +157,24 @@ def enhance(
         raise typer.Exit(1)
 
 
-def _load(model: str, device: str | None, dtype: str | None, resid: bool | None, options: RawOptions) -> System:
-    """The model; the default one is that of raw files where options are theirs."""
-    from ..checkpoints import DEFAULT_RAW_MODEL, load_system
+def _plan(
+    inputs: list[str], output: str | None, recursive: bool, suffix: str, format: str | None, pairs: str, raw: RawOptions
+) -> Plan:
+    from ..files.formats import PictureError, format_of
 
-    name = DEFAULT_RAW_MODEL if model == "default" and options.given() else model
-    try:
-        with warnings.catch_warnings(record=True) as notes:
-            warnings.simplefilter("always")
-            system = load_system(name, device=device, dtype=dtype, resid=resid)
-    # TypeError: resid for a system that has none
-    except (ValueError, TypeError, OSError) as error:
-        raise typer.BadParameter(str(error)) from None
-    for note in notes:
-        typer.echo(note.message, err=True)
-    return system
-
-
-def _work(
-    system: System, options: RawOptions, wish: dict[str, float | None], steps: int | None, seed: int
-) -> Callable[[Job], tuple[str, ...]]:
-    """What becomes of each job: reads, brightens, writes and returns notes for the user."""
-    from ..systems.base import RawSystem, picture_system
-
-    wish = {name: value for name, value in wish.items() if value is not None}
-    try:
-        if isinstance(system, RawSystem):
-            if wish:
-                raise PlanError(f"--{' and --'.join(wish)} are for pictures; raw files take --ratio")
-            return raw_work(system, options, steps, seed)
-        check_unused(system, options)
-    except PlanError as error:
-        raise typer.BadParameter(str(error)) from None
-    picture = picture_system(system)
-    return lambda job: _brighten(job, picture, **wish, steps=steps, seed=seed)
+    if pairs not in PAIRS:
+        raise PlanError(f"--pairs must be one of {', '.join(PAIRS)}, got {pairs!r}")
+    if format is not None:
+        format = f".{format.lower().removeprefix('.')}"
+        try:
+            format_of(f"--format{format}")
+        except PictureError as error:
+            raise PlanError(str(error)) from None
+    extension = raw_suffix(raw, output, format)
+    return plan(inputs, output, recursive=recursive, suffix=suffix, raw_suffix=extension, format=format, pairs=pairs)
 
 
-def _run(todo: list[Job], work: Callable[[Job], tuple[str, ...]], outcome: Outcome) -> None:
+def _run(todo: list[Job], work: Work, outcome: Outcome) -> None:
     with progress_bar(len(todo)) as bar:
         for job in todo:
             bar.describe(job.source.name)
@@ -181,18 +182,7 @@ def _run(todo: list[Job], work: Callable[[Job], tuple[str, ...]], outcome: Outco
             bar.advance()
 
 
-def _brighten(job: Job, system: PictureSystem, **told: Any) -> tuple[str, ...]:
-    from ..files.pictures import format_of, write_picture
-    from ..systems.brighten import enhance_picture, read_any
-
-    format_of(job.target)
-    dark = read_any(job.source)
-    bright = enhance_picture(system, dark, **told)
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    return *dark.notes, *write_picture(job.target, bright)
-
-
-def _one(job: Job, work: Callable[[Job], tuple[str, ...]], outcome: Outcome) -> None:
+def _one(job: Job, work: Work, outcome: Outcome) -> None:
     try:
         notes = work(job)
     # RuntimeError: torch's for memory that ran out, enhance's for a network that overflowed

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..files.pictures import FORMATS, PictureError, format_of
+from ..files.formats import FORMATS
 from ..raw.develop import is_raw
+from .listing import matches_of, pictures_of, summary, without_pairs
 
 # what outputs may be: pictures, and raw files exposed longer
 _WRITABLE = (*FORMATS, ".dng")
+# of names beside their sources
+BESIDE = "_bright"
 
 
 class PlanError(ValueError):
@@ -28,45 +32,69 @@ class Job:
 
 @dataclass
 class Plan:
-    """Jobs in the order of the arguments, and (input, reason) for every input that cannot be one."""
+    """Jobs in the order of the arguments, (input, reason) for every input that cannot be one, and a count of the files
+    in folders that are none, by kind."""
 
     jobs: list[Job] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How results are called. folder: None is beside each source. format: an extension for all, None the source's
+    own where it can be written, else .png. raw: of what raw files become."""
+
+    folder: Path | None
+    suffix: str = ""
+    format: str | None = None
+    raw: str = ".png"
+
+    def target(self, source: Path, relative: Path, apart: bool = False) -> Path:
+        """apart: with the source's extension in the name."""
+        own = source.suffix.lower()
+        extension = self.raw if is_raw(source) else self.format or (relative.suffix if own in FORMATS else ".png")
+        middle = f"_{own[1:]}" if apart else ""
+        name = f"{relative.stem}{middle}{self.suffix}{extension}"
+        return source.with_name(name) if self.folder is None else self.folder / relative.with_name(name)
 
 
 def plan(
-    inputs: list[str], output: str, *, recursive: bool = False, suffix: str = "", raw_suffix: str = ".png"
+    inputs: list[str],
+    output: str | None,
+    *,
+    recursive: bool = False,
+    suffix: str = "",
+    raw_suffix: str = ".png",
+    format: str | None = None,
+    pairs: str = "raw",
 ) -> Plan:
-    """Jobs for inputs (files, folders, globs) and an output (a file for one file, else a folder; made when needed).
+    """Jobs for inputs (files, folders, globs) and an output: a file for one file, a folder, or None, beside the source.
 
-    raw_suffix: of what raw files become in a folder.
-
+    raw_suffix, format: extensions of what raw files and pictures become where the output is not a file's name.
+    pairs: of a raw file and a camera's JPEG or HEIC of its name in a folder, "raw", "picture" or "both".
     Folders and globs keep their structure below the output: relative to the folder, or to the glob's fixed beginning.
+    Where a changed extension would give two results one name, the source's goes into it: a_arw.png.
     Raises PlanError if the output cannot take the inputs, or two results would get one name.
     """
     result = Plan()
-    folder = _output_folder(inputs, output, suffix)
-    if folder is None:
-        source = Path(inputs[0])
-        if source.is_file():
-            result.jobs.append(Job(source, Path(output)))
+    folder = None if output is None else _output_folder(inputs, output, suffix)
+    if output is not None and folder is None:
+        if format is not None:
+            raise PlanError(f"--format is for an output folder; {output} is a file name")
+        if Path(inputs[0]).is_file():
+            result.jobs.append(Job(Path(inputs[0]), Path(output)))
         else:
             result.problems.append((inputs[0], "no such file"))
         return result
+    naming = Naming(folder, (suffix or BESIDE) if folder is None else suffix, format, raw_suffix)
+    found: list[tuple[Path, Path]] = []
     for entry in inputs:
-        found, problem = _pictures(entry, recursive, folder)
+        some, problem = _pictures(entry, recursive, naming, pairs, result.passed_over)
+        found += some
         if problem:
             result.problems.append((entry, problem))
-        for source, relative in found:
-            extension = raw_suffix if is_raw(source) else relative.suffix
-            target = folder / relative.with_name(f"{relative.stem}{suffix}{extension}")
-            try:
-                if not is_raw(source):
-                    format_of(target)
-                result.jobs.append(Job(source, target))
-            except PictureError:
-                result.problems.append((str(source), f"cannot write '{target.suffix}' files: give -o a file name"))
-    result.jobs = _without_collisions(result.jobs)
+    result.jobs = _without_collisions(_named(found, naming))
     return result
 
 
@@ -96,54 +124,49 @@ def _is_glob(entry: str) -> bool:
     return glob.has_magic(entry) and not os.path.exists(entry)
 
 
-def _pictures(entry: str, recursive: bool, output: Path) -> tuple[list[tuple[Path, Path]], str | None]:
+def _pictures(
+    entry: str, recursive: bool, naming: Naming, pairs: str, passed_over: Counter[str]
+) -> tuple[list[tuple[Path, Path]], str | None]:
     """(file, name relative to where the structure starts) of one argument, and what is wrong with it if it has none."""
-    path = Path(entry)
+    path, left_out = Path(entry), Counter[str]()
     if path.is_dir():
-        found = [(file, file.relative_to(path)) for file in _in_folder(path, recursive, output)]
-        hint = "" if recursive else "; --recursive looks into the folders in it"
-        return found, None if found else f"no pictures in this folder{hint}"
-    if path.exists():
+        found, nothing = pictures_of(path, recursive, naming.folder, left_out), "no pictures in this folder"
+        nothing += "" if recursive else "; --recursive looks into the folders in it"
+    elif path.exists():
         return [(path, Path(path.name))], None
-    if glob.has_magic(entry):
-        root = _fixed_beginning(path)
-        matches = (Path(match) for match in sorted(glob.glob(entry, recursive=True)))
-        found = [(match, match.relative_to(root)) for match in matches if _is_picture(match)]
-        return found, None if found else "no picture matches"
-    return [], "no such file or folder"
+    elif glob.has_magic(entry):
+        found, nothing = matches_of(entry, left_out), "no picture matches"
+    else:
+        return [], "no such file or folder"
+    found = without_pairs(_without_results(found, naming, left_out), pairs, left_out)
+    if not found:
+        return [], "; ".join(filter(None, (nothing, summary(left_out))))
+    passed_over.update(left_out)
+    return found, None
 
 
-def _in_folder(folder: Path, recursive: bool, output: Path) -> list[Path]:
-    """Pictures in natural reading order; hidden files, hidden folders and the output's folder are passed over."""
-    found, inside = [], []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            inside.append(path)
-        elif _is_picture(path):
-            found.append(path)
-    if recursive:
-        here = os.path.realpath(output)
-        for path in inside:
-            # a link to a folder may lead in a circle
-            if not path.is_symlink() and os.path.realpath(path) != here:
-                found += _in_folder(path, True, output)
-    return found
+def _without_results(found: list[tuple[Path, Path]], naming: Naming, left_out: Counter[str]) -> list[tuple[Path, Path]]:
+    """Less what an earlier run wrote beside its sources."""
+    if naming.folder is not None:
+        return found
+    results = {naming.target(*item, apart=apart) for item in found for apart in (False, True)}
+    kept = [item for item in found if item[0] not in results]
+    left_out.update({f"*{naming.suffix} of an earlier run": len(found) - len(kept)} if len(kept) < len(found) else {})
+    return kept
 
 
-def _is_picture(path: Path) -> bool:
-    return (path.suffix.lower() in FORMATS or is_raw(path)) and path.is_file()
-
-
-def _fixed_beginning(pattern: Path) -> Path:
-    """The folders of a glob before the first one with a wildcard."""
-    fixed = []
-    for part in pattern.parts[:-1]:
-        if glob.has_magic(part):
-            break
-        fixed.append(part)
-    return Path(*fixed)
+def _named(found: list[tuple[Path, Path]], naming: Naming) -> list[Job]:
+    """A job each; of several that would get one name, all whose extension changes have it in the name."""
+    targets = [naming.target(*item) for item in found]
+    sources: dict[Path, set[str]] = {}
+    for (source, _), target in zip(found, targets, strict=True):
+        sources.setdefault(target, set()).add(os.path.realpath(source))
+    jobs = []
+    for (source, relative), target in zip(found, targets, strict=True):
+        changed = source.suffix.lower() != target.suffix.lower()
+        apart = changed and len(sources[target]) > 1
+        jobs.append(Job(source, naming.target(source, relative, apart=True) if apart else target))
+    return jobs
 
 
 def _without_collisions(jobs: list[Job]) -> list[Job]:

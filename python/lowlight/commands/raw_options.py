@@ -25,6 +25,9 @@ class RawOptions:
     render: str | None = None
     output_raw: str | None = None
 
+    def says_ratio(self) -> bool:
+        return self.ratio is not None or self.ratio_from is not None
+
     def given(self) -> list[str]:
         """The options that were used, as they are typed."""
         return [f"--{f.name.replace('_', '-')}" for f in fields(self) if getattr(self, f.name) not in (None, False)]
@@ -42,6 +45,7 @@ class RawWork:
     steps: int | None
     renderer: str
     seed: int
+    quality: int | None = None
 
     def __call__(self, job: Job) -> tuple[str, ...]:
         """Reads, exposes, writes; returns notes for the user. Raises ValueError, OSError, RuntimeError, MemoryError."""
@@ -52,21 +56,25 @@ class RawWork:
             steps=self.steps, seed=self.seed,
         )  # fmt: skip
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        return str(result), *result.save(job.target, self.renderer)
+        return str(result), *result.save(job.target, self.renderer, self.quality)
 
 
-def raw_suffix(options: RawOptions, output: str) -> str:
-    """The extension of what raw files become in a folder. Raises PlanError where the options contradict the output."""
+def raw_suffix(options: RawOptions, output: str | None, format: str | None = None) -> str:
+    """The extension of what raw files become in a folder, `format` if given.
+
+    Raises PlanError where the options contradict the output.
+    """
     from ..files.pictures import FORMATS
     from ..raw.develop import RENDERERS
 
     if options.render not in (None, *RENDERERS):
         raise PlanError(f"--render must be one of {', '.join(RENDERERS)}, got {options.render!r}")
+    output = output or ""
     dng = output.lower().endswith(".dng") or options.output_raw is not None
     if options.render is not None and dng:
         raise PlanError("--render is for pictures, and a DNG leaves the rendering to a raw converter")
     if options.output_raw is None:
-        return ".png"
+        return format or ".png"
     if options.output_raw.lower() != "dng":
         raise PlanError(f"--output-raw must be dng, the one raw format that is written, got {options.output_raw!r}")
     if output.lower().endswith(tuple(FORMATS)):
@@ -74,17 +82,22 @@ def raw_suffix(options: RawOptions, output: str) -> str:
     return ".dng"
 
 
-def raw_work(system: RawSystem, options: RawOptions, steps: int | None, seed: int) -> RawWork:
-    """What to do with each file, the camera and the reference read. Raises PlanError for what cannot be."""
+def raw_work(
+    system: RawSystem, options: RawOptions, steps: int | None, seed: int, quality: int | None = None
+) -> RawWork:
+    """What to do with each file, the camera and the reference read; --auto where no ratio is said.
+
+    Raises PlanError for what cannot be.
+    """
     from ..cameras.cameras import CameraError, load_camera
     from ..expose import MOST_STEPS, shot_of
     from ..files.pictures import PictureError
 
     ways = [options.ratio is not None, options.ratio_from is not None, options.auto]
-    if sum(ways) != 1:
+    if sum(ways) > 1:
         raise PlanError(
             "say how many times longer to expose by one of --ratio NUMBER, --ratio-from REFERENCE (its ISO and time) "
-            f"and --auto (from the brightness); {'none' if not any(ways) else 'more than one'} was given"
+            "and --auto (from the brightness, as without any); more than one was given"
         )
     if steps is not None and steps > MOST_STEPS:
         raise PlanError(f"a model for raw makes 1 to {MOST_STEPS} network calls, got {steps}")
@@ -94,7 +107,7 @@ def raw_work(system: RawSystem, options: RawOptions, steps: int | None, seed: in
     except (PictureError, CameraError) as error:
         raise PlanError(str(error)) from None
     renderer = options.render or "own"
-    return RawWork(system, options.ratio, reference, camera, options.iso, steps, renderer, seed)
+    return RawWork(system, options.ratio, reference, camera, options.iso, steps, renderer, seed, quality)
 
 
 def check_unused(system: System, options: RawOptions) -> None:

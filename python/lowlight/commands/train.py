@@ -63,7 +63,7 @@ def train(
             validator = objective.validator(settings, val_pairs)
         batches = objective.batches(settings, pairs)
         trainer = Trainer(settings, batches, output, validator=validator, processes=processes)
-        trainer.resume(allow_changes)
+        trainer.resume(allow_changes, lambda line: typer.echo(line, err=True))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     if processes.rank == 0:
@@ -98,6 +98,8 @@ def run(trainer: Trainer, title: str = "") -> bool:
 
     What stops it for good is one sentence and exit code 1.
     """
+    from ..files.pictures import PictureError
+
     asked = False
     alone = trainer.processes.count == 1
 
@@ -128,7 +130,7 @@ def run(trainer: Trainer, title: str = "") -> bool:
                 progress.update(task, completed=step, description=description, left=f"{left} left")
 
             return trainer.run(show, lambda: asked, lambda line: console.print(line, highlight=False))
-    except (OSError, FloatingPointError) as error:
+    except (OSError, FloatingPointError, PictureError) as error:
         typer.echo(f"training stopped: {error}", err=True)
         raise typer.Exit(1) from None
     finally:

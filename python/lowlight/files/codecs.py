@@ -1,11 +1,17 @@
 """16-bit colour, which Pillow neither reads nor writes: PNG and TIFF, by Pillow's own decoders and zlib."""
 
+from __future__ import annotations
+
+import os
 import struct
 import zlib
+from io import BytesIO
 
 import numpy as np
 from PIL import Image, TiffTags
 from PIL import TiffImagePlugin as tiff
+
+from .metadata import EXIF, GPS
 
 # rawmodes that unpack the high byte of every 16-bit sample, and the one that unpacks the low byte of the same data
 _LOW_BYTES = {
@@ -14,8 +20,8 @@ _LOW_BYTES = {
 # 16-bit grey with alpha is four bytes a pixel: unpacked as if it were 8-bit RGBA
 _GREY_ALPHA = "LA;16B"
 
-# the directories of EXIF and of GPS
-_SUB_DIRECTORIES = (0x8769, 0x8825)
+# a file, or one in memory
+Source = str | os.PathLike | BytesIO
 
 
 def rawmode(image: Image.Image) -> str:
@@ -27,17 +33,17 @@ def rawmode(image: Image.Image) -> str:
     return arguments if isinstance(arguments, str) else str(arguments[0])
 
 
-def read_16_bit_colour(image: Image.Image, path, name: str) -> np.ndarray | None:
-    """Samples [H, W, 2 (grey, alpha), 3 or 4] uint16 of a 16-bit PNG or TIFF opened from `path`, `name` its rawmode.
+def read_16_bit_colour(image: Image.Image, source: Source, name: str) -> np.ndarray | None:
+    """Samples [H, W, 2 (grey, alpha), 3 or 4] uint16 of a 16-bit PNG or TIFF opened from `source`, `name` its rawmode.
 
     Pillow keeps 8 of the 16 bits. Which 8 is a matter of the rawmode, so the file is decoded twice: once for the high
     bytes and, told the opposite byte order, once for the low bytes. None for a layout where that does not work.
     """
     if name == _GREY_ALPHA:
-        return _decode_as(path, image.format, "RGBA").view(">u2").astype(np.uint16)
+        return _decode_as(source, image.format, "RGBA").view(">u2").astype(np.uint16)
     if name not in _LOW_BYTES:
         return None
-    low = _decode_as(path, image.format, _LOW_BYTES[name])
+    low = _decode_as(source, image.format, _LOW_BYTES[name])
     return np.asarray(image).astype(np.uint16) << 8 | low
 
 
@@ -48,8 +54,22 @@ def is_16_bit(image: Image.Image, name: str) -> bool:
     )
 
 
-def _decode_as(path, format: str | None, name: str) -> np.ndarray:
-    with Image.open(path, formats=None if format is None else (format,)) as image:
+def is_lossless_webp(source: Source) -> bool:
+    """Whether a WebP file's picture is stored without loss."""
+    if isinstance(source, BytesIO):
+        return False
+    with open(source, "rb") as file:
+        file.seek(12)
+        while len(head := file.read(8)) == 8:
+            name, size = struct.unpack("<4sI", head)
+            if name in (b"VP8 ", b"VP8L"):
+                return name == b"VP8L"
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return False
+
+
+def _decode_as(source: Source, format: str | None, name: str) -> np.ndarray:
+    with Image.open(source, formats=None if format is None else (format,)) as image:
         image.tile = [
             tile._replace(args=name if isinstance(tile.args, str) else (name, *tile.args[1:])) for tile in image.tile
         ]
@@ -128,4 +148,4 @@ def _add_exif(tags: tiff.ImageFileDirectory_v2, exif: bytes | None) -> None:
     block = Image.Exif()
     block.load(exif)
     for tag, value in block.items():
-        tags[tag] = block.get_ifd(tag) if tag in _SUB_DIRECTORIES else value
+        tags[tag] = block.get_ifd(tag) if tag in (EXIF, GPS) else value

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
 
 from . import codecs
-from .pictures import READABLE, read_picture
+from .formats import open_image
+from .metadata import orientation_of
+from .pictures import read_picture
 
 
 def decode_rgb(path: Path) -> np.ndarray:
@@ -20,11 +21,11 @@ def decode_rgb(path: Path) -> np.ndarray:
 def _decode_plain(path: Path) -> np.ndarray | None:
     """The short way of the usual upright 8-bit picture; None for any other, and for one that does not decode."""
     try:
-        with Image.open(path, formats=READABLE) as image:
+        with open_image(path) as image:
             rawmode = codecs.rawmode(image)
             if image.mode not in ("RGB", "RGBA", "L") or codecs.is_16_bit(image, rawmode):
                 return None
-            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            if orientation_of(image) != 1:
                 return None
             return np.asarray(image.convert("RGB"))
     # decoders raise nearly anything on a damaged file; read_picture meets it again and finds the words

@@ -11,13 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from ..files.pictures import PictureError
+from ..files.pictures import PictureError, reading
 from .colour import camera_to_xyz_of
 from .exif import ISO_FULL, Shot, read_exif
 from .packing import layout, pack, second_green, unpack
 
 # EXIF orientation of what LibRaw says of turning and mirroring
 _ORIENTATIONS = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
+
+
+class OtherSensorError(PictureError):
+    """A raw file whose sensor has not the filter array that is asked for: it can be developed all the same."""
 
 
 @dataclass
@@ -78,18 +82,15 @@ def open_raw(path: str | os.PathLike) -> Iterator[Any]:
         raise PictureError(f"{path}: is a folder, not a raw file")
     if not Path(path).exists():
         raise PictureError(f"{path}: no such file")
-    try:
-        with rawpy.imread(os.fspath(path)) as raw:
-            yield raw
-    except PictureError as error:
-        raise PictureError(f"{path}: {error}") from None
-    except rawpy.LibRawFileUnsupportedError:
-        raise PictureError(f"{path}: no raw file, or of a camera that LibRaw does not know") from None
-    except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
-        reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error.args[0]
-        raise PictureError(f"{path}: damaged or truncated raw file ({reason})") from None
-    except MemoryError:
-        raise PictureError(f"{path}: not enough memory to decode it") from None
+    with reading(path):
+        try:
+            with rawpy.imread(os.fspath(path)) as raw:
+                yield raw
+        except rawpy.LibRawFileUnsupportedError:
+            raise PictureError("no raw file, or of a camera that LibRaw does not know") from None
+        except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
+            reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error.args[0]
+            raise PictureError(f"damaged or truncated raw file ({reason})") from None
 
 
 def normalise(picture: RawPicture) -> np.ndarray:
@@ -122,13 +123,13 @@ def _levels(picture: RawPicture) -> tuple[np.ndarray, np.ndarray]:
 def _pattern(raw: Any) -> np.ndarray:
     """The colours from the first visible pixel on."""
     if raw.raw_type.name != "Flat" or raw.raw_pattern is None or raw.num_colors != 3:
-        raise PictureError("no mosaic of red, green and blue (Foveon, monochrome or already demosaiced)")
+        raise OtherSensorError("no mosaic of red, green and blue (Foveon, monochrome or already demosaiced)")
     letters = [chr(letter) for letter in raw.color_desc]
     pattern = np.array([["RGB".find(letters[index]) for index in row] for row in raw.raw_pattern])
     try:
         layout(pattern)
     except ValueError:
-        raise PictureError(f"a filter array that is neither Bayer nor X-Trans: {pattern.tolist()}") from None
+        raise OtherSensorError(f"a filter array that is neither Bayer nor X-Trans: {pattern.tolist()}") from None
     return second_green(pattern) if pattern.shape == (2, 2) else pattern.astype(np.uint8)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from ..files.atomic import write_atomically
+from ..files.json_text import json_text
 from ..metrics.measures import VERSIONS, Measure
 from .report import Report
 
@@ -94,10 +94,13 @@ def report_csv(report: Report) -> str:
 
 
 def report_json(report: Report, before: Mapping[str, Any], **entries: Any) -> str:
-    """What is to be said of the run, versions and machine, entries such as the summary, rows and problems."""
+    """What is to be said of the run, versions and machine, entries such as the summary, rows and problems.
+
+    A score that is infinite (of two equal pictures) or none is null.
+    """
     measures = {m.name: {"title": m.title, "better": m.better} for m in report.scores.values()}
     facts = {**before, "conditions": conditions(), "measures": measures}
-    return json.dumps(facts | entries | {"rows": report.rows, "problems": report.problems}, indent=1) + "\n"
+    return json_text(facts | entries | {"rows": report.rows, "problems": report.problems})
 
 
 def means(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

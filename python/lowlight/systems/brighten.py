@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from PIL import Image
 
-from ..files.pictures import LUMA, Picture, decode, read_picture, to_pil
+from ..files.pictures import LUMA, Picture, decode, read_picture, srgb_of, to_pil
 from ..raw.develop import is_raw, read_developed
 
 if TYPE_CHECKING:
@@ -102,7 +102,11 @@ def read_any(path: str | os.PathLike) -> Picture:
 
 
 def _enhance_read(system: Brightens, picture: Picture, told: dict[str, Any]) -> Picture:
-    return replace(picture, rgb=_enhance_array(system, picture.rgb, told))
+    if told["wish"].strength == 0:
+        return replace(picture, rgb=_enhance_array(system, picture.rgb, told))
+    dark, space, notes = srgb_of(picture)
+    bright = _enhance_array(system, dark, told)
+    return replace(picture, rgb=bright if space is None else space.from_srgb(bright), notes=(*picture.notes, *notes))
 
 
 def _enhance_pil(system: Brightens, image: Image.Image, told: dict[str, Any]) -> Image.Image:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import types
+import os
 import typing
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ..systems.fields import build, named, network_config
 from ..systems.registry import SYSTEMS
 from .config import Stage, TrainConfig
 from .objectives.lookup import checked, objective_of
@@ -38,7 +38,7 @@ def load_config(name: str, overrides: typing.Sequence[str] = ()) -> TrainConfig:
         key, separator, text = override.partition("=")
         if not separator:
             raise ValueError(f"an override must read key=value, got {override!r}")
-        _set(values, key, yaml.safe_load(text))
+        _set(values, key, parse_yaml(text, key))
     return from_dict(values, name)
 
 
@@ -48,14 +48,14 @@ def from_dict(values: Mapping[str, Any], where: str = "configuration") -> TrainC
     stages = values.pop("stages", None)
     if not isinstance(stages, list) or not stages:
         raise ValueError(f"{where}: stages must list at least one stage")
-    parsed = [s if isinstance(s, Stage) else _build(Stage, s, f"{where}: stage {i}") for i, s in enumerate(stages)]
-    with _named(where):
+    parsed = [s if isinstance(s, Stage) else build(Stage, s, f"{where}: stage {i}") for i, s in enumerate(stages)]
+    with named(where):
         system = values.get("system", TrainConfig.system)
         objective = objective_of(system)
         # built once for their checks: the configuration keeps what was given
-        _build(SYSTEMS[system].config, values.get("network", {}), "network")
-        _build(objective.options, values.get("objective", {}), "objective")
-        return checked(_build(TrainConfig, values | {"stages": parsed}))
+        network_config(SYSTEMS[system].config, values.get("network", {}), "network")
+        build(objective.options, values.get("objective", {}), "objective")
+        return checked(build(TrainConfig, values | {"stages": parsed}))
 
 
 def differences(old: TrainConfig, new: TrainConfig, free: typing.Collection[str] = ()) -> list[str]:
@@ -70,14 +70,12 @@ def differences(old: TrainConfig, new: TrainConfig, free: typing.Collection[str]
 
 def _read(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     path = Path(name) if Path(name).suffix in (".yaml", ".yml") else CONFIGS / f"{name}.yaml"
-    if not path.is_file():
+    # os.path's is False for names that no file can have, pathlib's raises
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"no configuration {name}: give a YAML file or one of {', '.join(shipped_configs())}")
     if name in seen:
         raise ValueError(f"{name}: its base leads back to itself")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{name} is no YAML: {' '.join(str(error).split())}") from None
+    values = parse_yaml(path.read_bytes(), name) or {}
     if not isinstance(values, dict):
         raise ValueError(f"{name} must hold keys and values, got a {type(values).__name__}")
     if "base" not in values:
@@ -88,46 +86,13 @@ def _read(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     return merged
 
 
-@contextmanager
-def _named(where: str) -> Iterator[None]:
-    """What is wrong is wrong there."""
+def parse_yaml(text: str | bytes, where: str) -> Any:
+    """Plain values. Raises ValueError that says where."""
     try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-
-
-def _build(cls: type, values: Any, where: str | None = None) -> Any:
-    """The dataclass with these values, each of the field's type."""
-    with _named(where) if where else nullcontext():
-        if not isinstance(values, Mapping):
-            raise ValueError(f"expected keys and values, got {values!r}")
-        hints = typing.get_type_hints(cls)
-        unknown = sorted(map(str, set(values) - set(hints)))
-        if unknown:
-            raise ValueError(f"unknown key {', '.join(unknown)}; known are {', '.join(sorted(hints))}")
-        required = (f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING)
-        missing = [name for name in required if name not in values]
-        if missing:
-            raise ValueError(f"{', '.join(missing)} is missing")
-        return cls(**{name: _typed(value, hints[name], name) for name, value in values.items()})
-
-
-def _typed(value: Any, hint: Any, name: str) -> Any:
-    """The value if it has the type; YAML takes 1e-4, without a point, for text, and 1 for no float."""
-    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    kinds = [typing.get_origin(kind) or kind for kind in allowed]
-    if float in kinds and isinstance(value, int | str) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    # lists stand for tuples, and True is no number of anything
-    same = (list, tuple) if tuple in kinds else tuple(kinds)
-    if isinstance(value, same) and not (isinstance(value, bool) and bool not in kinds):
-        return value
-    expected = " or ".join("null" if kind is types.NoneType else kind.__name__ for kind in kinds)
-    raise ValueError(f"{name} must be of type {expected}, got {value!r}")
+        return yaml.safe_load(text)
+    # YAMLError, and what the scalars' own parsers and brackets without end raise
+    except Exception as error:
+        raise ValueError(f"{where} is no YAML: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
 def _set(values: dict[str, Any], key: str, value: Any) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Callable
@@ -15,15 +15,17 @@ import torch
 
 from ..data.batches.batches import PairBatches
 from ..data.batches.raw_batches import RawBatches
-from ..files.atomic import write_atomically
+from ..files.atomic import sweep, write_atomically
+from ..files.json_text import json_text
 from ..systems.base import System
 from .config import Stage, TrainConfig
-from .logs import RunLog
+from .folder_lock import FolderLock
+from .logs import RunLog, read_log
 from .objectives.lookup import objective_of
 from .optimizers import make_optimizer
 from .plateau import Plateau
 from .processes import Alone
-from .resume import code_version, read_checkpoint, remove_unfinished, write_checkpoint
+from .resume import LAST, PREVIOUS, code_version, newest_state, write_checkpoint
 from .time_left import TimeLeft
 from .validation import Validates
 
@@ -62,6 +64,7 @@ class Trainer:
         self.ema = {name: p.detach().clone() for name, p in self.system.named_parameters()}
         self.step, self.seconds = 0, 0.0
         self._validator = validator if config.validate_every else None
+        self._lock, self._whole = FolderLock(folder), True
         self._clock = TimeLeft(self.plan.stages, objective.steps, self._area())
         if self._writes:
             folder.mkdir(parents=True, exist_ok=True)
@@ -100,10 +103,12 @@ class Trainer:
         means = self.processes.mean(torch.stack([value.detach().float() for value in shown.values()])).tolist()
         if not math.isfinite(norm):
             raise FloatingPointError(f"iteration {self.step}: the gradient is not finite (losses {means})")
+        self._whole = False
         self.optimizer.step()
         self._average(step)
         self._plateau.seen(means[0], stage)
         self.step += 1
+        self._whole = True
         return dict(zip(shown, means, strict=True)) | {"grad_norm": norm.item(), "lr": rate}
 
     def _enter(self, stage: Stage) -> None:
@@ -143,21 +148,34 @@ class Trainer:
     def save(self) -> None:
         """Write last.pt, whole or not at all. Raises OSError where the disk does not take it."""
         if self._writes:
-            write_checkpoint(self.folder / "last.pt", self.state(), self.config)
+            write_checkpoint(self.folder / LAST, self.state(), self.config, self.folder / PREVIOUS)
 
-    def resume(self, allow_changes: bool = False) -> bool:
-        """Continue from last.pt where there is one. Raises ValueError where another configuration wrote it."""
-        path = self.folder / "last.pt"
+    def resume(self, allow_changes: bool = False, say: Callable[[str], None] = lambda line: None) -> bool:
+        """Continue from last.pt where there is one, or from the one before it, which say(line) is told.
+
+        The folder is this trainer's from here to the end of `run`. Raises ValueError where another configuration wrote
+        the checkpoint, and where another training has the folder.
+        """
         if self._writes:
-            remove_unfinished(path)
-        if not path.is_file():
-            return False
-        state = read_checkpoint(path, self.config, len(self.data), allow_changes)
+            self._lock.acquire()
+            for place in (self.folder, self.folder / "samples"):
+                sweep(place, 0)
+        try:
+            state = newest_state(self.folder, self.config, len(self.data), allow_changes, tidy=self._writes, say=say)
+            if state is not None:
+                self._take(state)
+        except BaseException:
+            self._lock.release()
+            raise
+        return state is not None
+
+    def _take(self, state: dict[str, Any]) -> None:
         try:
             self.system.load_state_dict(state["model"])
             self._own.loss_parameters.load_state_dict(state.get("beside", {}))
         except RuntimeError as error:
-            raise ValueError(f"{path} holds another network: {' '.join(str(error).split())[:300]}") from None
+            told = " ".join(str(error).split())[:300]
+            raise ValueError(f"{self.folder / LAST} holds another network: {told}") from None
         with torch.no_grad():
             for name, average in self.ema.items():
                 average.copy_(state["ema"][name])
@@ -166,7 +184,6 @@ class Trainer:
             group["betas"], group["weight_decay"] = tuple(self.config.betas or ()), self.config.weight_decay
         self._stage, self._plateau = None, Plateau(**state.get("plateau", {}))
         self.step, self.seconds = state["step"], state.get("seconds", 0.0)
-        return True
 
     def run(
         self,
@@ -174,17 +191,40 @@ class Trainer:
         stop: Callable[[], bool] = lambda: False,
         say: Callable[[str], None] = lambda line: None,
     ) -> bool:
-        """Train to the last iteration, or until stop() says so; a checkpoint is written either way.
+        """Train to the last iteration, or until stop() says so; a checkpoint is written either way, and on any error.
 
         progress(step, losses) is called after every iteration, say(line) with what a reader should know.
-        Returns whether the training is finished.
+        Returns whether the training is finished. Raises ValueError where another training has the folder.
         """
         log = None
         if self._writes:
-            config = json.dumps(dataclasses.asdict(self.config), indent=1)
-            write_atomically(self.folder / "config.json", config.encode())
+            self._lock.acquire()
+            write_atomically(self.folder / "config.json", json_text(dataclasses.asdict(self.config)).encode())
             terms, scores = self._own.active_terms(self.config), self._own.scores
             log = RunLog(self.folder, terms, self.step, self.config.tensorboard, scores)
+        begun = self.step
+        try:
+            self._catch_up(log, say)
+            self._loop(log, progress, stop, say)
+        except BaseException:
+            # between two iterations the state is whole, whatever the error; what is on the disk stays beside it
+            if self._whole and self.step > begun:
+                with contextlib.suppress(OSError):
+                    self.save()
+            raise
+        finally:
+            if log:
+                log.close()
+            self._lock.release()
+        return self.step >= self.iterations
+
+    def _loop(
+        self,
+        log: RunLog | None,
+        progress: Callable[[int, dict[str, float]], None] | None,
+        stop: Callable[[], bool],
+        say: Callable[[str], None],
+    ) -> None:
         sums: dict[str, float] = {}
         stopping = False
         while self.step < self.iterations and not stopping:
@@ -205,26 +245,33 @@ class Trainer:
             self.seconds += beside
             if progress is not None:
                 progress(self.step, losses)
-        if log:
-            log.close()
-        return self.step >= self.iterations
 
     def close(self) -> None:
-        """Leave the other processes; there is no more training after this."""
+        """Leave the folder and the other processes; there is no more training after this."""
+        self._lock.release()
         del self.objective, self._own
         self.processes.close()
 
     def _pause(self, log: RunLog | None, stopping: bool, say: Callable[[str], None]) -> None:
         """What is due after an iteration: validation, checkpoint, plot."""
-        if log and self._validator and self._due(self.config.validate_every) and not stopping:
-            sheet = self.folder / "samples" / f"{self.step:07d}.png"
-            scores = self._validator(self.averaged(), sheet)
-            log.scores(self._row() | scores)
-            say(f"iteration {self.step}: {self._validator.sentence(scores)}")
+        if self._due(self.config.validate_every or self.iterations) and not stopping:
+            self._validate(log, say)
         if self._due(self.config.checkpoint_every) or stopping:
             self.save()
             if log and not log.plot() and self.step == self.iterations:
                 say("no plot of the losses without matplotlib: pip install 'lowlight-ext[train]'")
+
+    def _catch_up(self, log: RunLog | None, say: Callable[[str], None]) -> None:
+        """The validation that was due when the training was stopped."""
+        due = self.step and self.config.validate_every and self._due(self.config.validate_every)
+        if due and self.step not in {row["step"] for row in read_log(self.folder / "validation.csv")}:
+            self._validate(log, say)
+
+    def _validate(self, log: RunLog | None, say: Callable[[str], None]) -> None:
+        if log and self._validator:
+            scores = self._validator(self.averaged(), self.folder / "samples" / f"{self.step:07d}.png")
+            log.scores(self._row() | scores)
+            say(f"iteration {self.step}: {self._validator.sentence(scores)}")
 
     def _area(self) -> int:
         """Pixels of a whole picture, where the stages' costs cannot be compared without."""

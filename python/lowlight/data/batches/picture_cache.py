@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ...files.eight_bit import decode_rgb
-from ...files.pictures import READABLE, PictureError
+from ...files.pictures import open_image
 from ..sets.matching import Pair
 
 
@@ -66,11 +65,8 @@ class PairCache:
 
 
 def _header_size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path, formats=READABLE) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError) as error:
-        raise PictureError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+    with open_image(path) as image:
+        return image.size
 
 
 def _check_sizes(pair: Pair, low: tuple[int, int], high: tuple[int, int]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from platformdirs import user_cache_path
 
 from ...cameras.cameras import Camera
 from ...files.eight_bit import decode_rgb
@@ -39,8 +42,26 @@ class Cut(NamedTuple):
 
 
 def default_cache() -> Path:
-    """The folder of packed raws where no other is named."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lowlight" / "packed"
+    """The folder of packed raws where no other is named: LOWLIGHT_CACHE, else the user's, else, warned of, a temporary.
+
+    LOWLIGHT_CACHE is an environment variable.
+    """
+    if named := os.environ.get("LOWLIGHT_CACHE"):
+        return Path(named).expanduser()
+    folder = user_cache_path("lowlight") / "packed"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    except OSError:
+        pass
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    instead = Path(tempfile.gettempdir()) / f"lowlight-{user}"
+    instead.mkdir(mode=0o700, exist_ok=True)
+    warnings.warn(
+        f"{folder} cannot be written: packed raws go to {instead}; LOWLIGHT_CACHE names another", stacklevel=2
+    )
+    return instead
 
 
 def find_clean(root: str | Path, split: str | None = None) -> list[Path]:

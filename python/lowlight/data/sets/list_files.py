@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -85,13 +86,14 @@ def _bright_names(line: str) -> Iterator[str]:
 def _locate(name: str, bases: list[Path]) -> Path | None:
     """The file of that name: as it stands if absolute, else its longest tail that exists below one of the folders."""
     written = PurePosixPath(name)
-    if written.is_absolute() and Path(name).is_file():
+    if written.is_absolute() and os.path.isfile(name):
         return Path(name)
     parts = [part for part in written.parts if part not in (".", "/")]
     # a bare file name says too little to be looked for everywhere
     for skip in range(max(1, len(parts) - 1)):
         for base in bases:
             path = base.joinpath(*parts[skip:])
-            if path.is_file():
+            # os.path's is_file is False for names that no file can have; pathlib's raises
+            if os.path.isfile(path):
                 return path
     return None

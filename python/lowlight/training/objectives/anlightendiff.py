@@ -9,10 +9,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations
 
 from ...data.batches.batches import Batch
 from ...metrics.losses import ms_ssim, ssim
+from ...systems.anlightendiff.checkpoint import fold_weight_norm
 from ...systems.anlightendiff.conditioning import color_map
 from ...systems.anlightendiff.network import AnlightenDiffConfig
 from ...systems.anlightendiff.system import AnlightenDiff, Condition
@@ -184,10 +185,12 @@ class AnchoredObjective(Objective):
         return F.smooth_l1_loss(predicted, target) if loss == "l1" else F.mse_loss(predicted, target)
 
     def for_inference(self, system: System) -> System:
-        for module in system.modules():
-            if parametrize.is_parametrized(module):
-                parametrize.remove_parametrizations(module, "weight")
-        return system
+        if not self.settings.weight_norm:
+            return system
+        # parametrizations cannot be taken off: a module and its copy share a class, the trained one would lose them too
+        plain = channels_last(AnlightenDiff(system.config).to(system.device)).eval().requires_grad_(False)
+        plain.load_state_dict(fold_weight_norm(system.state_dict()))
+        return plain
 
     @staticmethod
     def _needs_lpips(config: TrainConfig) -> bool:

@@ -1,0 +1,167 @@
+"""Hundreds of damaged files of every kind (thousands with --slow): a result or the library's own error, soon and small.
+
+A kind is a row of KINDS: the whole files, what reads one, and the errors that may leave it.
+"""
+
+import contextlib
+import json
+import resource
+import struct
+import time
+import zlib
+
+import numpy as np
+import pytest
+from damage import damaged
+from PIL import Image, features
+from raw_pictures import BAYER, raw_picture, scene
+
+from lowlight.cameras.calibration_frames import read_frame
+from lowlight.cameras.cameras import CameraError, load_camera, shipped_cameras
+from lowlight.data.batches.picture_cache import _header_size
+from lowlight.data.sets.list_files import is_list_file, read_list
+from lowlight.files.colour import ADOBE, D65
+from lowlight.files.eight_bit import decode_rgb
+from lowlight.files.formats import missing_reader
+from lowlight.files.pictures import Picture, PictureError, encode, read_picture, srgb_of, write_picture
+from lowlight.files.profiles import made_profile
+from lowlight_ext import testing
+
+SECONDS, MEGABYTES = 20, 2000  # that one file may take
+
+
+def picture_files(folder):
+    """Small pictures with all that pictures carry."""
+    rng = np.random.default_rng(0)
+    colour = Image.fromarray(rng.integers(0, 255, (24, 20, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[271], exif[274] = "Lantern", 6
+    exif[0x8769], exif[0x8825] = {33434: 0.125, 37500: bytes(40)}, {1: "N", 2: (1.0, 2.0, 3.0)}
+    carried = {"exif": exif.tobytes(), "icc_profile": made_profile(ADOBE, D65, gamma=2.2)}
+    kinds = [
+        (colour, "PNG", carried), (colour.convert("P"), "PNG", {"transparency": 3}), (colour.convert("1"), "PNG", {}),
+        (Image.fromarray(rng.integers(0, 65535, (9, 7)).astype(np.uint16)), "PNG", {}),
+        (colour, "JPEG", carried), (colour, "JPEG", {"progressive": True}), (colour.convert("CMYK"), "JPEG", {}),
+        (colour, "WEBP", carried), (colour.convert("RGBA"), "WEBP", {"lossless": True}),
+        (colour, "TIFF", carried), (colour, "TIFF", {"compression": "tiff_lzw"}), (colour.convert("LAB"), "TIFF", {}),
+        (colour.convert("YCbCr"), "TIFF", {"compression": "jpeg"}), (colour, "BMP", {}),
+        (colour.convert("P"), "GIF", {}),
+        *([(colour, "AVIF", carried)] if features.check("avif") else []),
+        *([(colour, "HEIF", carried)] if missing_reader("HEIF") is None else []),
+    ]  # fmt: skip
+    for number, (image, format, options) in enumerate(kinds):
+        image.save(folder / f"{number}.{format.lower()}", format, **options)
+    for suffix in (".png", ".tif"):
+        deep = Picture(rng.random((9, 7, 3), np.float32), bits=16, exif=exif.tobytes())
+        write_picture(folder / f"deep{suffix}", deep)
+
+
+def read_and_write_picture(path):
+    """Every way to read one; what is read can be written in any format."""
+    for reader in (_header_size, decode_rgb):
+        with contextlib.suppress(PictureError):
+            reader(path)
+    picture = read_picture(path)
+    if picture.rgb.size < 1e6:
+        srgb_of(picture)
+        for format in ("PNG", "JPEG", "WEBP", "TIFF", "BMP"):
+            encode(picture, format)
+
+
+def raw_files(folder):
+    pytest.importorskip("rawpy", reason="no rawpy: pip install 'lowlight-ext[raw]'")
+    from lowlight.raw.dng import write_dng
+
+    write_dng(folder / "bayer.dng", raw_picture(BAYER[0], scene(40, 40)))
+    write_dng(folder / "xtrans.dng", raw_picture((0, 0), scene(36, 36)))
+
+
+def read_raw_file(path):
+    from lowlight.raw.develop import read_developed
+
+    read_developed(path)
+
+
+def lists(folder):
+    Image.new("RGB", (2, 2)).save(folder / "low00690.png")
+    (folder / "list.txt").write_text("low/low00690.png\tNormal/normal00690.png\n" * 5)
+
+
+def read_list_file(path):
+    if path.suffix == ".txt":
+        is_list_file(path)
+        read_list(path)
+
+
+def cameras(folder):
+    camera = next(iter(shipped_cameras().values()))
+    (folder / "camera.json").write_text(json.dumps({"mine": camera.to_dict()}))
+
+
+def frames(folder):
+    np.save(folder / "iso100_0.1s.npy", scene(20, 30))
+    Image.fromarray(scene(20, 30)).save(folder / "iso100_0.1s.png")
+    Image.fromarray(scene(20, 30)).save(folder / "iso100_0.1s.tif")
+
+
+KINDS = {
+    "pictures": (picture_files, read_and_write_picture, PictureError, 25),
+    "raw": (raw_files, read_raw_file, PictureError, 150),
+    "lists": (lists, read_list_file, ValueError, 300),
+    "cameras": (cameras, load_camera, CameraError, 300),
+    "calibration": (frames, lambda path: read_frame(path, path.name), CameraError, 100),
+}
+
+
+def foreign(reader, allowed, path):
+    """What is wrong with how this file is read, or None."""
+    begun = time.perf_counter()
+    try:
+        reader(path)
+    except Exception as error:
+        # a ValueError of Python's own has a class of its own, or does not name the file
+        own = type(error) is allowed if allowed is ValueError else isinstance(error, allowed)
+        if not (own and path.name in str(error) and "\n" not in str(error).strip()):
+            return f"{type(error).__name__}: {error}"
+    seconds = time.perf_counter() - begun
+    return f"took {seconds:.0f} s" if seconds > SECONDS else None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_is_the_librarys_own_error(tmp_path, kind):
+    make, reader, allowed, count = KINDS[kind]
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    make(whole)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    wrong = {}
+    for original in sorted(whole.iterdir()):
+        assert foreign(reader, allowed, original) is None
+        path = tmp_path / original.name
+        for seed, data in enumerate(damaged(original.read_bytes(), count * (8 if testing.thorough else 1))):
+            path.write_bytes(data)
+            if fault := foreign(reader, allowed, path):
+                wrong[f"{original.name} {seed}"] = fault
+    assert not wrong
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < MEGABYTES
+
+
+def chunk(name, data):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+@pytest.mark.parametrize(("side", "kind", "words"), [(4, 3, "cannot be decoded"), (30000, 2, "too large")])
+def test_a_palette_that_is_not_there_and_a_bomb(tmp_path, side, kind, words):
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, kind, 0, 0, 0))
+    data = chunk(b"IDAT", zlib.compress(bytes(20))) + chunk(b"IEND", b"")
+    (tmp_path / "p.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + data)
+    for reader in (read_picture, decode_rgb, *([_header_size] if side > 4 else [])):
+        with pytest.raises(PictureError, match=rf"p\.png: {words}"):
+            reader(tmp_path / "p.png")
+
+
+@pytest.mark.parametrize("text", ['{"a":' * 100000, '{"mine": {"Kmin": 1' + "0" * 400 + "}}", '{"mine": []}'])
+def test_cameras_that_are_none(tmp_path, text):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(CameraError, match=r"c\.json: (mine|not a JSON)"):
+        load_camera(tmp_path / "c.json")
