@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def constant(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A function of schedules whose result is numbers also while torch.export records a graph around it.
+    """A function of numbers whose result is known also while torch.export records a graph around it.
 
     A sampler asks which of its rows are 0; recorded, they would be numbers that nobody knows yet.
     """
