@@ -22,7 +22,6 @@ from lowlight.systems.base import channels_last
 from lowlight.systems.diffll.network import DiffLLConfig, UNet
 from lowlight.systems.exposurediffusion.network import make_network, published
 
-
 CPU = torch.device("cpu")
 Clock = Callable[[], float]
 

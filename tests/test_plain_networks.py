@@ -11,7 +11,7 @@ from lowlight.systems.diffll.network import DiffLLConfig, UNet
 from lowlight.systems.exposurediffusion.nafnet import NAFNet
 
 sys.path.append(str(Path(__file__).parents[1] / "bench"))
-from plain_networks import plain_networks  # noqa: E402
+from plain_networks import plain_networks
 
 NETWORKS = {
     "DiffLL": lambda: UNet(DiffLLConfig(ch=8, ch_mult=(1, 2, 2, 3), norm_groups=4), inputs=4),

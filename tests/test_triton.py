@@ -122,6 +122,13 @@ def test_a_hundred_thousand_normals_have_the_bits_of_cpp():
             assert torch.equal(normal((1, 1, 25, 4001), seed, device=DEVICE, **place).cpu(), expected)
 
 
+@pytest.mark.parametrize("seed", [0, -1, 2**31, 2**63 - 1])
+def test_one_compiled_kernel_serves_every_seed(seed):
+    at = noise.Place("normal", (1, 1, 4, 8), torch.tensor([seed]), 7, 0, 0, 0, torch.device("cpu"))
+    # what triton takes for an int32; beyond it is an int64, and that another kernel
+    assert all(-(2**31) <= value < 2**31 for value in at.arguments)
+
+
 @both
 def test_a_hundred_thousand_counts_have_the_bits_of_cpp():
     """Means from 0.01 to a million; a hundred lie in the tail, and some take five attempts."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .anlightendiff.conditioning import FEATURES
 from .anlightendiff.system import AnlightenDiff
 from .base import PictureSystem, System
-from .diffll.network import STATISTICS, HFRM
+from .diffll.network import HFRM, STATISTICS
 from .diffll.system import DiffLL
 from .exposurediffusion.network import predict
 from .exposurediffusion.system import ExposureDiffusion
@@ -43,11 +43,13 @@ class Call(NamedTuple):
 
 
 def calls(system: System) -> dict[str, Call]:
-    """By name; the first is the denoiser's (of raw, the network's). Raises ValueError for a system that has none here."""
+    """By name, the network's first. Raises ValueError for a system that has none here."""
     for kind, own in _CALLS.items():
         if isinstance(system, kind):
             return own(system)
-    raise ValueError(f"calls: must be one of {', '.join(kind.__name__ for kind in _CALLS)}, got {type(system).__name__}")
+    raise ValueError(
+        f"calls: must be one of {', '.join(kind.__name__ for kind in _CALLS)}, got {type(system).__name__}"
+    )
 
 
 def picture_call(system: PictureSystem, steps: int, seed: int, width: int, height: int) -> Call:
@@ -97,8 +99,8 @@ def _anlightendiff(system: AnlightenDiff) -> dict[str, Call]:
     multiples = dict.fromkeys(("x_t", "low"), multiple)
     if system.config.stronger_cond:
         for i, width in enumerate(widths):
-            name, multiples[f"feature_{i}"] = f"feature_{i}", multiple >> i
-            inputs[name] = _example(width, multiple >> i)
+            multiples[f"feature_{i}"] = multiple >> i
+            inputs[f"feature_{i}"] = _example(width, multiple >> i)
 
     def eps(x_t: Tensor, t: Tensor, low: Tensor, *features: Tensor) -> Tensor:
         return system.model["unet"](torch.cat([x_t, low], dim=1), t, list(features) or None)
