@@ -3,6 +3,7 @@
 Each keeps x's memory format: a channels_last x gives a channels_last result, any other layout a contiguous one.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -83,7 +84,7 @@ def _placed(result: Tensor | None, x: Tensor) -> Tensor | None:
 
 
 def _pixels(x: Tensor) -> int:
-    return x.shape[2:].numel()
+    return math.prod(x.shape[2:])
 
 
 def _result_fake(x: Tensor, groups: int) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,7 @@
 """Normalisations with their activations in plain PyTorch. x: [B, C, ...]; statistics: mean and 1 / sqrt(var + eps)."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,7 +21,7 @@ def _wide(*values: Tensor | None) -> list[Tensor | None]:
 
 def _flat(x: Tensor) -> Tensor:
     """[B, C, n]."""
-    return x.reshape(*x.shape[:2], x.shape[2:].numel())
+    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
 
 
 def _affine(v: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -47,7 +49,7 @@ def _narrow(gradients, likes, needed) -> tuple[Tensor | None, ...]:
 def group_statistics(x: Tensor, groups: int, eps: float) -> Tensor:
     """[2, B, groups]."""
     (v,) = _wide(x)
-    return _statistics(v.reshape(x.shape[0], groups, x.shape[1:].numel() // groups), -1, eps)
+    return _statistics(v.reshape(x.shape[0], groups, math.prod(x.shape[1:]) // groups), -1, eps)
 
 
 def group_norm_silu(x, groups, weight, bias, eps, activation) -> tuple[Tensor, Tensor]:

@@ -38,7 +38,7 @@ class PictureSystem(System):
 
     @property
     def alpha_bar(self) -> Tensor:
-        """[T] float64 on the CPU, products of 1 - beta; kept where torch.export takes it for the constant that it is."""
+        """[T] float64, products of 1 - beta; kept where torch.export takes it for the constant that it is."""
         return self._schedule[0]
 
     @alpha_bar.setter

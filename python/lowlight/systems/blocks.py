@@ -63,8 +63,8 @@ class AttnBlock(nn.Module):
         self.proj_out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        three = (self.q, self.k, self.v)
-        weight, bias = torch.cat([conv.weight for conv in three]), torch.cat([conv.bias for conv in three])
+        three = [(conv.weight, conv.bias) for conv in (self.q, self.k, self.v) if conv.bias is not None]
+        weight, bias = (torch.cat(parts) for parts in zip(*three, strict=True))
         h = F.conv2d(normalised(self.norm, x, activation=False), weight, bias)
         # each position's numbers side by side, or PyTorch takes its path that stores the whole N x N matrix
         q, k, v = h.flatten(2).mT.contiguous().unsqueeze(1).chunk(3, dim=-1)
