@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "call.h"
+#include "tensors.h"
 
 #if defined(__linux__)
 #    include <sys/mman.h>
@@ -88,33 +89,6 @@ static PyObject* workspace_of(PyObject*, PyObject* const* values, Py_ssize_t cou
 }
 #endif
 
-template <class T>
-static bool all_within(const void* values, int64_t n, int64_t step, T low, T high) {
-    bool within = true;
-    // NaN is not
-    for (int64_t i = 0; i < n; ++i) {
-        T value = static_cast<const T*>(values)[i * step];
-        within &= value >= low && value <= high;
-    }
-    return within;
-}
-
-// within(values, code, n, step, low, high): whether n values, `step` apart, lie in [low, high]; code 4 is int64
-static PyObject* within(PyObject*, PyObject* const* values, Py_ssize_t count) {
-    return guarded(values, count, [](Arguments given) {
-        const void* table;
-        int code;
-        int64_t n, step;
-        double low, high;
-        given(table), given(code), given(n), given(step), given(low), given(high), given.end();
-        if (code != 0 && code != 1 && code != 4) throw std::invalid_argument("within: takes float32, float64 or int64");
-        bool all = code == 0   ? all_within(table, n, step, float(low), float(high))
-                   : code == 1 ? all_within(table, n, step, low, high)
-                               : all_within(table, n, step, int64_t(low), int64_t(high));
-        return PyBool_FromLong(all);
-    });
-}
-
 static PyMethodDef functions[] = {
 #define LOWLIGHT_ROW(name, Arguments) fast_call(#name, on_cpu<Arguments, &Kernels::name>),
     LOWLIGHT_OPERATORS(LOWLIGHT_ROW)
@@ -127,7 +101,10 @@ static PyMethodDef functions[] = {
             LOWLIGHT_WORKSPACES(LOWLIGHT_ROW)
 #    undef LOWLIGHT_ROW
 #endif
-                fast_call("within", within),
+                fast_call("alike", alike),
+    fast_call("fits", fits),
+    fast_call("ordinary", ordinary),
+    fast_call("within", within),
     {nullptr, nullptr, 0, nullptr}};
 
 // fresh memory above a few MiB is written first by a kernel: huge pages spare most of the page faults

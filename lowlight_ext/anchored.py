@@ -1,12 +1,16 @@
 """The forward process, anchored at a centre (AnlightenDiff) or plain (DDPM)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lowlight_ext import checks, reference
-from lowlight_ext.backends import implementation
-from lowlight_ext.pictures import PLACE, arranged, check_noise, check_picture
-from lowlight_ext.registry import register
+from lowlight_ext.common import Source
+from lowlight_ext.noise import source_of
+from lowlight_ext.pictures import arranged, check_noise, check_picture
+from lowlight_ext.registry import PLACE, asked, gradients_fake, register
 
 
 def _check_table(op: str, x: Tensor, t: Tensor, alpha_bar: Tensor) -> None:
@@ -16,55 +20,61 @@ def _check_table(op: str, x: Tensor, t: Tensor, alpha_bar: Tensor) -> None:
         raise checks.fail(op, "alpha_bar", "a table of shape [T]", tuple(alpha_bar.shape))
 
 
-def _check_sample(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane) -> None:
+def _check_sample(
+    x0: Tensor,
+    t: Tensor,
+    alpha_bar: Tensor,
+    center: Tensor | None,
+    noise: Tensor | None,
+    source: Source | None,
+    return_noise: bool,
+) -> None:
     op = "anchored_q_sample"
     check_picture(op, "x0", x0)
     checks.matching(op, "x0", x0, center=center, noise=noise)
     _check_table(op, x0, t, alpha_bar)
-    if noise is None and seeds is None:
+    if noise is None and source is None:
         raise ValueError(f"{op}: takes noise or seed, got neither")
-    check_noise(op, x0, noise, seeds, stream, y0, x_origin, plane)
+    check_noise(op, x0, noise, source)
 
 
-def _brought(alpha_bar: Tensor, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    values = {"alpha_bar": alpha_bar, "t": t}
-    return tuple(checks.brought("anchored_q_sample", name, v, like.device) for name, v in values.items())
+def _brought(t: Tensor, alpha_bar: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    alpha_bar = checks.brought("anchored_q_sample", "alpha_bar", alpha_bar, like.device)
+    return checks.brought("anchored_q_sample", "t", t, like.device), alpha_bar
 
 
-def _sample(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane, return_noise):
-    _check_sample(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane)
+def _prepared(x0: Tensor, t: Tensor, alpha_bar: Tensor, *rest: Any) -> tuple[Any, ...]:
     checks.probabilities("anchored_q_sample", "alpha_bar", alpha_bar)
     checks.steps_in_table("anchored_q_sample", t, alpha_bar.shape[0], None)
-    alpha_bar, t = _brought(alpha_bar, t, x0)
-    call = implementation("anchored_q_sample", x0.device.type).anchored_q_sample
-    return call(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane, return_noise)
+    return x0, *_brought(t, alpha_bar, x0), *rest
 
 
-def _sample_fake(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane, return_noise):
-    _check_sample(x0, t, alpha_bar, center, noise, seeds, stream, y0, x_origin, plane)
-    return x0.new_empty(x0.shape), x0.new_empty(x0.shape if return_noise else 0)
+def _sample_fake(x0: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    return x0.new_empty(x0.shape), x0.new_empty(x0.shape if rest[-1] else 0)
 
 
-def _sample_context(ctx, inputs, output) -> None:
+def _sample_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     _, t, alpha_bar, *_, return_noise = inputs
     if alpha_bar.requires_grad:
         raise ValueError("anchored_q_sample: alpha_bar must not require a gradient, none is computed")
-    ctx.save_for_backward(alpha_bar, t)
+    ctx.save_for_backward(t, alpha_bar)
     ctx.return_noise = return_noise
 
 
-def _sample_backward(ctx, grad: Tensor, grad_noise: Tensor):
+def _sample_backward(ctx: Any, grad: Tensor, grad_noise: Tensor) -> tuple[Tensor | None, ...]:
     to_x0, _, _, to_center, to_noise, *_ = ctx.needs_input_grad
     needed = (to_x0, to_noise, to_center)
     # a second derivative goes through the definition, whose PyTorch operators have one
     call = reference.anchored_q_sample_backward if torch.is_grad_enabled() else _sample_backward_op
-    alpha_bar, t = _brought(*ctx.saved_tensors, grad)
-    gradients = call(grad, grad_noise if ctx.return_noise else None, t, alpha_bar, needed)
-    to_x0, to_noise, to_center = (g if n else None for g, n in zip(gradients, needed, strict=True))
-    return to_x0, None, None, to_center, to_noise, *(None,) * 6
+    t, alpha_bar = ctx.saved_tensors
+    gradients = call(grad, grad_noise if ctx.return_noise else None, *_brought(t, alpha_bar, grad), needed)
+    to_x0, to_noise, to_center = asked(gradients, needed)
+    return to_x0, None, None, to_center, to_noise, None, None
 
 
-def _check_sample_backward(grad, grad_noise, t, alpha_bar, needed) -> None:
+def _check_sample_backward(
+    grad: Tensor, grad_noise: Tensor | None, t: Tensor, alpha_bar: Tensor, needed: Sequence[bool]
+) -> None:
     op = "anchored_q_sample_backward"
     check_picture(op, "grad", grad)
     checks.matching(op, "grad", grad, grad_noise=grad_noise)
@@ -73,30 +83,20 @@ def _check_sample_backward(grad, grad_noise, t, alpha_bar, needed) -> None:
     checks.needed(op, needed, 3)
 
 
-def _sample_backward_kernel(grad, grad_noise, t, alpha_bar, needed):
-    _check_sample_backward(grad, grad_noise, t, alpha_bar, needed)
-    call = implementation("anchored_q_sample", grad.device.type).anchored_q_sample_backward
-    return call(grad, grad_noise, t, alpha_bar, needed)
-
-
-def _sample_backward_fake(grad, grad_noise, t, alpha_bar, needed):
-    _check_sample_backward(grad, grad_noise, t, alpha_bar, needed)
-    return tuple(grad.new_empty(grad.shape if wanted else 0) for wanted in needed)
-
-
 _sample_op = register(
     f"anchored_q_sample(Tensor x0, Tensor t, Tensor alpha_bar, Tensor? center, Tensor? noise, {PLACE}, "
     "bool return_noise) -> (Tensor, Tensor)",
-    _sample,
+    _check_sample,
     _sample_fake,
-    _sample_backward,
-    _sample_context,
+    prepare=_prepared,
+    backward=_sample_backward,
+    context=_sample_context,
 )
 _sample_backward_op = register(
     "anchored_q_sample_backward(Tensor grad, Tensor? grad_noise, Tensor t, Tensor alpha_bar, bool[] needed) "
     "-> (Tensor, Tensor, Tensor)",
-    _sample_backward_kernel,
-    _sample_backward_fake,
+    _check_sample_backward,
+    gradients_fake,
 )
 
 
@@ -132,8 +132,8 @@ def anchored_q_sample(
     checks.tensor(op, "t", t)
     checks.tensor(op, "alpha_bar", alpha_bar)
     pictures = {"x0": x0, "center": center, "noise": noise}
-    (x0, center, noise), seeds, shape = arranged(op, pictures, seed, stream, origin, plane)
-    x_t, n = _sample_op(x0, t, alpha_bar, center, noise, seeds, stream, *origin, plane, return_noise)
+    (x0, center, noise), source, shape = arranged(op, pictures, source_of(op, seed, stream, origin, plane))
+    x_t, n = _sample_op(x0, t, alpha_bar, center, noise, source, return_noise)
     if shape is not None:
         x_t, n = x_t.reshape(shape), n.reshape(shape) if return_noise else n
     return (x_t, n) if return_noise else x_t

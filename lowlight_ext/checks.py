@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lowlight_ext.common import Source
 from lowlight_ext.kernels_compiled import call
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 TABLE_DTYPES = (torch.float32, torch.float64)
-# as in csrc/bindings.cpp
-TABLE_CODES = {torch.float32: 0, torch.float64: 1, torch.int64: 4}
 # the counter's words: x // 4, y and plane have 32 bits, and the words above 2^16 of the last belong to other operators
 MAX_X, MAX_Y, MAX_PLANE, MAX_STREAM = 1 << 34, 1 << 32, 1 << 32, 1 << 16
 
@@ -36,6 +35,12 @@ def floating(op: str, argument: str, value: Tensor) -> None:
 
 
 def matching(op: str, name: str, like: Tensor, **others: Tensor | None) -> None:
+    """As `compared`, at once where all is well: not where a compiler traces the check itself."""
+    if call._C is None or not call._C.alike(like, *others.values()):
+        compared(op, name, like, **others)
+
+
+def compared(op: str, name: str, like: Tensor, **others: Tensor | None) -> None:
     """The others are absent, or have the shape, dtype and device of `like`, the argument called `name`."""
     shape, dtype, device = like.shape, like.dtype, like.device
     for argument, value in others.items():
@@ -84,8 +89,9 @@ def even_picture(op: str, argument: str, x: Tensor, divisor: int = 2) -> None:
         raise fail(op, argument, f"of height and width divisible by {divisor}", tuple(x.shape))
 
 
-def place(op: str, shape: Sequence[int], stream: int, y0: int, x0: int, plane: int) -> None:
+def place(op: str, shape: Sequence[int], source: Source) -> None:
     """A tensor [B, C, H, W] of noise lies within the counters of Philox."""
+    _, stream, y0, x0, plane = source
     batch, channels, height, width = shape
     if batch < 0 or channels < 0 or height < 0 or width < 0:
         raise fail(op, "shape", "of sizes not below 0", tuple(shape))
@@ -97,7 +103,9 @@ def place(op: str, shape: Sequence[int], stream: int, y0: int, x0: int, plane: i
         raise fail(op, "plane", "in [0, 2^32 - samples * channels]", plane)
 
 
-def seeds(op: str, value: Tensor, batch: int) -> None:
+def seeds(op: str, value: Tensor | int, batch: int) -> None:
+    if isinstance(value, int):
+        return
     strided(op, "seed", value)
     if value.dtype != torch.int64:
         raise fail(op, "seed", "an int or an int64 tensor", value.dtype)
@@ -106,6 +114,8 @@ def seeds(op: str, value: Tensor, batch: int) -> None:
 
 
 def steps(op: str, t: Tensor, like: Tensor) -> None:
+    if call._C is not None and call._C.fits(t, torch.int64, like.shape[:1], like.device):
+        return
     strided(op, "t", t)
     if t.dtype != torch.int64:
         raise fail(op, "t", "int64", t.dtype)
@@ -144,11 +154,14 @@ def readable(value: Tensor) -> bool:
     return not (value.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
-def within(value: Tensor, low: float, high: float) -> bool:
-    """Whether all values of a table lie in [low, high], as NaN does not; at once where it is dense on the CPU."""
-    if call._C is None or not value.is_cpu or not value.is_contiguous() or value.dtype not in TABLE_CODES:
+def within(value: Tensor, *bounds: float) -> bool:
+    """Whether all values of a table lie in bounds (low, high), as NaN does not, or are finite where there are none; at
+    once where it is dense on the CPU."""
+    answer = None if call._C is None else call._C.within(value, *bounds)
+    if answer is None:
+        low, high = bounds or (-torch.finfo(value.dtype).max, torch.finfo(value.dtype).max)
         return not readable(value) or bool(((value >= low) & (value <= high)).all())
-    return call._C.within(value, TABLE_CODES[value.dtype], value.numel(), 1, low, high)
+    return answer
 
 
 def extremes(value: Tensor) -> list[float]:
@@ -166,7 +179,7 @@ def steps_in_table(op: str, t: Tensor, length: int, lowest: int | None) -> None:
 
 
 def finite(op: str, argument: str, value: Tensor) -> None:
-    if not within(value, -torch.finfo(value.dtype).max, torch.finfo(value.dtype).max) and readable(value):
+    if not within(value) and readable(value):
         bad = int((~torch.isfinite(value)).sum())
         raise fail(op, argument, "finite", f"{bad} values that are NaN or infinite")
 

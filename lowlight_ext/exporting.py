@@ -7,7 +7,7 @@ import torch
 
 from lowlight_ext import reference
 from lowlight_ext.backends import OPERATORS
-from lowlight_ext.registry import NAMESPACE, filled
+from lowlight_ext.registry import NAMESPACE, _Flat, filled
 
 
 def decompositions() -> dict[Any, Callable]:
@@ -17,9 +17,10 @@ def decompositions() -> dict[Any, Callable]:
     graph holds PyTorch's own operators alone, so that torch.onnx.export(program) and other runtimes take it.
     """
     names = [name for name in (*OPERATORS, "haar_wavedec2d", "haar_waverec2d") if hasattr(reference, name)]
-    return {getattr(getattr(torch.ops, NAMESPACE), name).default: _definition(name) for name in names}
+    operators = {name: getattr(getattr(torch.ops, NAMESPACE), name).default for name in names}
+    return {operator: _definition(name, _Flat(str(operator._schema))) for name, operator in operators.items()}
 
 
-def _definition(name: str) -> Callable:
+def _definition(name: str, flat: _Flat) -> Callable:
     function = getattr(reference, name)
-    return lambda *arguments: filled(arguments[0], function(*arguments))
+    return lambda *arguments: filled(arguments[0], function(*flat.grouped(arguments)))

@@ -8,6 +8,7 @@
 | photons(x, r) | x / r / K S | what the sensor counted of an image in [0, 1] that is r times brighter |
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,12 @@ import torch
 from torch import Tensor
 
 from lowlight_ext import checks, reference
-from lowlight_ext.backends import implementation
-from lowlight_ext.noise import seed_tensor
-from lowlight_ext.pictures import PLACE, check_noise, check_picture, widest
+from lowlight_ext.common import Source
+from lowlight_ext.noise import seed_of, source_of
+from lowlight_ext.pictures import check_noise, check_picture, widest
 from lowlight_ext.poisson import MOST_LAMBDA, MOST_MEAN
 from lowlight_ext.reference.exposure import PARTS
-from lowlight_ext.registry import register
+from lowlight_ext.registry import PLACE, asked, gradients_fake, register
 
 SATURATION = 15583.0
 CHANNELS = 4
@@ -94,15 +95,13 @@ class RawNoiseParameters:
         return _table([_column("raw_noise", name, getattr(self, name), batch, device) for name in COLUMNS])
 
 
-def _check_raw(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane) -> None:
+def _check_raw(clean: Tensor, rows: Tensor, parts: int, saturation: float, clip: bool, source: Source) -> None:
     op = "raw_noise"
     check_picture(op, "clean", clean)
     if clean.shape[1] != CHANNELS:
         raise checks.fail(op, "clean", "packed raw of 4 channels R, G1, B, G2, [B, 4, H, W]", tuple(clean.shape))
     _check_rows(op, "parameters", clean, rows, 6)
-    check_noise(op, clean, None, seeds, stream, y0, x0, plane)
-    # the sensor has two rows for each of the packed picture's
-    checks.place(op, (1, 1, 2 * clean.shape[2], 1), stream, 2 * y0, 0, 0)
+    check_noise(op, clean, None, source)
 
 
 def _check_raw_values(rows: Tensor, parts: int, saturation: float) -> None:
@@ -131,24 +130,20 @@ def _check_raw_values(rows: Tensor, parts: int, saturation: float) -> None:
         raise checks.fail(op, "K and ratio", f"such that white is at most {MOST_MEAN:g} photons", most)
 
 
-def _raw_noise(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane) -> Tensor:
-    _check_raw(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane)
+def _raw_prepared(
+    clean: Tensor, rows: Tensor, parts: int, saturation: float, clip: bool, source: Source
+) -> tuple[Any, ...]:
+    # the sensor has two rows for each of the packed picture's
+    checks.place("raw_noise", (1, 1, 2 * clean.shape[2], 1), source._replace(y0=2 * source.y0, x0=0, plane=0))
     _check_raw_values(rows, parts, saturation)
-    rows = _brought("raw_noise", rows, clean.device)
-    call = implementation("raw_noise", clean.device.type).raw_noise
-    return call(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane)
-
-
-def _raw_noise_fake(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane) -> Tensor:
-    _check_raw(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane)
-    return clean.new_empty(clean.shape)
+    return clean, _brought("raw_noise", rows, clean.device), parts, saturation, clip, source
 
 
 _raw_noise_op = register(
-    "raw_noise(Tensor clean, Tensor rows, int parts, float saturation, bool clip, Tensor seeds, SymInt stream, "
-    "SymInt row, SymInt column, SymInt plane) -> Tensor",
-    _raw_noise,
-    _raw_noise_fake,
+    f"raw_noise(Tensor clean, Tensor rows, int parts, float saturation, bool clip, {PLACE}) -> Tensor",
+    _check_raw,
+    lambda clean, *rest: clean.new_empty(clean.shape),
+    prepare=_raw_prepared,
 )
 
 
@@ -183,20 +178,21 @@ def raw_noise(
     picture = clean[None] if clean.dim() == 3 else clean
     home = _home(*(getattr(parameters, name) for name in COLUMNS))
     rows = parameters.rows(picture.shape[0] if picture.dim() else 1, home)
-    place = (seed_tensor(op, seed), stream, *origin, plane)
-    out = _raw_noise_op(picture, rows, parameters.parts(), float(parameters.saturation), clip, *place)
+    source = Source(seed_of(op, seed), stream, *origin, plane)
+    out = _raw_noise_op(picture, rows, parameters.parts(), float(parameters.saturation), clip, source)
     return out.reshape(clean.shape)
 
 
 def _exposure_rows(op: str, batch: int, values: dict[str, float | Tensor], saturation: float) -> Tensor:
     """float64 [1 or B, 3]: photons of white, measured photons of white, image a photon; see reference.exposure."""
-    numbers = [float(value) for value in values.values() if not isinstance(value, Tensor)]
+    ratio, after, K = [value if isinstance(value, Tensor) else float(value) for value in values.values()]
+    tensors = [value for value in values.values() if isinstance(value, Tensor)]
     # the same arithmetic on numbers, a tenth of the time; what would divide by 0 gets torch's infinities
-    if len(numbers) == len(values) and all(numbers) and saturation:
-        return torch.tensor([_exposure_columns(*numbers, saturation)], dtype=torch.float64)
+    if not tensors and ratio and after and K and saturation:
+        return torch.tensor([_exposure_columns(ratio, after, K, saturation)], dtype=torch.float64, device="cpu")
     home = _home(*values.values())
-    columns = (_column(op, name, value, batch, home) for name, value in values.items())
-    return _table(list(_exposure_columns(*columns, saturation)))
+    ratio, after, K = [_column(op, name, value, batch, home) for name, value in values.items()]
+    return _table(list(_exposure_columns(ratio, after, K, saturation)))
 
 
 def _exposure_columns(ratio: Any, after: Any, K: Any, saturation: float) -> tuple[Any, Any, Any]:
@@ -209,49 +205,45 @@ def _check_rows(op: str, argument: str, x: Tensor, rows: Tensor, columns: int) -
         raise checks.fail(op, argument, f"[1 or {x.shape[0]}, {columns}]", tuple(rows.shape))
 
 
-def _check_exposure(output, original, rows, counts, seeds, stream, y0, x0, plane) -> None:
+def _check_exposure(
+    output: Tensor, original: Tensor, rows: Tensor, counts: Tensor | None, source: Source | None
+) -> None:
     op = "exposure_step"
     check_picture(op, "output", output)
     checks.matching(op, "output", output, original=original, counts=counts)
     _check_rows(op, "ratio, ratio_next, K", output, rows, 3)
-    if counts is not None and seeds is not None:
+    if counts is not None and source is not None:
         raise ValueError(f"{op}: takes counts or seed, got both")
-    check_noise(op, output, None, seeds, stream, y0, x0, plane)
+    check_noise(op, output, None, source)
 
 
-def _exposure(output, original, rows, counts, seeds, stream, y0, x0, plane) -> Tensor:
-    _check_exposure(output, original, rows, counts, seeds, stream, y0, x0, plane)
+def _exposure_prepared(output: Tensor, original: Tensor, rows: Tensor, *rest: Any) -> tuple[Any, ...]:
     if not checks.within(rows, 0.0, MOST_MEAN) and checks.readable(rows):
         expected = "finite, ratio, K and saturation above 0, ratio_next at least 1, photons of white at most 1e7"
         got = f"rows of photons, measured photons and image a photon {rows.tolist()}"
         raise checks.fail("exposure_step", "ratio, ratio_next, K and saturation", expected, got)
-    rows = _brought("exposure_step", rows, output.device)
-    call = implementation("exposure_step", output.device.type).exposure_step
-    return call(output, original, rows, counts, seeds, stream, y0, x0, plane)
+    return output, original, _brought("exposure_step", rows, output.device), *rest
 
 
-def _exposure_fake(output, original, rows, counts, seeds, stream, y0, x0, plane) -> Tensor:
-    _check_exposure(output, original, rows, counts, seeds, stream, y0, x0, plane)
-    return output.new_empty(output.shape)
-
-
-def _exposure_context(ctx, inputs, output) -> None:
-    out, original, rows, counts, *_ = inputs
+def _exposure_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    out, original, rows, counts, _ = inputs
     if counts is not None and counts.requires_grad:
         raise ValueError("exposure_step: counts must not require a gradient, it goes to output, straight through them")
     ctx.save_for_backward(out, original, rows)
 
 
-def _exposure_backward(ctx, grad: Tensor):
+def _exposure_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     needed = ctx.needs_input_grad[:2]
     # a second derivative goes through the definition, whose PyTorch operators have one
     call = reference.exposure_step_backward if torch.is_grad_enabled() else _exposure_backward_op
     output, original, rows = ctx.saved_tensors
     gradients = call(grad, output, original, _brought("exposure_step", rows, grad.device), needed)
-    return *(g if n else None for g, n in zip(gradients, needed, strict=True)), *(None,) * 7
+    return *asked(gradients, needed), None, None, None
 
 
-def _check_exposure_backward(grad, output, original, rows, needed) -> None:
+def _check_exposure_backward(
+    grad: Tensor, output: Tensor, original: Tensor, rows: Tensor, needed: Sequence[bool]
+) -> None:
     op = "exposure_step_backward"
     check_picture(op, "grad", grad)
     checks.matching(op, "grad", grad, output=output, original=original)
@@ -260,29 +252,19 @@ def _check_exposure_backward(grad, output, original, rows, needed) -> None:
     checks.needed(op, needed, 2)
 
 
-def _exposure_backward_kernel(grad, output, original, rows, needed):
-    _check_exposure_backward(grad, output, original, rows, needed)
-    call = implementation("exposure_step", grad.device.type).exposure_step_backward
-    return call(grad, output, original, rows, needed)
-
-
-def _exposure_backward_fake(grad, output, original, rows, needed):
-    _check_exposure_backward(grad, output, original, rows, needed)
-    return tuple(grad.new_empty(grad.shape if wanted else 0) for wanted in needed)
-
-
 _exposure_op = register(
     f"exposure_step(Tensor output, Tensor original, Tensor rows, Tensor? counts, {PLACE}) -> Tensor",
-    _exposure,
-    _exposure_fake,
-    _exposure_backward,
-    _exposure_context,
+    _check_exposure,
+    lambda output, *rest: output.new_empty(output.shape),
+    prepare=_exposure_prepared,
+    backward=_exposure_backward,
+    context=_exposure_context,
 )
 _exposure_backward_op = register(
     "exposure_step_backward(Tensor grad, Tensor output, Tensor original, Tensor rows, bool[] needed) "
     "-> (Tensor, Tensor)",
-    _exposure_backward_kernel,
-    _exposure_backward_fake,
+    _check_exposure_backward,
+    gradients_fake,
 )
 
 
@@ -315,7 +297,7 @@ def exposure_step(
     looked at: wrong ones then give NaN. Those on the CPU are recorded by value.
     """
     op = "exposure_step"
-    pictures = {"output": output, "original": original, "counts": counts}
+    pictures: Mapping[str, Any] = {"output": output, "original": original, "counts": counts}
     for name, x in pictures.items():
         if name != "counts" or x is not None:
             checks.tensor(op, name, x)
@@ -325,6 +307,5 @@ def exposure_step(
     output, original, counts = pictures.values()
     batch = output.shape[0] if output.dim() else 1
     rows = _exposure_rows(op, batch, {"ratio": ratio, "ratio_next": ratio_next, "K": K}, float(saturation))
-    seeds = None if seed is None else seed_tensor(op, seed)
-    out = _exposure_op(output, original, rows, counts, seeds, stream, *origin, plane)
+    out = _exposure_op(output, original, rows, counts, source_of(op, seed, stream, origin, plane))
     return out if out.dim() == len(shape) else out.reshape(shape)

@@ -7,6 +7,7 @@ In PyWavelets' names (dwt2, "haar"): LL = cA, HL = -cV, LH = -cH, HH = cD.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,18 +17,18 @@ from lowlight_ext.backends import implementation
 from lowlight_ext.registry import register
 
 
-def _check_dwt(x: Tensor) -> None:
+def _check_dwt(x: Tensor, normalise: bool) -> None:
     checks.floating("haar_dwt2d", "x", x)
     checks.even_picture("haar_dwt2d", "x", x)
 
 
-def _check_idwt(bands: Tensor) -> None:
+def _check_idwt(bands: Tensor, denormalise: bool) -> None:
     checks.floating("haar_idwt2d", "bands", bands)
     if bands.dim() < 3 or bands.shape[0] != 4:
         raise checks.fail("haar_idwt2d", "bands", "of shape [4, ..., h, w]", tuple(bands.shape))
 
 
-def _check_wavedec(x: Tensor, levels: int) -> None:
+def _check_wavedec(x: Tensor, levels: int, normalise: bool) -> None:
     checks.floating("haar_wavedec2d", "x", x)
     # beyond it no picture can be divided, and an empty one is divided for ever
     if not 1 <= levels < 63:
@@ -35,7 +36,7 @@ def _check_wavedec(x: Tensor, levels: int) -> None:
     checks.even_picture("haar_wavedec2d", "x", x, 2**levels)
 
 
-def _check_waverec(coefficients: Sequence[Tensor]) -> None:
+def _check_waverec(coefficients: Sequence[Tensor], denormalise: bool) -> None:
     op = "haar_waverec2d"
     if len(coefficients) < 2:
         raise checks.fail(op, "coefficients", "[LL, details, ...]", f"{len(coefficients)} entries")
@@ -53,18 +54,7 @@ def _check_waverec(coefficients: Sequence[Tensor]) -> None:
             raise checks.fail(op, name, f"{ll.dtype} on {ll.device} as LL", f"{bands.dtype} on {bands.device}")
 
 
-def _dwt(x: Tensor, normalise: bool) -> Tensor:
-    _check_dwt(x)
-    return implementation("haar_dwt2d", x.device.type).haar_dwt2d(x, normalise)
-
-
-def _idwt(bands: Tensor, denormalise: bool) -> Tensor:
-    _check_idwt(bands)
-    return implementation("haar_idwt2d", bands.device.type).haar_idwt2d(bands, denormalise)
-
-
 def _wavedec(x: Tensor, levels: int, normalise: bool) -> list[Tensor]:
-    _check_wavedec(x, levels)
     module = implementation("haar_dwt2d", x.device.type)
     if hasattr(module, "haar_wavedec2d"):
         return module.haar_wavedec2d(x, levels, normalise)
@@ -73,7 +63,6 @@ def _wavedec(x: Tensor, levels: int, normalise: bool) -> list[Tensor]:
 
 
 def _waverec(coefficients: Sequence[Tensor], denormalise: bool) -> Tensor:
-    _check_waverec(coefficients)
     module = implementation("haar_idwt2d", coefficients[0].device.type)
     if hasattr(module, "haar_waverec2d"):
         return module.haar_waverec2d(coefficients, denormalise)
@@ -81,40 +70,35 @@ def _waverec(coefficients: Sequence[Tensor], denormalise: bool) -> Tensor:
 
 
 def _dwt_fake(x: Tensor, normalise: bool) -> Tensor:
-    _check_dwt(x)
     *batch, height, width = x.shape
     return x.new_empty((4, *batch, height // 2, width // 2))
 
 
 def _idwt_fake(bands: Tensor, denormalise: bool) -> Tensor:
-    _check_idwt(bands)
     _, *batch, height, width = bands.shape
     return bands.new_empty((*batch, 2 * height, 2 * width))
 
 
 def _wavedec_fake(x: Tensor, levels: int, normalise: bool) -> list[Tensor]:
-    _check_wavedec(x, levels)
     *batch, height, width = x.shape
     sizes = [(height >> level, width >> level) for level in range(levels, 0, -1)]
     return [x.new_empty((*batch, *sizes[0])), *(x.new_empty((3, *batch, *size)) for size in sizes)]
 
 
 def _waverec_fake(coefficients: Sequence[Tensor], denormalise: bool) -> Tensor:
-    _check_waverec(coefficients)
-    _, *batch, height, width = coefficients[-1].shape
-    return coefficients[0].new_empty((*batch, 2 * height, 2 * width))
+    return _idwt_fake(coefficients[-1], denormalise)
 
 
-def _dwt_context(ctx, inputs, output) -> None:
+def _dwt_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.normalise = inputs[-1]
 
 
-def _dwt_backward(ctx, grad: Tensor):
+def _dwt_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
     grad = _idwt_op(grad, False)
     return 2 * grad if ctx.normalise else grad, None
 
 
-def _wavedec_backward(ctx, grads: list[Tensor]):
+def _wavedec_backward(ctx: Any, grads: list[Tensor]) -> tuple[Tensor, None, None]:
     grad = _waverec_op(grads, False)
     return 2 * grad if ctx.normalise else grad, None, None
 
@@ -127,48 +111,60 @@ def _through_clamp(grad: Tensor, inverse: Callable, bands: Sequence[Tensor]) -> 
     return torch.where((value >= 0) & (value <= 1), 0.5 * grad, 0)
 
 
-def _idwt_context(ctx, inputs, output) -> None:
+def _idwt_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     bands, ctx.denormalise = inputs
     if ctx.denormalise:
         ctx.save_for_backward(bands)
 
 
-def _idwt_backward(ctx, grad: Tensor):
+def _idwt_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
     if ctx.denormalise:
         grad = _through_clamp(grad, lambda bands: _idwt_op(bands[0], False), ctx.saved_tensors)
     return _dwt_op(grad, False), None
 
 
-def _waverec_context(ctx, inputs, output) -> None:
+def _waverec_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     coefficients, ctx.denormalise = inputs
     ctx.levels = len(coefficients) - 1
     if ctx.denormalise:
         ctx.save_for_backward(*coefficients)
 
 
-def _waverec_backward(ctx, grad: Tensor):
+def _waverec_backward(ctx: Any, grad: Tensor) -> tuple[list[Tensor], None]:
     if ctx.denormalise:
         grad = _through_clamp(grad, lambda coefficients: _waverec_op(coefficients, False), ctx.saved_tensors)
     return _wavedec_op(grad, ctx.levels, False), None
 
 
-_dwt_op = register("haar_dwt2d(Tensor x, bool normalise) -> Tensor", _dwt, _dwt_fake, _dwt_backward, _dwt_context)
+_dwt_op = register(
+    "haar_dwt2d(Tensor x, bool normalise) -> Tensor",
+    _check_dwt,
+    _dwt_fake,
+    backward=_dwt_backward,
+    context=_dwt_context,
+)
 _idwt_op = register(
-    "haar_idwt2d(Tensor bands, bool denormalise) -> Tensor", _idwt, _idwt_fake, _idwt_backward, _idwt_context
+    "haar_idwt2d(Tensor bands, bool denormalise) -> Tensor",
+    _check_idwt,
+    _idwt_fake,
+    backward=_idwt_backward,
+    context=_idwt_context,
 )
 _wavedec_op = register(
     "haar_wavedec2d(Tensor x, int levels, bool normalise) -> Tensor[]",
-    _wavedec,
+    _check_wavedec,
     _wavedec_fake,
-    _wavedec_backward,
-    _dwt_context,
+    kernel=_wavedec,
+    backward=_wavedec_backward,
+    context=_dwt_context,
 )
 _waverec_op = register(
     "haar_waverec2d(Tensor[] coefficients, bool denormalise) -> Tensor",
-    _waverec,
+    _check_waverec,
     _waverec_fake,
-    _waverec_backward,
-    _waverec_context,
+    kernel=_waverec,
+    backward=_waverec_backward,
+    context=_waverec_context,
 )
 
 
@@ -207,8 +203,8 @@ def haar_wavedec2d(x: Tensor, levels: int, *, normalise: bool = False) -> list[T
     if x.device.type == "cpu":
         return _wavedec_op(x, levels, normalise)
     # elsewhere a kernel does one level
-    _check_wavedec(x, levels)
-    details = []
+    _check_wavedec(x, levels, normalise)
+    details: list[Tensor] = []
     for level in range(levels):
         bands = _dwt_op(x, normalise and level == 0)
         x = bands[0]
@@ -227,7 +223,7 @@ def haar_waverec2d(coefficients: Sequence[Tensor], *, denormalise: bool = False)
         checks.tensor("haar_waverec2d", f"coefficients[{index}]", value)
     if coefficients and coefficients[0].device.type != "cpu":
         # elsewhere a kernel does one level
-        _check_waverec(coefficients)
+        _check_waverec(coefficients, denormalise)
         x, *details = coefficients
         for index, bands in enumerate(details, 1):
             x = _idwt_op(torch.cat((x[None], bands)), denormalise and index == len(details))

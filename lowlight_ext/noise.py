@@ -4,72 +4,64 @@ Philox4x32-10 (Salmon et al., SC 2011): key = the seed's low and high 32 bits, c
 and word x % 4 belongs to pixel x. Uniforms are ((word >> 9) + 0.5) 2^-23, normals Box-Muller of words (0, 1), (2, 3).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lowlight_ext import checks
-from lowlight_ext.backends import implementation
-from lowlight_ext.registry import no_mode, register
-
-# int seeds as tensors, which are only read: making one costs as much as a small kernel
-_seeds: dict[int, Tensor] = {}
-MOST_SEEDS = 64
+from lowlight_ext.common import Source
+from lowlight_ext.registry import PLACE, register
 
 
-def seed_tensor(op: str, seed: int | Tensor) -> Tensor:
-    """An int modulo 2^64 as int64 [1]; a tensor stays."""
+def seed_of(op: str, seed: int | Tensor) -> int | Tensor:
+    """An int modulo 2^64 as a signed one; of a tensor its seeds, [1] or [B]."""
+    if type(seed) is int and -(1 << 63) <= seed < 1 << 63:
+        return seed
     if isinstance(seed, Tensor):
         return seed.reshape(1) if seed.dim() == 0 else seed
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise TypeError(f"{op}: seed must be an int or an int64 tensor, got {type(seed).__name__}")
-    if not -(1 << 63) <= seed < 1 << 63:
-        seed = (seed + (1 << 63)) % (1 << 64) - (1 << 63)
-    if not no_mode() or torch.is_inference_mode_enabled():
-        return torch.tensor([seed])
-    if seed not in _seeds:
-        if len(_seeds) >= MOST_SEEDS:
-            _seeds.clear()
-        _seeds[seed] = torch.tensor([seed])
-    return _seeds[seed]
+    return (seed + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+def source_of(op: str, seed: int | Tensor | None, stream: int, origin: tuple[int, int], plane: int) -> Source | None:
+    y0, x0 = origin
+    return None if seed is None else Source(seed_of(op, seed), stream, y0, x0, plane)
 
 
 def layout(shape: Sequence[int], one_a_sample: bool) -> tuple[int, int, int, int]:
     """The [B, C, H, W] in which noise of this shape is drawn: pictures as they are, everything else as rows."""
     if len(shape) == 4:
-        return tuple(shape)
+        batch, channels, height, width = shape
+        return batch, channels, height, width
     if len(shape) == 3:
-        return 1, *shape
+        channels, height, width = shape
+        return 1, channels, height, width
     count = 1
     for size in shape[1:] if one_a_sample else shape:
         count *= size
     return (shape[0] if one_a_sample else 1), 1, 1, count
 
 
-def check_draw(op, shape, seeds, stream, y0, x0, plane, dtype) -> None:
+def check_draw(op: str, shape: Sequence[int], source: Source, dtype: torch.dtype) -> None:
     if len(shape) != 4:
         raise checks.fail(op, "shape", "[B, C, H, W]", tuple(shape))
-    checks.place(op, shape, stream, y0, x0, plane)
-    checks.seeds(op, seeds, shape[0])
+    checks.seeds(op, source.seeds, shape[0])
     if dtype not in checks.DTYPES:
         raise checks.fail(op, "dtype", "float32, float64, float16 or bfloat16", dtype)
 
 
-def _kernel(op: str):
-    def kernel(shape, seeds, stream, y0, x0, plane, dtype, device):
-        check_draw(op, shape, seeds, stream, y0, x0, plane, dtype)
-        return getattr(implementation(op, device.type), op)(shape, seeds, stream, y0, x0, plane, dtype, device)
+def _registered(op: str) -> Callable:
+    def check(shape: Sequence[int], source: Source, dtype: torch.dtype, device: torch.device) -> None:
+        check_draw(op, shape, source, dtype)
 
-    return kernel
-
-
-def _fake(op: str):
-    def fake(shape, seeds, stream, y0, x0, plane, dtype, device):
-        check_draw(op, shape, seeds, stream, y0, x0, plane, dtype)
+    def fake(shape: Sequence[int], source: Source, dtype: torch.dtype, device: torch.device) -> Tensor:
         return torch.empty(shape, dtype=dtype, device=device)
 
-    return fake
+    arguments = f"SymInt[] shape, {PLACE}, ScalarType dtype, Device device"
+    return register(f"{op}({arguments}) -> Tensor", check, fake)
 
 
 def _check_philox(counter: Tensor, key: Tensor) -> None:
@@ -85,35 +77,37 @@ def _check_philox(counter: Tensor, key: Tensor) -> None:
         raise checks.fail("philox", "key", f"on counter's device {counter.device}", key.device)
 
 
-def _philox_kernel(counter: Tensor, key: Tensor) -> Tensor:
-    _check_philox(counter, key)
-    return implementation("philox", counter.device.type).philox(counter, key)
+_normal_op, _uniform_op = _registered("normal"), _registered("uniform")
+_philox_op = register(
+    "philox(Tensor counter, Tensor key) -> Tensor",
+    _check_philox,
+    lambda counter, key: counter.new_empty(counter.shape),
+)
 
 
-def _philox_fake(counter: Tensor, key: Tensor) -> Tensor:
-    _check_philox(counter, key)
-    return counter.new_empty(counter.shape)
-
-
-_ARGUMENTS = "(SymInt[] shape, Tensor seeds, SymInt stream, SymInt y0, SymInt x0, SymInt plane, "
-_RESULT = "ScalarType dtype, Device device) -> Tensor"
-_normal_op = register(f"normal{_ARGUMENTS}{_RESULT}", _kernel("normal"), _fake("normal"))
-_uniform_op = register(f"uniform{_ARGUMENTS}{_RESULT}", _kernel("uniform"), _fake("uniform"))
-_philox_op = register("philox(Tensor counter, Tensor key) -> Tensor", _philox_kernel, _philox_fake)
-
-
-def placed(op: str, shape: tuple[int, ...], seed: int | Tensor) -> tuple[tuple[int, int, int, int], Tensor]:
+def placed(op: str, shape: tuple[int, ...], seed: int | Tensor) -> tuple[tuple[int, int, int, int], int | Tensor]:
     """-> ([B, C, H, W] in which noise of this shape is drawn, its seeds)."""
-    seeds = seed_tensor(op, seed)
+    seeds = seed_of(op, seed)
+    if isinstance(seeds, int):
+        return layout(shape, False), seeds
     if isinstance(seed, Tensor) and seeds.shape != shape[:1] and not (len(shape) != 4 and seeds.shape == (1,)):
         raise checks.fail(op, "seed", f"an int or a tensor of one seed a sample for shape {shape}", tuple(seeds.shape))
-    return layout(shape, isinstance(seed, Tensor) and seeds.shape == shape[:1]), seeds
+    return layout(shape, seeds.shape == shape[:1]), seeds
 
 
-def draw(op: str, call, shape, seed, stream, origin, plane, dtype, device) -> Tensor:
-    shape, (y0, x0) = tuple(shape), origin
+def draw(
+    op: str,
+    call: Callable,
+    shape: Sequence[int],
+    seed: int | Tensor,
+    stream: int,
+    origin: tuple[int, int],
+    plane: int,
+    *kind: Any,
+) -> Tensor:
+    shape = tuple(shape)
     place, seeds = placed(op, shape, seed)
-    out = call(place, seeds, stream, y0, x0, plane, dtype, torch.device(device))
+    out = call(place, Source(seeds, stream, *origin, plane), *kind)
     return out if len(shape) == 4 else out.reshape(shape)
 
 
@@ -136,7 +130,7 @@ def normal(
     float32; the reference evaluates in float64, rounds once and is within 4 ulp of them. No gradients.
     Raises TypeError on a seed of another kind, ValueError on a place, dtype or shape outside these ranges.
     """
-    return draw("normal", _normal_op, shape, seed, stream, origin, plane, dtype, device)
+    return draw("normal", _normal_op, shape, seed, stream, origin, plane, dtype, torch.device(device))
 
 
 def uniform(
@@ -150,7 +144,7 @@ def uniform(
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Uniform noise, ((word >> 9) + 0.5) 2^-23: in (0, 1), equal on every backend. Arguments and errors as `normal`."""
-    return draw("uniform", _uniform_op, shape, seed, stream, origin, plane, dtype, device)
+    return draw("uniform", _uniform_op, shape, seed, stream, origin, plane, dtype, torch.device(device))
 
 
 def philox(counter: Tensor, key: Tensor) -> Tensor:

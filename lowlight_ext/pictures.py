@@ -1,23 +1,22 @@
 """Arguments that diffusion_step and anchored_q_sample share: pictures of one kind, and where their noise comes from."""
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lowlight_ext import checks
-from lowlight_ext.noise import layout, normal, seed_tensor
-
-# the operators' schema of "seed, stream, origin, plane"
-PLACE = "Tensor? seeds, SymInt stream, SymInt row, SymInt column, SymInt plane"
+from lowlight_ext.common import Source
+from lowlight_ext.noise import layout, normal
 
 
-def check_noise(op: str, like: Tensor, noise, seeds, stream: int, y0: int, x0: int, plane: int) -> None:
-    if noise is not None and seeds is not None:
-        raise ValueError(f"{op}: takes noise or seed, got both")
-    if seeds is not None:
-        checks.seeds(op, seeds, like.shape[0])
-        checks.place(op, like.shape, stream, y0, x0, plane)
+def check_noise(op: str, like: Tensor, noise: Tensor | None, source: Source | None) -> None:
+    if source is not None:
+        if noise is not None:
+            raise ValueError(f"{op}: takes noise or seed, got both")
+        checks.seeds(op, source.seeds, like.shape[0])
 
 
 def check_picture(op: str, argument: str, x: Tensor) -> None:
@@ -26,7 +25,7 @@ def check_picture(op: str, argument: str, x: Tensor) -> None:
         raise checks.fail(op, argument, "of shape [B, C, H, W]", tuple(x.shape))
 
 
-def widest(pictures: dict[str, Tensor | None], like: Tensor) -> dict[str, Tensor | None]:
+def widest(pictures: Mapping[str, Tensor | None], like: Tensor) -> Mapping[str, Any]:
     """Under autocast pictures of several dtypes are promoted to the widest; elsewhere they stay, for the check."""
     dtypes = {x.dtype for x in pictures.values() if x is not None}
     if len(dtypes) == 1 or not torch.is_autocast_enabled(like.device.type):
@@ -36,36 +35,30 @@ def widest(pictures: dict[str, Tensor | None], like: Tensor) -> dict[str, Tensor
 
 
 def arranged(
-    op: str,
-    pictures: dict[str, Tensor | None],
-    seed: int | Tensor | None,
-    stream: int,
-    origin: tuple[int, int],
-    plane: int,
-) -> tuple[list[Tensor | None], Tensor | None, torch.Size | None]:
-    """-> (pictures as [B, C, H, W], seeds or None, the shape to give back or None where it was that).
+    op: str, pictures: Mapping[str, Tensor | None], source: Source | None
+) -> tuple[list[Any], Source | None, torch.Size | None]:
+    """-> (pictures as [B, C, H, W], their source or None, the shape to give back or None where it was that).
 
     The first of the pictures leads; the last is the noise.
     """
     lead, first = next(iter(pictures.items()))
-    checks.tensor(op, lead, first)
-    assert first is not None
     for name, x in pictures.items():
-        if x is not None:
+        if not isinstance(x, Tensor) and (x is not None or name == lead):
             checks.tensor(op, name, x)
+    assert first is not None
     pictures = widest(pictures, first)
-    seeds = None if seed is None else seed_tensor(op, seed)
     if first.dim() == 4:
-        return list(pictures.values()), seeds, None
+        return list(pictures.values()), source, None
     if first.dim() == 0:
         raise checks.fail(op, lead, "of shape [B, C, H, W], [C, H, W] or [B, ...]", tuple(first.shape))
     _, *given, noise = pictures.values()
-    checks.matching(op, lead, first, **{name: x for name, x in pictures.items() if name != lead})
-    if seed is not None and noise is None and first.dim() != 3:
+    checks.compared(op, lead, first, **{name: x for name, x in pictures.items() if name != lead})
+    if source is not None and noise is None and first.dim() != 3:
         # rows of noise may run across the samples here, so they are drawn apart
+        seed, stream, y0, x0, plane = source
         noise = normal(
-            first.shape, seed, stream=stream, origin=origin, plane=plane, dtype=first.dtype, device=first.device
+            first.shape, seed, stream=stream, origin=(y0, x0), plane=plane, dtype=first.dtype, device=first.device
         )
-        seeds = None
+        source = None
     place = layout(first.shape, True)
-    return [None if x is None else x.reshape(place) for x in (first, *given, noise)], seeds, first.shape
+    return [None if x is None else x.reshape(place) for x in (first, *given, noise)], source, first.shape

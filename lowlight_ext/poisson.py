@@ -11,67 +11,47 @@ from torch import Tensor
 
 from lowlight_ext import checks, kernels_compiled
 from lowlight_ext.backends import implementation
+from lowlight_ext.common import Source
 from lowlight_ext.noise import check_draw, draw, placed
-from lowlight_ext.registry import register
+from lowlight_ext.registry import PLACE, register
 
 MOST_MEAN = 1e7
 MOST_LAMBDA = 5.0
 
 
-def _check_mean(mean: Tensor, seeds: Tensor, stream: int, y0: int, x0: int, plane: int) -> None:
-    check_draw("poisson", mean.shape, seeds, stream, y0, x0, plane, mean.dtype)
+def _check_mean(mean: Tensor, source: Source) -> None:
+    check_draw("poisson", mean.shape, source, mean.dtype)
 
 
-def _poisson(mean, seeds, stream, y0, x0, plane) -> Tensor:
-    _check_mean(mean, seeds, stream, y0, x0, plane)
+def _poisson(mean: Tensor, source: Source) -> Tensor:
     kernels = implementation("poisson", mean.device.type)
-    out = kernels.poisson(mean, seeds, stream, y0, x0, plane)
+    out = kernels.poisson(mean, source)
     # C++ has looked and raised; on a GPU a look would wait for it, and end the recording of a graph
     if mean.is_cpu and kernels is not kernels_compiled and (wrong := int(out.isnan().sum())):
         raise checks.fail("poisson", "mean", "in [0, 1e7]", f"{wrong} values that are not")
     return out
 
 
-def _poisson_fake(mean, seeds, stream, y0, x0, plane) -> Tensor:
-    _check_mean(mean, seeds, stream, y0, x0, plane)
-    return mean.new_empty(mean.shape)
-
-
-def _poisson_backward(ctx, grad: Tensor):
-    return grad, None, None, None, None, None
-
-
 _poisson_op = register(
-    "poisson(Tensor mean, Tensor seeds, SymInt stream, SymInt y0, SymInt x0, SymInt plane) -> Tensor",
-    _poisson,
-    _poisson_fake,
-    _poisson_backward,
-    lambda ctx, inputs, output: None,
+    f"poisson(Tensor mean, {PLACE}) -> Tensor",
+    _check_mean,
+    lambda mean, source: mean.new_empty(mean.shape),
+    kernel=_poisson,
+    backward=lambda ctx, grad: (grad, None),
+    context=lambda ctx, inputs, output: None,
 )
 
 
-def _check_lambda(shape, seeds, lam: float, stream, y0, x0, plane, dtype) -> None:
-    check_draw("tukey_lambda", shape, seeds, stream, y0, x0, plane, dtype)
+def _check_lambda(shape: Sequence[int], source: Source, lam: float, dtype: torch.dtype, device: torch.device) -> None:
+    check_draw("tukey_lambda", shape, source, dtype)
     if not abs(lam) <= MOST_LAMBDA:
         raise checks.fail("tukey_lambda", "lam", f"in [-{MOST_LAMBDA:g}, {MOST_LAMBDA:g}]", lam)
 
 
-def _tukey(shape, seeds, lam, stream, y0, x0, plane, dtype, device) -> Tensor:
-    _check_lambda(shape, seeds, lam, stream, y0, x0, plane, dtype)
-    module = implementation("tukey_lambda", device.type)
-    return module.tukey_lambda(shape, seeds, lam, stream, y0, x0, plane, dtype, device)
-
-
-def _tukey_fake(shape, seeds, lam, stream, y0, x0, plane, dtype, device) -> Tensor:
-    _check_lambda(shape, seeds, lam, stream, y0, x0, plane, dtype)
-    return torch.empty(shape, dtype=dtype, device=device)
-
-
 _tukey_op = register(
-    "tukey_lambda(SymInt[] shape, Tensor seeds, float lam, SymInt stream, SymInt y0, SymInt x0, SymInt plane, "
-    "ScalarType dtype, Device device) -> Tensor",
-    _tukey,
-    _tukey_fake,
+    f"tukey_lambda(SymInt[] shape, {PLACE}, float lam, ScalarType dtype, Device device) -> Tensor",
+    _check_lambda,
+    lambda shape, source, lam, dtype, device: torch.empty(shape, dtype=dtype, device=device),
 )
 
 
@@ -93,8 +73,7 @@ def poisson(
     checks.tensor("poisson", "mean", mean)
     checks.floating("poisson", "mean", mean)
     place, seeds = placed("poisson", tuple(mean.shape), seed)
-    out = _poisson_op(mean.reshape(place), seeds, stream, *origin, plane)
-    return out.reshape(mean.shape)
+    return _poisson_op(mean.reshape(place), Source(seeds, stream, *origin, plane)).reshape(mean.shape)
 
 
 def tukey_lambda(
@@ -115,8 +94,5 @@ def tukey_lambda(
     in float64; the compiled backends agree to the bit in float32.
     Raises TypeError on a seed of another kind, ValueError on a place, dtype, shape or lam outside these ranges.
     """
-
-    def call(place, seeds, *rest):
-        return _tukey_op(place, seeds, float(lam), *rest)
-
-    return draw("tukey_lambda", call, shape, seed, stream, origin, plane, dtype, device)
+    kind = (float(lam), dtype, torch.device(device))
+    return draw("tukey_lambda", _tukey_op, shape, seed, stream, origin, plane, *kind)

@@ -9,35 +9,54 @@
 | alpha_bar_t | alpha_bar[t] | product of 1 - beta up to step t |
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lowlight_ext import checks, reference
-from lowlight_ext.backends import implementation
-from lowlight_ext.pictures import PLACE, arranged, check_noise, check_picture
-from lowlight_ext.registry import register
+from lowlight_ext.common import Source, accumulator
+from lowlight_ext.noise import source_of
+from lowlight_ext.pictures import arranged, check_noise, check_picture
+from lowlight_ext.registry import PLACE, asked, gradients_fake, register
 
 COLUMNS = 8
 
 
-def _check_table(op: str, argument: str, x: Tensor, rows: Tensor, t: Tensor | None, lo, hi) -> None:
+def _check_table(
+    op: str, argument: str, x: Tensor, rows: Tensor, t: Tensor | None, lo: float | None, hi: float | None
+) -> None:
     checks.table(op, argument, rows, x.device)
-    if rows.dim() != 2 or rows.shape[1] != COLUMNS:
-        raise checks.fail(op, argument, f"rows of {COLUMNS}, (p, q, a, b, c, d, e, s)", tuple(rows.shape))
+    shape = rows.shape
+    if len(shape) != 2 or shape[1] != COLUMNS:
+        raise checks.fail(op, argument, f"rows of {COLUMNS}, (p, q, a, b, c, d, e, s)", tuple(shape))
     if t is not None:
         checks.steps(op, t, x)
-    elif rows.shape[0] not in (1, x.shape[0]):
-        raise checks.fail(op, argument, f"[8], [{x.shape[0]}, 8] or a table with t", tuple(rows.shape))
-    if (lo is None) != (hi is None) or (lo is not None and not lo <= hi):
+    elif shape[0] not in (1, x.shape[0]):
+        raise checks.fail(op, argument, f"[8], [{x.shape[0]}, 8] or a table with t", tuple(shape))
+    if (lo is None) != (hi is None) or (lo is not None and hi is not None and not lo <= hi):
         raise checks.fail(op, "clip", "None or (lo, hi) with lo <= hi", (lo, hi))
 
 
-def _check_step(x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi) -> None:
+def _check_step(
+    x_t: Tensor,
+    eps: Tensor,
+    rows: Tensor,
+    t: Tensor | None,
+    center: Tensor | None,
+    x0_previous: Tensor | None,
+    noise: Tensor | None,
+    source: Source | None,
+    lo: float | None,
+    hi: float | None,
+    return_x0: bool,
+) -> None:
     op = "diffusion_step"
     check_picture(op, "x_t", x_t)
     checks.matching(op, "x_t", x_t, eps=eps, center=center, x0_previous=x0_previous, noise=noise)
     _check_table(op, "coefficients", x_t, rows, t, lo, hi)
-    check_noise(op, x_t, noise, seeds, stream, y0, x0, plane)
+    check_noise(op, x_t, noise, source)
 
 
 def _check_step_values(rows: Tensor, t: Tensor | None, no_noise: bool) -> None:
@@ -52,24 +71,22 @@ def _check_step_values(rows: Tensor, t: Tensor | None, no_noise: bool) -> None:
 
 
 def _brought(rows: Tensor, t: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor | None]:
+    if like.is_cpu:
+        return rows, t
     rows = checks.brought("diffusion_step", "coefficients", rows, like.device)
     return rows, None if t is None else checks.brought("diffusion_step", "t", t, like.device)
 
 
-def _step(x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi, return_x0):
-    _check_step(x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi)
-    _check_step_values(rows, t, noise is None and seeds is None)
-    rows, t = _brought(rows, t, x_t)
-    call = implementation("diffusion_step", x_t.device.type).diffusion_step
-    return call(x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi, return_x0)
+def _prepared(x_t: Tensor, eps: Tensor, rows: Tensor, t: Tensor | None, *rest: Any) -> tuple[Any, ...]:
+    _check_step_values(rows, t, rest[2] is None and rest[3] is None)
+    return x_t, eps, *_brought(rows, t, x_t), *rest
 
 
-def _step_fake(x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi, return_x0):
-    _check_step(x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi)
-    return x_t.new_empty(x_t.shape), x_t.new_empty(x_t.shape if return_x0 else 0)
+def _step_fake(x_t: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    return x_t.new_empty(x_t.shape), x_t.new_empty(x_t.shape if rest[-1] else 0)
 
 
-def _step_context(ctx, inputs, output) -> None:
+def _step_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     x_t, eps, rows, t, *_, lo, hi, return_x0 = inputs
     if rows.requires_grad:
         raise ValueError("diffusion_step: coefficients must not require a gradient, none is computed")
@@ -78,24 +95,34 @@ def _step_context(ctx, inputs, output) -> None:
     ctx.clip, ctx.return_x0 = (lo, hi), return_x0
 
 
-def _step_backward(ctx, grad: Tensor, grad_x0: Tensor):
-    x_t, eps, *table = ctx.saved_tensors
-    rows, t = _brought(*table, grad)
+def _step_backward(ctx: Any, grad: Tensor, grad_x0: Tensor) -> tuple[Tensor | None, ...]:
+    x_t, eps, rows, t = ctx.saved_tensors
+    rows, t = _brought(rows, t, grad)
     x_t, eps = (grad, grad) if x_t is None else (x_t, eps)
     to_x_t, to_eps, _, _, to_center, to_previous, to_noise, *_ = ctx.needs_input_grad
     needed = (to_x_t, to_eps, to_center, to_previous)
     # a second derivative goes through the definition, whose PyTorch operators have one
-    call = reference.diffusion_step_backward if torch.is_grad_enabled() else _step_backward_op
+    call: Callable = reference.diffusion_step_backward if torch.is_grad_enabled() else _step_backward_op
     gradients = call(grad, grad_x0 if ctx.return_x0 else None, x_t, eps, rows, t, *ctx.clip, needed)
-    to_x_t, to_eps, to_center, to_previous = (g if n else None for g, n in zip(gradients, needed, strict=True))
+    to_x_t, to_eps, to_center, to_previous = asked(gradients, needed)
     noise_gradient = None
     if to_noise:
-        s = (rows if t is None else rows[t])[:, -1].to(reference.accumulator(grad.dtype))
+        s = (rows if t is None else rows[t])[:, -1].to(accumulator(grad.dtype))
         noise_gradient = (s.reshape(-1, 1, 1, 1) * grad).to(grad.dtype)
-    return to_x_t, to_eps, None, None, to_center, to_previous, noise_gradient, *(None,) * 8
+    return to_x_t, to_eps, None, None, to_center, to_previous, noise_gradient, *(None,) * 4
 
 
-def _check_step_backward(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed) -> None:
+def _check_step_backward(
+    grad: Tensor,
+    grad_x0: Tensor | None,
+    x_t: Tensor,
+    eps: Tensor,
+    rows: Tensor,
+    t: Tensor | None,
+    lo: float | None,
+    hi: float | None,
+    needed: Sequence[bool],
+) -> None:
     op = "diffusion_step_backward"
     check_picture(op, "grad", grad)
     checks.matching(op, "grad", grad, grad_x0=grad_x0, x_t=x_t, eps=eps)
@@ -104,30 +131,20 @@ def _check_step_backward(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed) -> No
     checks.needed(op, needed, 4)
 
 
-def _step_backward_kernel(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed):
-    _check_step_backward(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed)
-    call = implementation("diffusion_step", grad.device.type).diffusion_step_backward
-    return call(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed)
-
-
-def _step_backward_fake(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed):
-    _check_step_backward(grad, grad_x0, x_t, eps, rows, t, lo, hi, needed)
-    return tuple(grad.new_empty(grad.shape if wanted else 0) for wanted in needed)
-
-
 _step_op = register(
     "diffusion_step(Tensor x_t, Tensor eps, Tensor rows, Tensor? t, Tensor? center, Tensor? x0_previous, "
     f"Tensor? noise, {PLACE}, float? lo, float? hi, bool return_x0) -> (Tensor, Tensor)",
-    _step,
+    _check_step,
     _step_fake,
-    _step_backward,
-    _step_context,
+    prepare=_prepared,
+    backward=_step_backward,
+    context=_step_context,
 )
 _step_backward_op = register(
     "diffusion_step_backward(Tensor grad, Tensor? grad_x0, Tensor x_t, Tensor eps, Tensor rows, Tensor? t, "
     "float? lo, float? hi, bool[] needed) -> (Tensor, Tensor, Tensor, Tensor)",
-    _step_backward_kernel,
-    _step_backward_fake,
+    _check_step_backward,
+    gradients_fake,
 )
 
 
@@ -167,10 +184,11 @@ def diffusion_step(
     if t is not None:
         checks.tensor(op, "t", t)
     lo, hi = (None, None) if clip is None else clip
+    source = source_of(op, seed, stream, origin, plane)
     pictures = {"x_t": x_t, "eps": eps, "center": center, "x0_previous": x0_previous, "noise": noise}
-    (x_t, eps, center, x0_previous, noise), seeds, shape = arranged(op, pictures, seed, stream, origin, plane)
+    (x_t, eps, center, x0_previous, noise), source, shape = arranged(op, pictures, source)
     rows = coefficients[None] if coefficients.dim() == 1 else coefficients
-    out, x0 = _step_op(x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, *origin, plane, lo, hi, return_x0)
+    out, x0 = _step_op(x_t, eps, rows, t, center, x0_previous, noise, source, lo, hi, return_x0)
     if shape is not None:
         out, x0 = out.reshape(shape), x0.reshape(shape) if return_x0 else x0
     return (out, x0) if return_x0 else out

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import lowlight_ext
 from lowlight_ext.backends import NAMES, OPERATORS, use_backend, why_not
-from lowlight_ext.layouts import memory_format
+from lowlight_ext.common import memory_format
 from lowlight_ext.testing_norm import NORMS, norm_arguments
 
+Shape = tuple[int, int, int, int]
+Device = torch.device | str
 # a small one, the smallest, one around a block's edge, odd quotients, none at all
 SHAPES = ((2, 3, 6, 10), (1, 1, 2, 2), (1, 3, 254, 258), (3, 2, 14, 22), (0, 3, 4, 6))
 # for operators that take any size: primes, one pixel, a row beyond a block
@@ -100,7 +103,7 @@ def gradient_tolerance(sample: Sample, dtype: torch.dtype) -> Tolerance:
     """As `tolerance`, of gradients: none of them is drawn; those of the normalisations are sums."""
     if sample.op not in NORMS:
         return EXACT
-    return Tolerance(64 * ULP[dtype], 1024 * ULP[min(dtype, torch.float32, key=ULP.get)], "sums in another order")
+    return Tolerance(64 * ULP[dtype], 1024 * min(ULP[dtype], ULP[torch.float32]), "sums in another order")
 
 
 def arranged(x: Tensor, layout: str) -> Tensor:
@@ -120,20 +123,20 @@ def arranged(x: Tensor, layout: str) -> Tensor:
     return x
 
 
-def _pictures(count: int, shape, dtype, device, layout) -> list[Tensor]:
+def _pictures(count: int, shape: Shape, dtype: torch.dtype, device: Device, layout: str) -> list[Tensor]:
     generator = torch.Generator().manual_seed(len(shape) + sum(shape))
     values = (torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1 for _ in range(count))
     return [arranged(v.to(device, dtype), layout) for v in values]
 
 
-def _rows(count: int, device) -> Tensor:
+def _rows(count: int, device: Device) -> Tensor:
     """Coefficients of an ordinary size: p near 1, q below 0, the rest in [-1, 1], s in [0, 1]."""
     rows = torch.linspace(-1, 1, 8 * count, dtype=torch.float64).sin().reshape(count, 8)
     rows[:, 0], rows[:, 1], rows[:, 7] = 1.1, -0.4, rows[:, 7].abs()
     return rows.to(device)
 
 
-def _step_samples(op: str, shape, dtype, device, layout) -> Iterator[Sample]:
+def _step_samples(op: str, shape: Shape, dtype: torch.dtype, device: Device, layout: str) -> Iterator[Sample]:
     x_t, eps, center, previous, noise = _pictures(5, shape, dtype, device, layout)
     batch = shape[0]
     rows = _rows(5, device)
@@ -157,7 +160,7 @@ def _step_samples(op: str, shape, dtype, device, layout) -> Iterator[Sample]:
     yield Sample(op, "rows", (x_t, eps, rows[t]), {"seed": 7, "center": center})
 
 
-def _raw_samples(op: str, shape, dtype, device, layout) -> Iterator[Sample]:
+def _raw_samples(op: str, shape: Shape, dtype: torch.dtype, device: Device, layout: str) -> Iterator[Sample]:
     seeds = torch.arange(shape[0], device=device) * 3 - 2**40
     place = {"stream": 3, "origin": (5, 6), "plane": 2}
     if op == "tukey_lambda":
@@ -175,7 +178,7 @@ def _raw_samples(op: str, shape, dtype, device, layout) -> Iterator[Sample]:
             yield Sample(op, f"means to {scale}", (arranged(out * scale, layout), 7), place)
         yield Sample(op, "seeds", (arranged(out.pow(6) * 1000, layout), seeds))
     elif op == "raw_noise":
-        scales = {"g_scale": 3.0, "G_scale": per_sample, "G_shape": 0.12, "R_scale": 0.9}
+        scales: dict[str, Any] = {"g_scale": 3.0, "G_scale": per_sample, "G_shape": 0.12, "R_scale": 0.9}
         for model in ("g", "P+g", "p+g", "P+G+r+u", "u+p+r+G", "P"):
             parameters = lowlight_ext.RawNoiseParameters(per_sample, 150.0, model, **scales)
             yield Sample(op, model, (out, parameters, 7), place)
@@ -190,9 +193,9 @@ def _raw_samples(op: str, shape, dtype, device, layout) -> Iterator[Sample]:
 
 def sample_inputs(
     op: str,
-    shape: tuple[int, int, int, int] = SHAPES[0],
+    shape: Shape = SHAPES[0],
     dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
+    device: Device = "cpu",
     layout: str = "contiguous",
 ) -> Iterator[Sample]:
     """Calls of `op` that cover its arguments, on pictures of this shape [B, C, H, W], H and W even."""
@@ -238,7 +241,7 @@ def interpreted(backend: str) -> bool:
     return (backend, DEVICES[backend]) == ("triton", "cpu")
 
 
-def shapes(op: str, backend: str) -> tuple[tuple[int, int, int, int], ...]:
+def shapes(op: str, backend: str) -> tuple[Shape, ...]:
     """Those that `op` is tested on; an interpreter gets small ones, of its slowest operators the smallest."""
     every = SHAPES if op in EVEN_ONLY else SHAPES + ODD_SHAPES
     if not interpreted(backend):
@@ -249,7 +252,7 @@ def shapes(op: str, backend: str) -> tuple[tuple[int, int, int, int], ...]:
     return small if thorough else small[:1] + small[-2:-1]
 
 
-def layout_shapes(op: str, backend: str) -> tuple[tuple[int, int, int, int], ...]:
+def layout_shapes(op: str, backend: str) -> tuple[Shape, ...]:
     """Those that `op` is tested on in every layout."""
     if not interpreted(backend):
         return SHAPES[0], SHAPES[3]

@@ -151,6 +151,64 @@ def test_training_pair(one_step):
         agree(picture, name)
 
 
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("anchor", [True, False])
+def test_switches_of_the_chain(anchor, clip):
+    """DRDS by the published formulas: without the centre from N(0, I) and without C phi, x0 clamped or not."""
+    torch.manual_seed(0)
+    config = dataclasses.replace(SMALL, timesteps=4, steps=4, use_center_sampler=anchor, clip_denoised=clip)
+    system, low = AnlightenDiff(config).eval(), torch.rand(1, 3, 16, 16) * 0.3
+    noise = {t: torch.randn(1, 3, 16, 16) for t in range(5)}
+    bar = [*system.alpha_bar.tolist()]
+    with torch.no_grad():
+        condition = system.analyse(low)
+        phi = 2 * condition.center - 1
+        x, seen = phi if anchor else noise[4], []
+        for t in (3, 2, 1, 0):
+            before = bar[t - 1] if t else 1.0
+            alpha, beta = bar[t] / before, 1 - bar[t] / before
+            x0 = x / bar[t] ** 0.5 - (1 / bar[t] - 1) ** 0.5 * system.predict(condition, x, t)
+            seen.append(x0 if not clip else x0.clamp(-1, 1))
+            a, b = before**0.5 * beta / (1 - bar[t]), alpha**0.5 * (1 - before) / (1 - bar[t])
+            sigma = (beta * (1 - before) / (1 - bar[t])) ** 0.5
+            x = a * seen[-1] + b * x + (1 - a - b) * phi * anchor + (sigma * noise[t] if t else 0)
+        walked = list(system.walk(condition, noise=lambda t, shape: noise[t]))
+    assert (seen[0].abs().max() > 1) is not clip
+    torch.testing.assert_close(walked, seen, atol=2e-4, rtol=2e-4)
+
+
+def test_switches_of_the_process_and_networks():
+    low, high, t = torch.rand(1, 3, 16, 16) * 0.3, torch.rand(1, 3, 16, 16), torch.tensor([7])
+    noise = torch.randn(1, 3, 16, 16)
+    plain = AnlightenDiff(dataclasses.replace(SMALL, use_center=False, stronger_cond=False, on_res=False)).eval()
+    inputs = []
+    plain.model["unet"].register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    with torch.no_grad():
+        condition = plain.analyse(low)
+        _, target = plain.noise_pair(condition, high, t=t, noise=noise)
+        pictures = plain.dfpl_pictures(condition, high, t, noise)
+    bar = plain.alpha_bar[7].item()
+    x_t = bar**0.5 * (2 * high - 1) + (1 - bar) ** 0.5 * noise
+    assert condition.features is None
+    torch.testing.assert_close(target, noise)
+    torch.testing.assert_close(inputs[0][:, :3], x_t)
+    torch.testing.assert_close(pictures[0], ((x_t + 1) / 2).clamp(0, 1))
+    block = AnlightenDiff(dataclasses.replace(SMALL, instance_norm=False)).model["unet"].mid_block1
+    x, temb, mish = torch.randn(1, 12, 8, 8), torch.randn(1, 8), torch.nn.functional.mish
+    with torch.no_grad():
+        h = mish(block.block1(x)) + block.mlp(temb)[:, :, None, None]
+        torch.testing.assert_close(block(x, temb=temb), mish(block.block2(h)) + x)
+    whole, features = condition_features(low), condition_features(low, without=("histogram", "edges"))
+    assert not features[:, 3:6].any()
+    assert not features[:, 9:].any()
+    assert torch.equal(features[:, [0, 1, 2, 6, 7, 8]], whole[:, [0, 1, 2, 6, 7, 8]])
+    system = AnlightenDiff(dataclasses.replace(SMALL, without=("histogram", "color", "edges"))).eval()
+    seen = []
+    system.encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    system.enhance_tensor(low, steps=1)
+    assert not seen[0][:, 3:].any()
+
+
 def test_training_pair_takes_another_center():
     system, t = AnlightenDiff(SMALL), torch.tensor([3, 17])
     low, high, noise = torch.rand(2, 3, 16, 24) * 0.3, torch.rand(2, 3, 16, 24), torch.randn(2, 3, 16, 24)
@@ -280,7 +338,8 @@ def test_wrong_inputs(small):
             call(torch.rand(1, 3, 8, 8), steps=0)
         with pytest.raises(ValueError, match="sampler must be one of drds"):
             call(torch.rand(1, 3, 8, 8), sampler="euler")
-    for wrong in ({"widths": (8,)}, {"widths": (7, 8)}, {"spacing": "even"}, {"steps": 101}, {"rescale_ratio": 0.0}):
+    for wrong in ({"widths": (8,)}, {"widths": (7, 8)}, {"spacing": "even"}, {"steps": 101}, {"rescale_ratio": 0.0},
+                  {"without": ("blur",)}, {"use_center": False}):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(wrong))):
             AnlightenDiffConfig(**wrong)
 

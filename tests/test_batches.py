@@ -173,9 +173,7 @@ def test_pictures_of_several_sizes(tmp_path):
     with pytest.raises(ValueError, match=r"differ in size \(grids of \(30, 40\) and \(40, 30\)\)"):
         batch.whole  # noqa: B018
     assert PairBatches(pairs, statistics=log_quantiles).batch(0, 2, crop=16).statistics.shape == (2, 21)
-    with pytest.raises(ValueError, match=r"must have one size, got . of \d+ x \d+, . of \d+ x \d+; crop them"):
-        PairBatches(pairs).batch(0, 2)
-    assert PairBatches(pairs).batch(0, 1).low.shape[0] == 1
+    assert PairBatches(pairs).batch(0, 2).low.shape[:2] == (2, 3)
 
 
 def test_what_cannot_be_batched(tmp_path, pairs):
@@ -194,19 +192,60 @@ def test_what_cannot_be_batched(tmp_path, pairs):
         PairBatches(differing)
 
 
-def test_a_truncated_picture_shows_when_its_batch_comes(tmp_path):
-    pairs = write_pairs(tmp_path, [(64, 64)] * 4)
+@pytest.mark.parametrize("ahead", [0, 3])
+def test_a_truncated_picture_is_skipped_and_named(tmp_path, ahead):
+    """Another one takes its place, the same for any process and any prefetching; the others stay as they are."""
+    pairs = write_pairs(tmp_path, [(64, 64)] * 5)
+    whole = PairBatches(pairs, ahead=0).batch(0, 5, crop=8)
     data = pairs[2].high.read_bytes()
     pairs[2].high.write_bytes(data[: len(data) // 2])
-    for ahead in (0, 3):
-        batches = PairBatches(pairs, ahead=ahead)
-        bad = batches.indices(0, 4).index(2)
-        for n in range(4):
-            if n == bad:
-                with pytest.raises(PictureError, match=r"high/2\.png: cannot be decoded"):
-                    batches.batch(n, 1, crop=8)
-            else:
-                batches.batch(n, 1, crop=8)
+    batches = PairBatches(pairs, ahead=ahead)
+    bad = batches.indices(0, 5).index(2)
+    for first in (0, 5):
+        batch = batches.batch(first, 5, crop=8)
+        assert torch.equal(batch.low, PairBatches(pairs, ahead=0).batch(first, 5, crop=8).low)
+        assert batches.skipped.keys() == {2}
+        assert "high/2.png: cannot be decoded" in batches.skipped[2]
+        same = [torch.equal(batch.low[n], whole.low[n]) for n in range(5)]
+        assert first or same == [n != bad for n in range(5)]
+    for pair in pairs:
+        pair.high.write_bytes(data[: len(data) // 2])
+    with pytest.raises(PictureError, match=r"no picture of 5 can be read: .*cannot be decoded"):
+        PairBatches(pairs).batch(0, 1, crop=8)
+
+
+def test_a_batch_of_whole_pictures_has_one_size(tmp_path):
+    """The first one's; every sample of that size stays what it is, others make room for more of it."""
+    sizes = [(30, 40), (40, 30)] * 3 + [(20, 20)]
+    pairs = write_pairs(tmp_path, sizes)
+    batches = PairBatches(pairs, seed=3, ahead=0)
+    for first in range(0, 21, 3):
+        numbers, pictures = batches._read(first, 3, lambda index, _: index, lambda index: sizes[index])
+        chosen = batches.indices(first, 3)
+        assert numbers == pictures
+        assert {sizes[n] for n in numbers} == {sizes[chosen[0]]}
+        assert all(n == c for n, c in zip(numbers, chosen, strict=True) if sizes[c] == sizes[chosen[0]])
+        # of the lonely size there is but one
+        assert len(set(numbers)) == (1 if numbers[0] == 6 else 3) or first % 7 > 4
+        assert batches.batch(first, 3).low.shape == (3, 3, *sizes[chosen[0]])
+    assert batches.batch(0, 2, shrink=2).low.shape[-1] in (10, 15, 20)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF", "PNG"])
+def test_a_side_that_is_turned(tmp_path, format):
+    """An EXIF orientation on one side of a pair: sizes are those of the upright pictures, as `check` sees them."""
+    from lowlight.data.sets.checks import check_pairs
+
+    for side, orientation, size in (("low", 6, (40, 24)), ("high", 1, (24, 40))):
+        (tmp_path / side).mkdir()
+        exif = Image.Exif()
+        exif[274] = orientation
+        noise = np.random.default_rng(orientation).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
+        Image.fromarray(noise // (4 if side == "low" else 1)).save(tmp_path / side / "0.x", format, exif=exif)
+        (tmp_path / side / "0.x").rename(tmp_path / side / f"0.{'jpg' if format == 'JPEG' else format.lower()}")
+    pairs = find_pairs(tmp_path)
+    assert PairBatches(pairs).batch(0, 1).low.shape == (1, 3, 40, 24)
+    assert "size" not in check_pairs(pairs, shift=None).counts()
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1", "I;16", "turned"])

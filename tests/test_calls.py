@@ -5,9 +5,12 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lowlight_ext import haar_dwt2d, registry, simple_gate
-from lowlight_ext.registry import no_mode, plain
+from lowlight_ext import haar_dwt2d, normal, registry, simple_gate
+from lowlight_ext.common import Source
+from lowlight_ext.kernels_compiled import call
+from lowlight_ext.registry import DIFFERENTIABLE, DISPATCHED, PLAIN, way
 
+pytestmark = pytest.mark.skipif(call._C is None, reason="without the compiled module every call is dispatched")
 X = torch.rand(1, 2, 4, 4, generator=torch.Generator().manual_seed(1))
 
 
@@ -21,18 +24,22 @@ class Seen(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def kind(*arguments):
+    return way(arguments)[0]
+
+
 class Own(torch.Tensor):
     pass
 
 
 def test_plain_calls_go_past_the_dispatcher():
     assert registry._AVAILABLE
-    assert no_mode()
-    assert plain((X, None, 3)) == (True, False)
-    assert plain((X, torch.nn.Parameter(X))) == (True, True)
+    assert way(()) == (PLAIN, ())
+    assert kind(X, None, 3, 0.5, torch.float32, X.device, (True, False)) == PLAIN
+    assert kind(None, torch.nn.Parameter(X)) == DIFFERENTIABLE
+    assert kind(X, Source(torch.tensor([3])), X.clone().requires_grad_(), X) == DIFFERENTIABLE
     with torch.inference_mode():
-        assert no_mode()
-        assert plain((X + 1,)) == (True, False)
+        assert kind(X + 1) == PLAIN
 
 
 @pytest.mark.parametrize(
@@ -47,7 +54,7 @@ def test_plain_calls_go_past_the_dispatcher():
     ids=["subclass", "sparse", "meta", "negated", "zeros"],
 )
 def test_other_tensors_go_through_it(x):
-    assert plain((x,)) == (False, False)
+    assert kind(X, x) == kind(x, X.clone().requires_grad_()) == kind(X, Source(x)) == DISPATCHED
 
 
 def test_modes_go_through_it():
@@ -56,9 +63,9 @@ def test_modes_go_through_it():
     assert "lowlight_ext.haar_dwt2d.default" in seen.names
     for mode in (torch.device("cpu"), torch.profiler.profile(), forward_ad.dual_level()):
         with mode:
-            assert not no_mode()
-    assert torch.vmap(lambda x: x * no_mode())(X).any().item() is False
-    assert no_mode()
+            assert kind(X) == DISPATCHED
+    assert torch.vmap(lambda x: x * kind(X))(X).any().item() is False
+    assert kind(X) == PLAIN
 
 
 def test_both_ways_give_the_same(monkeypatch):
@@ -70,7 +77,7 @@ def test_both_ways_give_the_same(monkeypatch):
 
     short = results(X)
     monkeypatch.setattr(registry, "_AVAILABLE", False)
-    assert not no_mode()
+    assert kind(X) == DISPATCHED
     for a, b in zip(short, results(X), strict=True):
         assert torch.equal(a, b)
 
@@ -78,3 +85,30 @@ def test_both_ways_give_the_same(monkeypatch):
 def test_negated_values_are_read_as_they_are():
     x = torch.complex(X, X).conj().imag
     assert torch.equal(haar_dwt2d(x), haar_dwt2d(-X))
+
+
+def test_an_int_seed_is_a_tensor_of_one_seed():
+    """It reaches the kernels as it is, and the dispatcher as a tensor."""
+    expected = normal((2, 1, 2, 4), -3, stream=1, origin=(2, 3), plane=4)
+    flat = (torch.tensor([-3]), 1, 2, 3, 4, torch.float32, X.device)
+    assert torch.equal(torch.ops.lowlight_ext.normal((2, 1, 2, 4), *flat), expected)
+    with Seen():
+        assert torch.equal(normal((2, 1, 2, 4), 2**64 - 3, stream=1, origin=(2, 3), plane=4), expected)
+
+
+def test_what_was_checked_once_is_checked_again_where_anything_differs():
+    """Of arguments that a check sees: shape, dtype, number, absence; and where noise is drawn, in every call."""
+    first = (X, None, 3, Source(7))
+    others = [(X[..., :2], *first[1:]), (X.double(), *first[1:]), (None, X, *first[2:]), (*first[:2], 4, first[3])]
+    others += [(*first[:3], Source(torch.tensor([7]))), (*first[:3], None), (X, X, *first[2:])]
+    for same in (first, (X.mT, *first[1:]), (*first[:3], Source(-1, 5, 6))):
+        assert way(same) == way(first)
+    assert len({way(arguments)[1] for arguments in [first, *others]}) == 8
+    simple_gate(X)
+    with pytest.raises(ValueError, match="even number of channels"):
+        simple_gate(X[:, :1])
+    normal((1, 1, 2, 4), 3)
+    with pytest.raises(ValueError, match="stream must be"):
+        normal((1, 1, 2, 4), 3, stream=-1)
+    with pytest.raises(ValueError, match="origin must be"):
+        normal((1, 1, 2, 4), 3, origin=(-1, 0))

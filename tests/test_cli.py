@@ -27,8 +27,10 @@ class Gamma:
     device = torch.device("cpu")
     dtype = torch.float32
 
-    def enhance_tensor(self, low, *, steps=None, noise=None, seed=0):
-        return low.sqrt()
+    samplers = ("ddim", "dpm++")
+
+    def enhance_tensor(self, low, *, steps=None, noise=None, seed=0, sampler=None):
+        return low**0.25 if sampler == "dpm++" else low.sqrt()
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def run(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     loaded = []
 
-    def load_system(model, *, device=None, dtype=None, resid=None):
+    def load_system(model, *, device=None, dtype=None, resid=None, with_photon=None):
         loaded.append((model, device, dtype))
         if model == "broken":
             raise ValueError("no usable weights in broken")
@@ -67,6 +69,18 @@ def value(path):
 
 def files(folder):
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+
+
+def test_sampler(run):
+    photo("dark.png", 40)
+    for sampler, expected in (("ddim", 101), ("dpm++", 160)):
+        assert run("enhance", "dark.png", "-o", f"{sampler}.png", "--sampler", sampler).exit_code == 0
+        assert value(f"{sampler}.png") == expected
+    result = run("enhance", "dark.png", "-o", "none.png", "--sampler", "drds")
+    assert result.exit_code == 2
+    assert "--sampler must be one of ddim, dpm++ with this model, got drds" in " ".join(
+        result.stderr.replace("│", " ").split()
+    )
 
 
 def test_one_picture(run):
@@ -152,7 +166,7 @@ def test_broken_pictures_are_listed_and_the_rest_is_done(run):
     assert result.exit_code == 1
     assert files("out") == ["a.png", "z.png"]
     assert "2 pictures enhanced, 4 failed" in result.output
-    for name in ("broken.png", "missing.png: no such file", "  notes.txt: not a PNG, JPEG", r"*.gif: no picture"):
+    for name in ("broken.png", "missing.png: no such file", "notes.txt: not a PNG, JPEG", r"*.gif: no picture"):
         assert f"  {name}" in result.output
 
 

@@ -21,6 +21,7 @@ from lowlight_ext import (
     use_backend,
 )
 from lowlight_ext.checks import DTYPES
+from lowlight_ext.common import Source
 
 OPERATORS = (
     *("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample"),
@@ -212,14 +213,15 @@ def test_a_launch_waits_for_nothing():
     noise_rows, photon_rows = (torch.ones(2, n, device="cuda") for n in (6, 3))
     torch.cuda.set_sync_debug_mode("error")
     try:
-        for s in (seeds, torch.tensor([5])):
-            kernels_compiled.normal(x.shape, s, *place, torch.float32, "cuda")
-            kernels_compiled.diffusion_step(x, x, rows, t, x, x, None, s, *place, -1.0, 1.0, True)
-            kernels_compiled.anchored_q_sample(x, t, table, x, None, s, *place, True)
-            kernels_compiled.poisson(x * 50, s, *place)
-            kernels_compiled.tukey_lambda(x.shape, s, 0.1, *place, torch.float32, "cuda")
-            kernels_compiled.raw_noise(x, noise_rows, 11, 15583.0, True, s, *place)
-            kernels_compiled.exposure_step(x, x, photon_rows, None, s, *place)
+        for s in (seeds, torch.tensor([5]), 5):
+            source = Source(s, *place)
+            kernels_compiled.normal(x.shape, source, torch.float32, "cuda")
+            kernels_compiled.diffusion_step(x, x, rows, t, x, x, None, source, -1.0, 1.0, True)
+            kernels_compiled.anchored_q_sample(x, t, table, x, None, source, True)
+            kernels_compiled.poisson(x * 50, source)
+            kernels_compiled.tukey_lambda(x.shape, source, 0.1, torch.float32, "cuda")
+            kernels_compiled.raw_noise(x, noise_rows, 11, 15583.0, True, source)
+            kernels_compiled.exposure_step(x, x, photon_rows, None, source)
         kernels_compiled.exposure_step_backward(x, x, x, photon_rows)
         kernels_compiled.diffusion_step_backward(x, x, x, x, rows, t, -1.0, 1.0)
         kernels_compiled.anchored_q_sample_backward(x, x, t, table)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from lowlight_ext import kernels_compiled, testing
+from lowlight_ext.common import Source
 from lowlight_ext.kernels_compiled import call
 
 CUDA = Path(__file__).resolve().parents[1] / "csrc" / "cuda"
@@ -149,23 +150,23 @@ def test_bindings_take_what_python_gives(monkeypatch):
     monkeypatch.setattr(call, "on_gpu", lambda x: True)
     monkeypatch.setattr(call, "launch", lambda kernel, device, arguments: kernel(*arguments, 0, 0))
     x, t, seeds = torch.rand(2, 1, 4, 8), torch.tensor([0, 1]), torch.tensor([3, 4])
-    rows, table, place = testing._rows(2, "cpu"), torch.tensor([0.9, 0.5]), (1, 2, 3, 4)
+    rows, table, source = testing._rows(2, "cpu"), torch.tensor([0.9, 0.5]), Source(seeds, 1, 2, 3, 4)
     words = torch.arange(6)
     calls = (
-        lambda: kernels_compiled.normal(x.shape, seeds, *place, torch.float16, x.device),
+        lambda: kernels_compiled.normal(x.shape, source, torch.float16, x.device),
         lambda: kernels_compiled.philox(words[:4], words[4:]),
         lambda: kernels_compiled.haar_dwt2d(x),
         lambda: kernels_compiled.haar_idwt2d(torch.rand(4, 2, 3)),
-        lambda: kernels_compiled.diffusion_step(x, x, rows, t, x, x, None, seeds, *place, -1.0, 1.0, True),
-        lambda: kernels_compiled.diffusion_step(x, x, rows[:1], None, None, None, x, None, *place, None, None, False),
+        lambda: kernels_compiled.diffusion_step(x, x, rows, t, x, x, None, source, -1.0, 1.0, True),
+        lambda: kernels_compiled.diffusion_step(x, x, rows[:1], None, None, None, x, None, None, None, False),
         lambda: kernels_compiled.diffusion_step_backward(x, x, x, x, rows, t, -1.0, 1.0),
-        lambda: kernels_compiled.anchored_q_sample(x, t, table, x, None, seeds, *place, True),
+        lambda: kernels_compiled.anchored_q_sample(x, t, table, x, None, source, True),
         lambda: kernels_compiled.anchored_q_sample_backward(x, x, t, table),
-        lambda: kernels_compiled.poisson(x, seeds, *place),
-        lambda: kernels_compiled.tukey_lambda(x.shape, seeds, 0.1, *place, torch.float16, x.device),
-        lambda: kernels_compiled.raw_noise(x, torch.ones(2, 6), 11, 15583.0, True, seeds[:1], *place),
-        lambda: kernels_compiled.exposure_step(x, x, torch.ones(1, 3), None, seeds, *place),
-        lambda: kernels_compiled.exposure_step(x, x, torch.ones(1, 3), x, None, *place),
+        lambda: kernels_compiled.poisson(x, source),
+        lambda: kernels_compiled.tukey_lambda(x.shape, source, 0.1, torch.float16, x.device),
+        lambda: kernels_compiled.raw_noise(x, torch.ones(2, 6), 11, 15583.0, True, Source(7, 1, 2, 3, 4)),
+        lambda: kernels_compiled.exposure_step(x, x, torch.ones(1, 3), None, source),
+        lambda: kernels_compiled.exposure_step(x, x, torch.ones(1, 3), x, None),
         lambda: kernels_compiled.exposure_step_backward(x, x, x, torch.ones(2, 3)),
     )
     for each in calls:

@@ -21,6 +21,7 @@ from lowlight_ext import (
     use_backend,
 )
 from lowlight_ext.checks import DTYPES
+from lowlight_ext.common import Source
 from lowlight_ext.reference.exposure import PARTS
 
 # whole groups of 8 and of 4, none, one pixel
@@ -101,13 +102,13 @@ def test_the_farthest_tail(host):
 def test_one_row_serves_all_samples(host):
     """A table of one row is not read beyond it."""
     x = torch.full((3, 4, 2, 8), 0.5)
-    place = (torch.tensor([3]), 0, 0, 0, 0)
+    source = Source(torch.tensor([3]))
     noise = torch.tensor([[0.8, 100.0, 2.0, 2.0, 0.1, 1.0], [9.0, 9.0, 9.0, 9.0, 0.9, 9.0]], dtype=torch.float64)
     photons = torch.tensor([[50.0, 60.0, 0.01], [90.0, 90.0, 0.09]], dtype=torch.float64)
     calls = (
-        lambda module, rows: module.raw_noise(x, rows(noise), 11, 15583.0, False, *place),
-        lambda module, rows: module.exposure_step(x, x, rows(photons), None, *place),
-        lambda module, rows: module.exposure_step(x, x, rows(photons), None, None, 0, 0, 0, 0),
+        lambda module, rows: module.raw_noise(x, rows(noise), 11, 15583.0, False, source),
+        lambda module, rows: module.exposure_step(x, x, rows(photons), None, source),
+        lambda module, rows: module.exposure_step(x, x, rows(photons), None, None),
         lambda module, rows: module.exposure_step_backward(x, x, x, rows(photons))[0],
     )
     for call in calls:
@@ -126,7 +127,7 @@ def test_what_is_no_mean_counts_nan(host):
 
     def counts(mean):
         with use_backend("cuda"):
-            return kernels_compiled.poisson(mean[None, None, None], torch.tensor([1]), 0, 0, 0, 0).flatten()
+            return kernels_compiled.poisson(mean[None, None, None], Source(torch.tensor([1]))).flatten()
 
     for width in (8, 7):
         found = counts(x[:width])

@@ -54,6 +54,23 @@ def test_wavelets(implementation):
         agree(lowlight_ext.haar_idwt2d(bands).cpu(), "idwt")
 
 
+def test_the_published_walk(published):
+    """Steps that do not divide T: 8 calls for S = 7, as a plain DDIM over range(0, 200, 200 // 7) gives it."""
+    low, x = golden.uniform01("diffll/image", (1, 3, 64, 64)), golden.normal("diffll/x_T", (1, 3, 16, 16))
+    bar, times, called = published.alpha_bar, range(0, 200, 28)[::-1], []
+    with torch.no_grad():
+        bands = published.analyse(low)
+        hook = published.Unet.register_forward_hook(lambda *_: called.append(1))
+        result = published.generate(bands, x, steps=7)
+        hook.remove()
+        for t in times:
+            a, after = bar[t].item(), (bar[t - 28].item() if t else 1.0)
+            eps = published.predict(bands, x, t)
+            x = after**0.5 * (x - eps * (1 - a) ** 0.5) / a**0.5 + (1 - after) ** 0.5 * eps
+    assert len(called) == 8
+    torch.testing.assert_close(result, x, atol=1e-4, rtol=1e-4)
+
+
 def test_enhanced(published, implementation):
     backend, device = implementation
     image = golden.uniform01("diffll/image", (1, 3, 64, 96)).to(device)
@@ -145,7 +162,7 @@ def test_wrong_inputs(small):
         small.enhance_tensor(torch.rand(3, 8, 8))
     with pytest.raises(ValueError, match=r"steps must lie in 1 \.\. 200, got 201"):
         small.enhance_tensor(torch.rand(1, 3, 8, 8), steps=201)
-    for wrong in ({"guide": "log"}, {"spacing": "even"}, {"levels": 4}, {"ch": 60}):
+    for wrong in ({"guide": "log"}, {"beta_schedule": "cosine"}, {"spacing": "even"}, {"levels": 4}, {"ch": 60}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             DiffLLConfig(**wrong)
 

@@ -177,7 +177,7 @@ def test_read_picture_keeps_16_bits_all_the_way(tmp_path):
         (np.full((4, 4, 3), np.nan), ValueError, "NaN"),
         (np.full((4, 4, 3), np.inf), ValueError, r"\[0, 1\]"),
         (np.full((4, 4, 3), 200.0), ValueError, r"\[0, 1\]"),
-        (torch.full((3, 4, 4), -0.1), ValueError, r"\[0, 1\]"),
+        (torch.full((3, 4, 4), -0.2), ValueError, r"\[0, 1\]"),
         (torch.tensor([0.1, float("nan"), 0.2]).view(3, 1, 1), ValueError, "NaN"),
         (np.zeros((3, 40, 60)), ValueError, "torch tensors"),
         (np.zeros((2, 4, 4, 3)), ValueError, r"\[H, W, C\]"),

@@ -350,6 +350,54 @@ def test_broken_and_unpaired_pictures_are_listed_and_the_rest_scored(data):
     assert "at least 11 x 11" in lines[3]
 
 
+def test_results_of_others(data, weights, system, tmp_path):
+    """Pictures that another method left, beside ours, which are written as they were scored."""
+    arguments = (data, "-m", weights, "--no-baselines", "--csv", tmp_path / "s.csv")
+    code, stdout, _ = run(*arguments, "--save", tmp_path / "ours", "--published")
+    assert code == 0
+    for word in ("Retinexformer", "27.18", "not measured here"):
+        assert word in stdout
+    folder = next((tmp_path / "ours").iterdir())
+    assert folder.name.endswith("small.safetensors")
+    expected = system.enhance_tensor(read(data / "low/2.png"), seed=0).mul(255).round()
+    assert torch.equal(read(folder / "2.png") * 255, expected)
+    before = {row["picture"]: row for row in csv.DictReader((tmp_path / "s.csv").open())}
+
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for number in (1, 2, 3):
+        (folder / f"{number}.png").rename(theirs / f"{number}.png")
+    code, stdout, _ = run(*arguments, "--results", f"rival={theirs}", "--results", data / "high", "--model", "none")
+    assert code == 0
+    assert "rival: pictures made elsewhere." in stdout
+    rows = list(csv.DictReader((tmp_path / "s.csv").open()))
+    assert [row["seconds"] for row in rows if row["method"] == "rival"] == [""] * 3
+    for row in (row for row in rows if row["method"] == "rival"):
+        same = before[row["picture"]]
+        assert all(row[name] == same[name] for name in ("psnr", "psnr_gt_mean", "ssim_rgb", "saturation"))
+    assert {row["psnr"] for row in rows if row["method"] == "high"} == {"inf"}
+
+    (theirs / "3.png").unlink()
+    Image.new("RGB", (9, 9)).save(theirs / "2.png")
+    code, _, stderr = run(*arguments, "--results", f"rival={theirs}")
+    assert code == 1
+    assert f"not scored: 2: {theirs / '2.png'} has 9 x 9 pixels, the pair 40 x 17" in stderr
+    assert f"not scored: 3: rival has no picture 3 in {theirs}" in stderr
+
+
+def test_folders_of_any_name(data, tmp_path):
+    for side in ("low", "high"):
+        (data / side).rename(tmp_path / f"my {side}")
+    sides = ("--low", tmp_path / "my low", "--high", tmp_path / "my high")
+    code, stdout, _ = run(*sides, "--model", "none")
+    assert code == 0
+    assert "3 pictures" in stdout
+    for wrong in (sides[:2], (data, *sides), ()):
+        code, _, stderr = run(*wrong, "--model", "none")
+        assert code == 2
+        assert "name the pairs once" in stderr
+
+
 def test_nothing_to_score(data, tmp_path):
     for path in (data / "low").iterdir():
         path.write_bytes(b"")
@@ -365,6 +413,8 @@ def test_nothing_to_score(data, tmp_path):
         (["--split", "tests"], "split must be one of"),
         (["--model", "none", "--no-baselines"], "nothing to score"),
         (["--model", "none", "--sheet", "s.gif"], ".gif"),
+        (["--model", "none", "--results", "nowhere"], "no folder nowhere"),
+        (["--model", "none", "--results", "untouched=."], "there are two methods called untouched"),
         (["--device", "toaster"], "toaster"),
         (["--model", "none", "--lpips-weights", "nothing.pth"], "no file nothing.pth"),
         (["--model", "none", "--no-lpips", "--lpips-weights", "x.pth"], "contradict"),

@@ -224,6 +224,10 @@ def test_command_on_sid(sid, cache, model, tmp_path):
     assert only.exit_code == 0
     assert "Protocol paper" not in only.output
     assert "│ 100" not in only.output
+    left = run(sid, "--crop", 32, "--cache", cache, "--exclude", "20002", "--csv", outputs[0])
+    assert left.exit_code == 0
+    assert "Without 20002." in " ".join(left.output.split())
+    assert not any("20002" in row["picture"] for row in csv.DictReader(outputs[0].open()))
 
 
 def test_command_on_eld(eld, cache):
@@ -259,6 +263,7 @@ def test_a_damaged_file_does_not_stop_the_rest(sid, cache, tmp_path):
         (["--split", "val"], "no list Sony_val.txt"),
         (["-m", "diffll-small"], "takes sRGB pictures"),
         (["--set", "eld"], "ELD needs --camera"),
+        (["--exclude", "nowhere"], "--exclude nowhere: no picture's name holds it"),
     ],
 )
 def test_errors(sid, cache, arguments, message):

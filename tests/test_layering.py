@@ -128,26 +128,28 @@ def test_operators_know_nothing_of_models():
 
 
 def test_the_reference_is_plain_pytorch():
-    allowed = {"torch", "math", "collections", "lowlight_ext"}
+    allowed = {"torch", "math", "collections", "typing", "lowlight_ext"}
+    assert {target.split(".")[0] for target in imported(EXT / "common.py", ())} <= allowed - {"lowlight_ext"}
     for file, target in imports_of(EXT / "reference", "reference"):
         assert target.split(".")[0] in allowed, f"reference/{file} imports {target}"
         if target.startswith("lowlight_ext"):
-            assert target.startswith("lowlight_ext.reference."), f"reference/{file} imports {target}"
+            known = target.split(".")[1] in ("reference", "common")
+            assert known, f"reference/{file} imports {target}"
 
 
 def test_kernels_do_not_know_the_operators():
     for file, target in imports_of(EXT / "kernels_compiled", "kernels_compiled"):
         if target.startswith("lowlight_ext."):
-            known = target.split(".")[1] in ("_C", "kernels_compiled", "layouts", "unbuilt")
+            known = target.split(".")[1] in ("_C", "common", "kernels_compiled", "unbuilt")
             assert known, f"kernels_compiled/{file} imports {target}"
 
 
 def test_triton_kernels_know_triton_and_torch_only():
-    allowed = {"torch", "triton", "math", "struct", "dataclasses", "lowlight_ext"}
+    allowed = {"torch", "triton", "math", "struct", "collections", "dataclasses", "typing", "lowlight_ext"}
     for file, target in imports_of(EXT / "kernels_triton", "kernels_triton"):
         assert target.split(".")[0] in allowed, f"kernels_triton/{file} imports {target}"
         if target.startswith("lowlight_ext"):
-            known = target.split(".")[1] in ("kernels_triton", "layouts")
+            known = target.split(".")[1] in ("common", "kernels_triton")
             assert known, f"kernels_triton/{file} imports {target}"
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import types
 import warnings
 from importlib.util import find_spec
 
 import pytest
 import torch
 from perceptual_state import random_state
+from typer.testing import CliRunner
 
+from lowlight.cli import app
 from lowlight.files.tensors import CheckpointError
 from lowlight.metrics import lpips_files as perceptual_files
 from lowlight.metrics import scores as metrics
@@ -219,6 +223,37 @@ def test_weights_are_looked_for_where_torchvision_keeps_them(state, tmp_path, mo
     (folder / "x.pth").rename(folder / TRUNKS[net].file)
     network = Lpips()
     assert (network.path, network.sha256) == (folder / TRUNKS[net].file, found)
+
+
+@pytest.mark.parametrize("problem", [None, "another file", "no network", "no torchvision"])
+def test_weights_are_fetched_when_asked_for(state, tmp_path, monkeypatch, problem):
+    """`lowlight lpips` from the address that torchvision names, here a file; whole and as promised, or not at all."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    torch.save(state, tmp_path / "there.pth")
+    found = perceptual_files.checked_hash(tmp_path / "there.pth")
+    promised = "0" * 8 if problem == "another file" else found[:8]
+    trunk = dataclasses.replace(TRUNKS["alex"], file=f"alexnet-owt-{promised}.pth")
+    monkeypatch.setitem(TRUNKS, "alex", trunk)
+    address = (tmp_path / ("nowhere.pth" if problem == "no network" else "there.pth")).as_uri()
+    models = types.SimpleNamespace(
+        AlexNet_Weights=types.SimpleNamespace(IMAGENET1K_V1=types.SimpleNamespace(url=address))
+    )
+    vision = None if problem == "no torchvision" else types.SimpleNamespace(models=models)
+    monkeypatch.setitem(sys.modules, "torchvision", vision)
+    result = CliRunner().invoke(app, ["lpips"])
+    path = tmp_path / "home" / "hub" / "checkpoints" / trunk.file
+    if problem is None:
+        assert result.exit_code == 0, result.output
+        assert result.stdout == f"{path}: SHA-256 {found}\n"
+        (tmp_path / "there.pth").unlink()
+        assert CliRunner().invoke(app, ["lpips"]).exit_code == 0  # it is there
+        return
+    assert result.exit_code == 1
+    assert result.stderr.startswith("LPIPS is not ready: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert ("torchvision does not import" if problem == "no torchvision" else "was not fetched") in result.stderr
+    assert not path.exists()
+    assert CliRunner().invoke(app, ["lpips", "inception"]).exit_code == 1
 
 
 def test_without_the_package(weights, monkeypatch):

@@ -264,7 +264,7 @@ def test_opcheck(implementation, op):
             means = ramp(device)[:, :, :4].clone().requires_grad_()
             torch.library.opcheck(torch.ops.lowlight_ext.poisson.default, (means, seeds, 1, 2, 3, 0))
         else:
-            arguments = ([2, 3, 4, 5], seeds, 0.1, 1, 2, 3, 0, torch.float32, torch.device(device))
+            arguments = ([2, 3, 4, 5], seeds, 1, 2, 3, 0, 0.1, torch.float32, torch.device(device))
             torch.library.opcheck(torch.ops.lowlight_ext.tukey_lambda.default, arguments)
 
 

@@ -1,5 +1,6 @@
 """Cameras and draws of their noise: the published lines and ranges, and what raw_noise makes of them."""
 
+import dataclasses
 import json
 import math
 
@@ -123,6 +124,12 @@ def test_a_draw_is_the_samples_own():
         alone = draw_parameters(SONY, "P+G+r+u", [np.random.default_rng([0, n])])
         for name in ("K", "ratio", "g_scale", "G_scale", "G_shape", "R_scale"):
             assert getattr(alone, name)[0] == getattr(batch, name)[n]
+    # of several cameras each sample is one's, whatever the batch
+    cameras = [SONY, dataclasses.replace(SONY, G_shape=(0.5,))]
+    mixed = draw_parameters(cameras, "P+G+r+u", generators(COUNT))
+    assert 0.45 * COUNT < (mixed.G_shape == 0.5).sum() < 0.55 * COUNT
+    again = draw_parameters(cameras, "P+G+r+u", [np.random.default_rng([0, 3])])
+    assert again.G_scale[0] == mixed.G_scale[3]
     given = draw_parameters(SONY, "P+g", generators(5), K=2.0, ratio=250.0)
     assert (given.K == 2).all()
     assert (given.ratio == 250).all()

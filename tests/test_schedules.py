@@ -1,10 +1,13 @@
 """Schedules and samplers against diffusers and against numbers worked out by hand."""
 
+import math
+
 import pytest
 import torch
 
 from lowlight.diffusion.sampling import iterate, sample
 from lowlight.diffusion.schedules import (
+    BETAS,
     SPACINGS,
     alpha_bars,
     ddim_rows,
@@ -32,9 +35,27 @@ def test_schedule(alpha_bar):
     assert alpha_bar[1].item() == pytest.approx((1 - 1e-4) * (1 - 1e-4 - 0.0199 / 199), rel=1e-14)
 
 
+def test_beta_schedules():
+    """Ends and middles by hand, b0 = 0.0001 and b1 = 0.09 over T = 3."""
+    middle = {"linear": 0.04505, "quad": ((0.01 + 0.3) / 2) ** 2, "const": 0.09, "jsd": 1 / 2, "sigmoid": 0.04505}
+    for name, wanted in middle.items():
+        betas = BETAS[name](3, 1e-4, 0.09)
+        assert betas.dtype == torch.float64
+        assert betas[1].item() == pytest.approx(wanted, rel=1e-12)
+    assert BETAS["quad"](3, 1e-4, 0.09)[[0, 2]].tolist() == pytest.approx([1e-4, 0.09], rel=1e-12)
+    assert BETAS["jsd"](3, 1e-4, 0.09)[[0, 2]].tolist() == pytest.approx([1 / 3, 1], rel=1e-12)
+    first = 1e-4 + (0.09 - 1e-4) / (1 + math.exp(6))
+    assert BETAS["sigmoid"](3, 1e-4, 0.09)[0].item() == pytest.approx(first, rel=1e-12)
+    with pytest.raises(ValueError, match="nothing is left of the picture at t = 2"):
+        sampler_rows("ddim", alpha_bars(BETAS["jsd"](3, 1e-4, 0.09)), [2, 1, 0])
+
+
 def test_sampling_times():
     assert sampling_times(200, 10) == [180, 160, 140, 120, 100, 80, 60, 40, 20, 0]
     assert sampling_times(200, 3) == [132, 66, 0]
+    assert sampling_times(200, 10, "published") == sampling_times(200, 10)
+    assert sampling_times(200, 7, "published") == [196, 168, 140, 112, 84, 56, 28, 0]
+    assert len(sampling_times(200, 30, "published")) == 34
     assert sampling_times(200, 2, "trailing") == [199, 99]
     assert sampling_times(100, 2, "inner") == [66, 33]
     assert sampling_times(100, 1, "inner") == [50]
@@ -43,8 +64,8 @@ def test_sampling_times():
         for steps in range(1, 200):
             times = sampling_times(200, steps, spacing)
             assert times == sorted(set(times), reverse=True)
-            assert len(times) == steps
-    with pytest.raises(ValueError, match="spacing must be one of leading, trailing, inner, got 'even'"):
+            assert len(times) == (steps if spacing != "published" else -(-200 // (200 // steps)))
+    with pytest.raises(ValueError, match="spacing must be one of published, leading, trailing, inner, got 'even'"):
         sampling_times(200, 3, "even")
     for steps in (0, 201):
         with pytest.raises(ValueError, match=f"got {steps}"):

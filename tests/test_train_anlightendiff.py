@@ -256,7 +256,7 @@ def test_ms_ssim():
         ({"objective": {"true_center": 2}}, "true_center must lie in"),
         ({"objective": {"teacher": 2}}, "objective: unknown key teacher"),
         ({"objective": {"perceptual": "resnet"}}, "perceptual must be one of vgg, alex, squeeze"),
-        ({"optimizer": "sgd"}, "optimizer must be one of adam, adamw, lion"),
+        ({"optimizer": "lbfgs"}, "optimizer must be one of adam, adamw, lion, rmsprop, sgd"),
         ({"weights": {"noise": 1}}, "weights must have keys of center_l1"),
     ],
 )

@@ -97,6 +97,7 @@ def network(**changes):
         ({"ema": 1}, r"ema must lie in \[0, 1\), got 1"),
         ({"clip_norm": 0}, "clip_norm must be positive or null"),
         ({"betas": [0.9]}, "betas must be two numbers"),
+        ({"optimizer": "sgd", "betas": [0.9, 0.99]}, "betas must be null with sgd"),
         ({"checkpoint_every": 0}, "checkpoint_every must be positive, got 0"),
         ({"weights": {"colour": 1}}, "weights must have keys of noise, .*, got colour"),
         ({"weights": {"noise": "much"}}, "weights.noise must be of type float"),

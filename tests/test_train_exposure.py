@@ -15,9 +15,11 @@ from lowlight.cli import app
 from lowlight.metrics.losses import kl_loss, mixed_loss
 from lowlight.metrics.scores import psnr
 from lowlight.raw.dng import write_dng
+from lowlight.systems.exposurediffusion.network import ExposureDiffusionConfig, published
 from lowlight.systems.exposurediffusion.process import drawn_ratios, illuminance_gain
-from lowlight.training.config_files import from_dict, load_config, shipped_configs
+from lowlight.training.config_files import from_dict, load_config
 from lowlight.training.loop import Trainer
+from lowlight.training.objectives.exposurediffusion import ExposureOptions
 from lowlight.training.objectives.lookup import objective_of
 
 NETWORK = {"width": 4, "camera": "SonyA7S2"}
@@ -93,6 +95,44 @@ def test_a_share_of_a_batch(trainer):
         halves = [one.objective(one.data.batch(6 + skip, 2, crop=16), plan, 6, skip) for skip in (0, 2)]
     for name, value in whole.items():
         torch.testing.assert_close(value, (halves[0][name] + halves[1][name]) / 2)
+
+
+@pytest.mark.parametrize("adaptive", [True, False])
+def test_the_published_loss(trainer, adaptive):
+    """(pixel + auxiliary) of every call, times its learned weight, or their sum; the gradient reaches the weights."""
+    one = trainer(objective={"auxiliary": True, "adaptive": adaptive, "calls": "sum"})
+    batch, seeds = one.data.batch(4, 2, crop=16), one._own.seeds(2, 4)
+    with torch.no_grad():
+        ratios = drawn_ratios(batch.ratio, 3, seeds)
+        made = one.system.outputs(batch.measured(seeds), ratios, batch.K, target=batch.clean, seed=seeds)
+        both = torch.stack([F.l1_loss(e.picture, batch.clean) + mixed_loss(*e.parts, batch.clean) for e in made])
+    if adaptive:
+        (weights,) = one._own.loss_parameters
+        weights.data.copy_(torch.tensor([0.5, 0.2]))
+    total = sum(one.objective(batch, one.plan.stages[0], 4).values())
+    torch.testing.assert_close(total, (both * (both.new_tensor([0.5, 0.2, 0.3]) if adaptive else 1)).sum())
+    if adaptive:
+        total.backward()
+        torch.testing.assert_close(weights.grad, both[:2] - both[2])
+
+
+def test_noise_of_several_cameras(trainer):
+    one = trainer(objective={"cameras": ["NikonD850"]})
+    assert [camera.name for camera in one.data.noise.camera] == ["SonyA7S2", "NikonD850"]
+    one.train_step()
+
+
+def test_an_integer_ratio(trainer, monkeypatch):
+    from lowlight.training.objectives import exposurediffusion
+
+    seen = []
+    monkeypatch.setattr(
+        exposurediffusion, "drawn_ratios", lambda ratio, *rest: (seen.append(ratio), drawn_ratios(ratio, *rest))[1]
+    )
+    for integer in (False, True):
+        trainer(str(integer), objective={"integer_ratio": integer}).train_step()
+    assert torch.equal(seen[1], seen[0].floor())
+    assert not torch.equal(seen[1], seen[0])
 
 
 def test_learned_weights_of_the_outputs(trainer):
@@ -192,6 +232,9 @@ def test_command(folder, cache, tmp_path):
         ),
         ({"objective": {"loss": "ssim"}}, "loss must be one of l1, l2, kl"),
         ({"objective": {"recolour": 1.5}}, "recolour must be 0 to 1, got 1.5"),
+        ({"objective": {"cameras": ["Lantern"]}}, "no such camera or file"),
+        ({"objective": {"cameras": ["NikonD850"], "data": "pairs"}}, "cameras must be empty with real pairs"),
+        ({"objective": {"calls": "product"}}, "calls must be one of mean, sum"),
         ({"objective": {"data": "dark"}}, "data must be one of clean, pairs"),
         ({"objective": {"protocol": "best"}}, "protocol must be one of blind, paper"),
         ({"objective": {"ratio": [300, 100]}}, "ratio must be \\[low, high\\], in order"),
@@ -208,16 +251,28 @@ def test_errors(changes, message):
         from_dict(values)
 
 
-def test_shipped_recipes():
-    assert {"exposurediffusion_published_eld", "exposurediffusion_published_paired", "exposurediffusion_small"} <= set(
-        shipped_configs()
-    )
-    eld, paired = (load_config(f"exposurediffusion_published_{name}") for name in ("eld", "paired"))
-    plan = eld.resolved(100)
+@pytest.mark.parametrize(
+    ("name", "network", "noise", "concat"),
+    [
+        ("unet_pg", "unet", "P+g", False),
+        ("unet_eld", "unet", "P+G+r+u", True),
+        ("unet_paired", "unet", None, True),
+        ("naf2_pg", "naf2", "P+g", False),
+        ("naf2_eld", "naf2", "P+G+r+u", True),
+    ],
+)
+def test_the_published_recipes(name, network, noise, concat):
+    config = load_config(f"exposurediffusion_published_{name}")
+    plan, options = config.resolved(100), ExposureOptions(**config.objective)
     rates = [plan.stage_at(step)[0].rate(0) for step in (0, 14999, 15000, 26999, 27000, 29999)]
     assert rates == [1e-4, 1e-4, 5e-5, 5e-5, 1e-5, 1e-5]
     assert plan.iterations == 30000
-    assert (eld.objective["data"], paired.objective["data"]) == ("clean", "pairs")
+    assert ExposureDiffusionConfig(**config.network) == published(network, concat_origin=concat, camera="SonyA7S2")
+    assert (options.data, options.model if noise else None) == ("clean" if noise else "pairs", noise)
+    assert (options.ratio, options.auxiliary, options.adaptive, options.calls) == ([20, 300], True, True, "sum")
+
+
+def test_the_shipped_recipe():
     small = load_config("exposurediffusion_small")
     system = objective_of(small.system)(small, torch.device("cpu")).system
     assert sum(p.numel() for p in system.parameters()) <= 6e6

@@ -16,7 +16,7 @@ from lowlight.systems.diffll.system import DiffLL
 from lowlight.systems.wavelet_anchored.system import WaveletAnchored
 from lowlight.training.config_files import from_dict
 from lowlight.training.loop import Trainer
-from lowlight.training.objectives.wavelet_anchored import WaveletAnchoredObjective, begin_with
+from lowlight.training.objectives.wavelet_anchored import WaveletAnchoredObjective
 
 NETWORK = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attention_level": 1, "norm_groups": 4}
 NETWORK |= {"base": 17, "width": 8, "blocks": 1}
@@ -102,6 +102,15 @@ def test_photographs_are_cut_to_the_pairs_size(pairs, tmp_path):
         find_photographs(tmp_path / "nowhere")
 
 
+def test_batches_of_mixed_sizes(tmp_path):
+    """Made pairs have the size of the pair they are made of."""
+    pairs = [pair for size in ((64, 96), (96, 64)) for pair in make_pairs(tmp_path / str(size[0]), 2, size)]
+    batches = MixedBatches(pairs, made=0.5)
+    shapes = {tuple(batches.batch(n, 2).low.shape) for n in range(len(batches))}
+    assert shapes == {(2, 3, 64, 96), (2, 3, 96, 64)}
+    assert all(batches._picture(n).shape[-2:] == batches._size(n) for n in range(len(batches)))
+
+
 def test_wrong_batches_are_refused(pairs):
     with pytest.raises(ValueError, match="made must lie in"):
         MixedBatches(pairs, made=1.0)
@@ -158,20 +167,6 @@ def test_starts_from_a_diffll(tmp_path):
     # what is new begins at nothing
     assert not new["conv_in.weight"][:, 9:].any()
     assert not new["conv_out.weight"].any()
-
-
-def test_starts_from_its_own_weights(tmp_path):
-    config = from_dict(TINY)
-    own = WaveletAnchoredObjective(config, torch.device("cpu")).system
-    with torch.no_grad():
-        own.unet.conv_out.bias.fill_(0.5)
-    path = tmp_path / "own.safetensors"
-    save_weights(path, own.state_dict(), {"system": own.name, "config": own.config}, torch.float32)
-    again = WaveletAnchoredObjective(from_dict(TINY | {"objective": {"start": str(path)}}), torch.device("cpu")).system
-    assert all(torch.equal(a, b) for a, b in zip(own.parameters(), again.parameters(), strict=True))
-    wider = WaveletAnchored(dataclasses.replace(own.config, width=16))
-    with pytest.raises(ValueError, match="other widths"):
-        begin_with(wider, str(path))
 
 
 def test_wrong_settings_are_refused(pairs, tmp_path):

@@ -88,6 +88,23 @@ def test_the_state_is_saved_on_every_error(trainer, tmp_path, monkeypatch, error
     assert again.step == 3
 
 
+def test_a_damaged_picture_is_told_once_and_does_not_end_the_training(tmp_path):
+    pairs = make_pairs(tmp_path / "pairs", 3)
+    pairs[1].low.write_bytes(pairs[1].low.read_bytes()[:3000])
+    config = from_dict({"network": NETWORK, "stages": STAGES})
+    said = []
+    assert Trainer(config, PairBatches(pairs), tmp_path).run(say=said.append)
+    assert [line for line in said if "skipped" in line] == said[:1]
+    assert "(1 of 3 now)" in said[0]
+    assert "1.png: cannot be decoded" in said[0]
+
+
+def test_pictures_too_small_are_refused_before_the_start(pairs, tmp_path):
+    config = from_dict({"network": NETWORK, "stages": [STAGES[0], {"iterations": 1, "batch": 1, "shrink": 70}]})
+    with pytest.raises(ValueError, match="smaller than shrink = 70: 72 x 64"):
+        Trainer(config, PairBatches(pairs), tmp_path)
+
+
 def test_a_half_made_iteration_is_not_saved(trainer, tmp_path, monkeypatch):
     one = trainer()
     average = one._average
@@ -160,6 +177,15 @@ def test_leftovers_are_swept(trainer, tmp_path):
     killed[0].write_bytes(b"half")
     trainer().resume()
     assert [path.exists() for path in killed + kept] == [False, False, True, True]
+
+
+def test_a_write_sweeps_its_folder_once(tmp_path):
+    old, new = tmp_path / ".a.png.0123abcd.part", tmp_path / ".b.png.0123abcd.part"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    write_atomically(tmp_path / "c.png", b"whole")
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 def test_the_one_before_is_kept(tmp_path):

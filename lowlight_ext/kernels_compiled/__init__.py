@@ -26,36 +26,6 @@ from lowlight_ext.kernels_compiled.norm import (
 )
 from lowlight_ext.kernels_compiled.step import diffusion_step, diffusion_step_backward
 
-__all__ = [
-    "anchored_q_sample",
-    "anchored_q_sample_backward",
-    "available",
-    "build_info",
-    "diffusion_step",
-    "diffusion_step_backward",
-    "exposure_step",
-    "exposure_step_backward",
-    "group_norm_silu",
-    "group_norm_silu_backward",
-    "haar_dwt2d",
-    "haar_idwt2d",
-    "haar_wavedec2d",
-    "haar_waverec2d",
-    "layer_norm2d",
-    "layer_norm2d_backward",
-    "mish_instance_norm",
-    "mish_instance_norm_backward",
-    "normal",
-    "philox",
-    "poisson",
-    "raw_noise",
-    "recorded",
-    "simple_gate",
-    "simple_gate_backward",
-    "tukey_lambda",
-    "uniform",
-]
-
 
 def available(device_type: str, op: str) -> str | None:
     """None where a compiled kernel of `op` serves tensors on this kind of device, or the reason why none does."""

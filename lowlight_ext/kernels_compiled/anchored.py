@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lowlight_ext.kernels_compiled.call import CODES, NO_SOURCE, call, contiguous, like, results, source, table
+from lowlight_ext.common import Source, contiguous
+from lowlight_ext.kernels_compiled.call import CODES, call, fields, like, results, table
 
 
 def _lookup(alpha_bar: Tensor, t: Tensor) -> tuple[Tensor, int, Tensor]:
@@ -19,11 +20,7 @@ def anchored_q_sample(
     alpha_bar: Tensor,
     center: Tensor | None,
     noise: Tensor | None,
-    seeds: Tensor | None,
-    stream: int,
-    y0: int,
-    x: int,
-    plane: int,
+    source: Source | None,
     return_noise: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """x_t = sqrt(ab_t) x0 + sqrt(1 - ab_t) n with n = noise + k_t (2 center - 1); -> (x_t, n or None).
@@ -32,9 +29,8 @@ def anchored_q_sample(
     """
     out, anchored = like(x0), like(x0) if return_noise else None
     inputs = contiguous(x0, center, noise)
-    drawn = NO_SOURCE if seeds is None else source(seeds, x0, stream, y0, x, plane)
-    sizes = (CODES[x0.dtype], *x0.shape)
-    call("q_sample", x0, *inputs, out, anchored, *sizes, *_lookup(alpha_bar, t), seeds is not None, *drawn)
+    sizes, drawn = (CODES[x0.dtype], *x0.shape), (source is not None, *fields(source, x0))
+    call("q_sample", x0, *inputs, out, anchored, *sizes, *_lookup(alpha_bar, t), *drawn)
     return out, anchored
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lowlight_ext.common import Source, accumulator
 from lowlight_ext.unbuilt import warn_of_unbuilt_sources
 
 _C: Any
@@ -82,7 +83,7 @@ def build_info() -> dict[str, Any]:
     if _C is None:
         return info | {"loaded": False, "import_error": _import_error}
     info |= {"loaded": True, **_C.build_info()}
-    if hasattr(_C, "cuda_runtime_version"):
+    if hasattr(_C, "cuda_driver_version"):
         info["cuda_runtime"] = _version(_C.cuda_runtime_version())
         info["cuda_driver"] = _version(_C.cuda_driver_version())
     return info
@@ -109,10 +110,6 @@ def call(name: str, like: Tensor, *arguments: Any) -> None:
         getattr(_C, name)(*arguments)
 
 
-def accumulator(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
 def workspace(name: str, like: Tensor, *arguments: Any) -> Tensor | None:
     """The memory that a kernel needs beside these arguments; the stream keeps it until the kernel has run."""
     numbers = getattr(_C, f"cuda_{name}_workspace", None) if on_gpu(like) else None
@@ -137,20 +134,21 @@ def results(x: Tensor, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
     return tuple(like(x) if each else None for each in wanted)
 
 
-def contiguous(*tensors: Tensor | None) -> list[Tensor | None]:
-    return [None if x is None else x.contiguous() for x in tensors]
-
-
 def table(rows: Tensor, dtype: torch.dtype) -> Tensor:
     return (rows if rows.dtype == dtype else rows.to(dtype)).contiguous()
 
 
-# no noise: see source()
+# no noise: see fields()
 NO_SOURCE = (None, 0, 0, 0, 0, 0, 0, 0)
 
 
-def source(seeds: Tensor, x: Tensor, stream: int, y0: int, x0: int, plane: int) -> tuple[Any, ...]:
-    """The fields of NoiseSource for x [B, C, H, W]: int64 seeds [1] (planes run over the batch) or [B]."""
+def fields(source: Source | None, x: Tensor) -> tuple[Any, ...]:
+    """The fields of NoiseSource for x [B, C, H, W]."""
+    if source is None:
+        return NO_SOURCE
+    seeds, stream, y0, x0, plane = source
+    if isinstance(seeds, int):
+        return None, 0, stream, y0, x0, plane, x.shape[1], seeds
     one = seeds.numel() == 1
     step, plane_step = (0, x.shape[1]) if one else (1, 0)
     if one and not seeds.is_cuda:

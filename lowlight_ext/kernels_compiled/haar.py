@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from lowlight_ext.common import contiguous
 from lowlight_ext.kernels_compiled import call as module
-from lowlight_ext.kernels_compiled.call import CODES, call, contiguous, empty
+from lowlight_ext.kernels_compiled.call import CODES, call, empty
 
 
 def _haar(name: str, image: Tensor, ll: Tensor, details: Sequence[Tensor], affine: bool) -> None:
@@ -42,7 +43,8 @@ def haar_idwt2d(bands: Tensor, denormalise: bool = False) -> Tensor:
 def haar_wavedec2d(x: Tensor, levels: int, normalise: bool = False) -> list[Tensor]:
     """[LL, details coarsest .. finest] of x [..., H, W], or of 2x - 1; on the CPU up to three levels in one pass."""
     *batch, height, width = x.shape
-    x, details = x.contiguous(), []
+    x = x.contiguous()
+    details: list[Tensor] = []
     while len(details) < levels:
         now = min(levels - len(details), _most_levels(x))
         depths = range(len(details) + 1, len(details) + now + 1)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lowlight_ext.kernels_compiled.call import CODES, accumulator, call, empty, like, table, workspace
-from lowlight_ext.layouts import memory_format
+from lowlight_ext.common import accumulator, empty_statistics, memory_format
+from lowlight_ext.kernels_compiled.call import CODES, call, empty, like, table, workspace
 
 # as in csrc/core/norm.h
 NONE, SILU, MISH = 0, 1, 2
@@ -27,11 +27,6 @@ def _sizes(x: Tensor, layout: torch.memory_format, activation: int, groups: int)
 
 def _run(name: str, x: Tensor, *arguments: object) -> None:
     call(name, x, *arguments, workspace(name, x, *arguments))
-
-
-def _moments(x: Tensor, *shape: int) -> Tensor:
-    """Room for statistics [2, ...]; of an empty x they are 0."""
-    return (x.new_empty if x.numel() else x.new_zeros)((2, *shape), dtype=accumulator(x.dtype))
 
 
 def _forward(
@@ -66,14 +61,15 @@ def _backward(
         tensors = (*pictures, stats.contiguous(), *_parameters(x, weight, bias), to_x, *others)
         name = "norm_backward" if groups else "layer_norm_backward"
         _run(name, x, *tensors, *_sizes(x, layout, activation, groups))
-    return to_x, *(None if g is None else g.to(v.dtype) for g, v in zip(others, (weight, bias), strict=True))
+    affine = zip(others, (weight, bias), strict=True)
+    return to_x, *(None if g is None or v is None else g.to(v.dtype) for g, v in affine)
 
 
 def group_norm_silu(
     x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, activation: bool
 ) -> tuple[Tensor, Tensor]:
     """silu(xhat weight + bias), without silu where not `activation`; -> (the result, statistics [2, B, groups])."""
-    return _forward(x, weight, bias, eps, _moments(x, x.shape[0], groups), groups, SILU if activation else NONE)
+    return _forward(x, weight, bias, eps, empty_statistics(x, groups), groups, SILU if activation else NONE)
 
 
 def group_norm_silu_backward(
@@ -92,17 +88,17 @@ def group_norm_silu_backward(
 
 def mish_instance_norm(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """mish(x) normalised over each channel of each sample; -> (the result, statistics [2, B, C])."""
-    return _forward(x, None, None, eps, _moments(x, *x.shape[:2]), x.shape[1], MISH)
+    return _forward(x, None, None, eps, empty_statistics(x, x.shape[1]), x.shape[1], MISH)
 
 
-def mish_instance_norm_backward(grad: Tensor, x: Tensor, stats: Tensor) -> Tensor:
+def mish_instance_norm_backward(grad: Tensor, x: Tensor, stats: Tensor) -> Tensor | None:
     """The gradient to x."""
     return _backward(grad, x, stats, None, None, x.shape[1], MISH, (True, False, False))[0]
 
 
 def layer_norm2d(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
     """Normalised over the channels of each pixel, times weight plus bias; -> (the result, statistics [2, B, n])."""
-    return _forward(x, weight, bias, eps, _moments(x, x.shape[0], x.shape[2:].numel()), 0, NONE)
+    return _forward(x, weight, bias, eps, empty_statistics(x, x.shape[2:].numel()), 0, NONE)
 
 
 def layer_norm2d_backward(

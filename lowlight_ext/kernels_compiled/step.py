@@ -5,23 +5,14 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from lowlight_ext.kernels_compiled.call import (
-    CODES,
-    NO_SOURCE,
-    accumulator,
-    call,
-    contiguous,
-    like,
-    results,
-    source,
-    table,
-)
+from lowlight_ext.common import Source, accumulator, contiguous, row_step
+from lowlight_ext.kernels_compiled.call import CODES, call, fields, like, results, table
 
 
 def _lookup(rows: Tensor, t: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor | None, int, int]:
     """-> rows in the accumulator's dtype, times, the number of rows, the step from one sample's row to the next."""
     count = rows.shape[0]
-    return table(rows, accumulator(x.dtype)), None if t is None else t.contiguous(), count, 0 if count == 1 else 1
+    return table(rows, accumulator(x.dtype)), None if t is None else t.contiguous(), count, row_step(count)
 
 
 def diffusion_step(
@@ -32,11 +23,7 @@ def diffusion_step(
     center: Tensor | None,
     x0_previous: Tensor | None,
     noise: Tensor | None,
-    seeds: Tensor | None,
-    stream: int,
-    y0: int,
-    x0: int,
-    plane: int,
+    source: Source | None,
     lo: float | None,
     hi: float | None,
     return_x0: bool,
@@ -47,10 +34,9 @@ def diffusion_step(
     """
     out, estimate = like(x_t), like(x_t) if return_x0 else None
     inputs = contiguous(x_t, eps, center, x0_previous, noise)
-    drawn = NO_SOURCE if seeds is None else source(seeds, x_t, stream, y0, x0, plane)
     bounds = (-math.inf, math.inf) if lo is None or hi is None else (float(lo), float(hi))
-    sizes = (CODES[x_t.dtype], *x_t.shape)
-    call("step", x_t, *inputs, out, estimate, *sizes, *_lookup(rows, t, x_t), seeds is not None, *drawn, *bounds)
+    sizes, place = (CODES[x_t.dtype], *x_t.shape), fields(source, x_t)
+    call("step", x_t, *inputs, out, estimate, *sizes, *_lookup(rows, t, x_t), source is not None, *place, *bounds)
     return out, estimate
 
 

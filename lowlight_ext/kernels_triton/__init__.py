@@ -24,32 +24,6 @@ from lowlight_ext.kernels_triton.poisson import poisson
 from lowlight_ext.kernels_triton.step import diffusion_step, diffusion_step_backward
 from lowlight_ext.kernels_triton.tukey import tukey_lambda
 
-__all__ = [
-    "anchored_q_sample",
-    "anchored_q_sample_backward",
-    "available",
-    "diffusion_step",
-    "diffusion_step_backward",
-    "exposure_step",
-    "exposure_step_backward",
-    "group_norm_silu",
-    "group_norm_silu_backward",
-    "haar_dwt2d",
-    "haar_idwt2d",
-    "layer_norm2d",
-    "layer_norm2d_backward",
-    "mish_instance_norm",
-    "mish_instance_norm_backward",
-    "normal",
-    "philox",
-    "poisson",
-    "raw_noise",
-    "simple_gate",
-    "simple_gate_backward",
-    "tukey_lambda",
-    "uniform",
-]
-
 
 def available(device_type: str, op: str) -> str | None:
     """None where a Triton kernel of `op` serves tensors on this kind of device, or the reason why none does."""

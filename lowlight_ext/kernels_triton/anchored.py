@@ -1,22 +1,14 @@
 """The anchored forward process and its gradients: one pass over memory, noise drawn on the way."""
 
+from collections.abc import Sequence
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from lowlight_ext.kernels_triton.blocks import (
-    accumulator,
-    contiguous,
-    empty_like,
-    lanes,
-    launch,
-    launch_samples,
-    load,
-    same,
-    same_times,
-    store,
-)
+from lowlight_ext.common import Source, accumulator, contiguous
+from lowlight_ext.kernels_triton.blocks import empty_like, lanes, launch, launch_samples, load, store
 from lowlight_ext.kernels_triton.noise import PLACE, offsets_of
 from lowlight_ext.kernels_triton.step import drawn, launch_drawing
 
@@ -91,9 +83,6 @@ def q_sample_backward_kernel(
 
 def _rows(t: Tensor, alpha_bar: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     """-> (rows [B, 3] in the accumulator's dtype, times)."""
-    same_times("anchored_q_sample", t, like)
-    if alpha_bar.dim() != 1 or alpha_bar.device != like.device:
-        raise ValueError(f"anchored_q_sample: alpha_bar must be [T] on {like.device}, got {tuple(alpha_bar.shape)}")
     alpha_bar, t = alpha_bar.double().contiguous(), t.contiguous()
     samples = t.shape[0]
     rows = torch.empty((samples, 3), dtype=accumulator(like.dtype), device=like.device)
@@ -102,22 +91,29 @@ def _rows(t: Tensor, alpha_bar: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def anchored_q_sample(
-    x0, t, alpha_bar, center, noise, seeds, stream, y0, x, plane, return_noise
+    x0: Tensor,
+    t: Tensor,
+    alpha_bar: Tensor,
+    center: Tensor | None,
+    noise: Tensor | None,
+    source: Source | None,
+    return_noise: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """x_t = sqrt(ab_t) x0 + sqrt(1 - ab_t) n with n = noise + k_t (2 center - 1); -> (x_t, n or None)."""
-    same("anchored_q_sample", x0, center=center, noise=noise)
-    inputs = contiguous(x0, center, noise)
-    table = _rows(t, alpha_bar, x0)
+    inputs, table = contiguous(x0, center, noise), _rows(t, alpha_bar, x0)
     x_t, anchored = empty_like(x0), empty_like(x0) if return_noise else None
-    launch_drawing(
-        "anchored_q_sample", q_sample_kernel, x0, seeds, stream, y0, x, plane, *inputs, x_t, anchored, *table
-    )
+    launch_drawing(q_sample_kernel, x0, source, *inputs, x_t, anchored, *table)
     return x_t, anchored
 
 
-def anchored_q_sample_backward(grad, grad_noise, t, alpha_bar, needed=(True, True, True)) -> tuple[Tensor | None, ...]:
+def anchored_q_sample_backward(
+    grad: Tensor,
+    grad_noise: Tensor | None,
+    t: Tensor,
+    alpha_bar: Tensor,
+    needed: Sequence[bool] = (True, True, True),
+) -> tuple[Tensor | None, ...]:
     """Gradients to x0, noise and center where `needed`."""
-    same("anchored_q_sample", grad, grad_noise=grad_noise)
     inputs = contiguous(grad, grad_noise)
     rows, _ = _rows(t, alpha_bar, grad)
     results = tuple(empty_like(grad) if wanted else None for wanted in needed)

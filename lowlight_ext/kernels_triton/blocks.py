@@ -1,4 +1,4 @@
-"""What the Triton kernels share: launches, checks, number formats, and multiply-adds that round once.
+"""What the Triton kernels share: launches, number formats, and multiply-adds that round once.
 
 A kernel is launched on a row of programs; each takes a block of pixels of one group (a plane where noise is drawn, else
 a sample), so what belongs to a group is read once a program. Fusion of multiplications and additions is switched off.
@@ -13,7 +13,6 @@ import triton.language as tl
 from torch import Tensor
 from triton.runtime.jit import JITFunction
 
-DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 # pixels a program takes on a GPU, and under the interpreter, where a program costs milliseconds whatever its size
 BLOCK, INTERPRETED_BLOCK, SMALLEST_BLOCK = 1024, 1 << 14, 16
 # without fusion a multiplication and an addition round twice, as they do in C++
@@ -151,29 +150,5 @@ def launch_samples(kernel, like: Tensor, *arguments, **constants) -> None:
     launch_groups(kernel, like.shape[0], area, like, *arguments, area, **constants)
 
 
-def contiguous(*tensors: Tensor | None) -> list[Tensor | None]:
-    return [None if x is None else x.contiguous() for x in tensors]
-
-
 def empty_like(x: Tensor) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype, device=x.device)
-
-
-def accumulator(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def same(op: str, like: Tensor, **tensors: Tensor | None) -> None:
-    """Every tensor has the shape, dtype and device of `like`: a wrong one would be read beyond its end."""
-    if like.dtype not in DTYPES:
-        raise ValueError(f"{op}: takes float32, float64, float16 or bfloat16, got {like.dtype}")
-    for name, x in tensors.items():
-        if x is not None and (x.shape, x.dtype, x.device) != (like.shape, like.dtype, like.device):
-            expected = f"{tuple(like.shape)} {like.dtype} on {like.device}"
-            raise ValueError(f"{op}: {name} must be {expected}, got {tuple(x.shape)} {x.dtype} on {x.device}")
-
-
-def same_times(op: str, t: Tensor | None, like: Tensor) -> None:
-    if t is not None and (t.dtype, t.shape, t.device) != (torch.int64, like.shape[:1], like.device):
-        expected = f"int64 [{like.shape[0]}] on {like.device}"
-        raise ValueError(f"{op}: t must be {expected}, got {t.dtype} {tuple(t.shape)} on {t.device}")

@@ -3,22 +3,15 @@
 csrc/core/exposure.h, operation for operation, so the same bits; digital numbers unless said otherwise.
 """
 
+from collections.abc import Sequence
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from lowlight_ext.kernels_triton.blocks import (
-    bits_of,
-    contiguous,
-    empty_like,
-    float64_of,
-    inlined,
-    launch_samples,
-    load,
-    same,
-    store,
-)
+from lowlight_ext.common import Source, contiguous, row_step
+from lowlight_ext.kernels_triton.blocks import bits_of, empty_like, float64_of, inlined, launch_samples, load, store
 from lowlight_ext.kernels_triton.noise import (
     PLACE,
     counters_of,
@@ -190,43 +183,35 @@ def exposure_backward_kernel(
         store(to_original_ptr + offset, clamped_gradient(c * b, g, load(original_ptr + offset, inside)), inside)
 
 
-def _columns(op: str, rows: Tensor, width: int, like: Tensor) -> tuple[Tensor, int]:
+def _columns(rows: Tensor) -> tuple[Tensor, int]:
     """-> (float64 rows, step from one sample's row to the next)."""
-    if rows.dim() != 2 or rows.shape[0] not in (1, like.shape[0]) or rows.shape[1] != width:
-        raise ValueError(f"{op}: rows must be [1 or {like.shape[0]}, {width}], got {tuple(rows.shape)}")
-    if rows.device != like.device:
-        raise ValueError(f"{op}: rows must be on {like.device}, got {rows.device}")
-    return rows.to(torch.float64).contiguous(), int(rows.shape[0] != 1)
+    return rows.to(torch.float64).contiguous(), row_step(rows.shape[0])
 
 
-def raw_noise(clean, rows, parts, saturation, clip, seeds, stream, y0, x0, plane) -> Tensor:
+def raw_noise(clean: Tensor, rows: Tensor, parts: int, saturation: float, clip: bool, source: Source) -> Tensor:
     """Clean raw [B, 4, H, W] -> noisy raw; rows (K, ratio, g_scale, G_scale, G_shape, R_scale)."""
-    same("raw_noise", clean)
-    (clean,) = contiguous(clean)
-    columns, out = _columns("raw_noise", rows, 6, clean), empty_like(clean)
+    clean = clean.contiguous()
+    columns, out = _columns(rows), empty_like(clean)
     constants = {"PARTS": parts, "CLIP": clip, **(counting() if parts & POISSON.value else {})}
-    place = (seeds, stream, y0, x0, plane)
-    launch_planes("raw_noise", raw_noise_kernel, clean, *place, clean, out, *columns, bits_of(saturation), **constants)
+    launch_planes(raw_noise_kernel, clean, source, clean, out, *columns, bits_of(saturation), **constants)
     return out
 
 
-def exposure_step(output, original, rows, counts, seeds, stream, y0, x0, plane) -> Tensor:
+def exposure_step(
+    output: Tensor, original: Tensor, rows: Tensor, counts: Tensor | None, source: Source | None
+) -> Tensor:
     """c (b clamp(original) + n), n ~ Poisson(a clamp(output)), or the counts given, or with neither the mean."""
-    same("exposure_step", output, original=original, counts=counts)
-    inputs = contiguous(output, original, counts)
-    columns, out = _columns("exposure_step", rows, 3, output), empty_like(output)
-    launch_drawing(
-        "exposure_step", exposure_kernel, output, seeds, stream, y0, x0, plane, *inputs, out, *columns,
-        **({} if seeds is None else counting()),
-    )  # fmt: skip
+    inputs, out = contiguous(output, original, counts), empty_like(output)
+    constants = {} if source is None else counting()
+    launch_drawing(exposure_kernel, output, source, *inputs, out, *_columns(rows), **constants)
     return out
 
 
-def exposure_step_backward(grad, output, original, rows, needed=(True, True)) -> tuple[Tensor | None, ...]:
+def exposure_step_backward(
+    grad: Tensor, output: Tensor, original: Tensor, rows: Tensor, needed: Sequence[bool] = (True, True)
+) -> tuple[Tensor | None, ...]:
     """Gradients to output and original where `needed`."""
-    same("exposure_step", grad, output=output, original=original)
-    inputs = contiguous(grad, output, original)
-    columns = _columns("exposure_step", rows, 3, grad)
+    inputs, columns = contiguous(grad, output, original), _columns(rows)
     results = tuple(empty_like(grad) if wanted else None for wanted in needed)
     launch_samples(exposure_backward_kernel, grad, *inputs, *results, *columns)
     return results

@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lowlight_ext.kernels_triton.blocks import NARROW, inlined, lanes, launch, load, pixels_a_program, same, store
+from lowlight_ext.kernels_triton.blocks import NARROW, inlined, lanes, launch, load, pixels_a_program, store
 
 
 @inlined
@@ -91,7 +91,6 @@ def _transform(kernel, source: Tensor, out: Tensor, image: Tensor, **affine: boo
 
 def haar_dwt2d(x: Tensor, normalise: bool = False) -> Tensor:
     """[..., H, W] -> [4, ..., H/2, W/2]: the bands LL, HL, LH, HH of x, or of 2x - 1."""
-    same("haar_dwt2d", x)
     *batch, height, width = x.shape
     x = x.contiguous()
     bands = torch.empty((4, *batch, height // 2, width // 2), dtype=x.dtype, device=x.device)
@@ -101,10 +100,7 @@ def haar_dwt2d(x: Tensor, normalise: bool = False) -> Tensor:
 
 def haar_idwt2d(bands: Tensor, denormalise: bool = False) -> Tensor:
     """[4, ..., h, w] -> [..., 2h, 2w]: the inverse y, or clamp((y + 1) / 2, 0, 1)."""
-    same("haar_idwt2d", bands)
-    four, *batch, height, width = bands.shape
-    if four != 4:
-        raise ValueError(f"haar_idwt2d: bands must be [4, ..., h, w], got {tuple(bands.shape)}")
+    _, *batch, height, width = bands.shape
     bands = bands.contiguous()
     image = torch.empty((*batch, 2 * height, 2 * width), dtype=bands.dtype, device=bands.device)
     _transform(haar_idwt2d_kernel, bands, image, image, DENORMALISE=denormalise)

@@ -2,11 +2,14 @@
 many (`wide` kernels) reads them twice, block by block.
 """
 
+from collections.abc import Sequence
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from lowlight_ext.common import contiguous, empty_statistics
 from lowlight_ext.kernels_triton.activation import quotient, reciprocal, root
 from lowlight_ext.kernels_triton.blocks import bits_of, float64_of, inlined, launch, load, pixels_a_program, store
 from lowlight_ext.kernels_triton.tiles import (
@@ -14,14 +17,11 @@ from lowlight_ext.kernels_triton.tiles import (
     Tiling,
     block_of,
     empty_picture,
-    empty_statistics,
     merged,
     moments,
     parameter_gradients,
-    parameters,
     prepared,
     sizes,
-    statistics,
     tile_of,
     workspace,
 )
@@ -214,10 +214,10 @@ def _tiling(picture: Picture, like: Tensor) -> tuple[Tiling, bool]:
     return Tiling(picture, channels, pixels), True
 
 
-def layer_norm2d(x, weight, bias, eps) -> tuple[Tensor, Tensor]:
+def layer_norm2d(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
     """Normalised over the channels of each pixel, times weight plus bias; -> (the result, statistics [2, B, n])."""
-    picture, (x,) = prepared("layer_norm2d", x)
-    affine = parameters("layer_norm2d", x, weight, bias)
+    picture, (x,) = prepared(x)
+    affine = contiguous(weight, bias)
     out, stats = empty_picture(x), empty_statistics(x, picture.pixels)
     if x.numel():
         tiling, whole = _tiling(picture, x)
@@ -228,12 +228,18 @@ def layer_norm2d(x, weight, bias, eps) -> tuple[Tensor, Tensor]:
     return out, stats
 
 
-def layer_norm2d_backward(grad, x, stats, weight, bias, needed=(True, True, True)) -> tuple[Tensor | None, ...]:
+def layer_norm2d_backward(
+    grad: Tensor,
+    x: Tensor,
+    stats: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    needed: Sequence[bool] = (True, True, True),
+) -> tuple[Tensor | None, ...]:
     """Gradients to x, weight and bias where `needed`."""
-    picture, (x, grad) = prepared("layer_norm2d", x, grad)
-    stats = statistics("layer_norm2d", x, stats, picture.pixels)
+    picture, (x, grad) = prepared(x, grad)
     to_x = empty_picture(x) if needed[0] else None
-    (factor,) = parameters("layer_norm2d", x, weight)
+    (factor,), stats = contiguous(weight), stats.contiguous()
     if not x.numel():
         return to_x, *parameter_gradients(workspace(picture, 0, x), weight, bias, needed[1:])
     tiling, whole = _tiling(picture, x)

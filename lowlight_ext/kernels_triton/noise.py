@@ -1,23 +1,16 @@
 """Philox4x32-10, uniforms and normals: csrc/core/philox.h and normal.h, operation for operation, so the same bits."""
 
 import struct
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from lowlight_ext.kernels_triton.blocks import (
-    contiguous,
-    fused,
-    inlined,
-    lanes,
-    launch,
-    launch_groups,
-    pixels_a_program,
-    same,
-    store,
-)
+from lowlight_ext.common import Source
+from lowlight_ext.kernels_triton.blocks import fused, inlined, lanes, launch, launch_groups, pixels_a_program, store
 
 MASK = tl.constexpr(0xFFFFFFFF)
 MULTIPLIER_0, MULTIPLIER_1 = tl.constexpr(0xD2511F53), tl.constexpr(0xCD9E8D57)
@@ -223,55 +216,50 @@ def philox_kernel(counter_ptr, key_ptr, words_ptr, count, BLOCK: tl.constexpr):
 class Place:
     """Where the noise of [B, C, H, W] lies, as the kernels take it: plane by plane, counters from x0 // 4 on a row."""
 
-    def __init__(self, op, shape, seeds, stream, y0, x0, plane, device) -> None:
-        if len(shape) != 4 or seeds.numel() not in (1, shape[0]):
-            raise ValueError(f"{op}: takes [B, C, H, W] and 1 or B seeds, got {tuple(shape)} and {seeds.numel()}")
+    def __init__(self, shape: Sequence[int], source: Source, device: torch.device) -> None:
+        seeds, stream, y0, x0, plane = source
         batch, channels, height, width = shape
         first, skip = x0 // 4, x0 % 4
         pitch = (skip + width + 3) // 4 * 4
         # one seed known to the host is an argument: a copy to the device would wait for it
-        known = seeds.numel() == 1 and seeds.device.type == "cpu"
-        seed = int(seeds) if known else 0
-        self.seeds = None if known else seeds.to(device=device, dtype=torch.int64).contiguous()
+        if isinstance(seeds, Tensor) and seeds.numel() == 1 and seeds.is_cpu:
+            seeds = int(seeds)
+        seed, one = (seeds, True) if isinstance(seeds, int) else (0, seeds.numel() == 1)
+        self.seeds = None if isinstance(seeds, int) else seeds.to(device).contiguous()
         self.groups, self.area, self.width, self.pitch = batch * channels, height * width, width, pitch
         self.size = pitch * height
         # words with their sign: an argument of 2^31 and more would be an int64, another kernel to compile in mid-run
         low, high = struct.unpack("<ii", struct.pack("<Q", seed & 0xFFFFFFFFFFFFFFFF))
         self.arguments = (low, high, stream, y0, first, plane, channels, skip)
-        self.constants = {"OWN": int(seeds.numel() != 1), "ALIGNED": pitch == width and skip == 0}
+        self.constants = {"OWN": int(not one), "ALIGNED": pitch == width and skip == 0}
 
 
-def launch_planes(op, kernel, like, seeds, stream, y0, x0, plane, *arguments, **constants) -> None:
-    """`kernel` on pictures like `like`, plane by plane, with noise drawn from `seeds`."""
-    at = Place(op, like.shape, seeds, stream, y0, x0, plane, like.device)
+def launch_planes(kernel: Any, like: Tensor, source: Source, *arguments: Any, **constants: Any) -> None:
+    """`kernel` on pictures like `like`, plane by plane, with noise drawn from `source`."""
+    at = Place(like.shape, source, like.device)
     place = (at.area, at.width, at.pitch, at.seeds, *at.arguments)
     launch_groups(kernel, at.groups, at.size, like, *arguments, *place, **constants, **at.constants)
 
 
-def _noise(normal: bool, shape, seeds, stream, y0, x0, plane, dtype, device) -> Tensor:
-    op = "normal" if normal else "uniform"
+def _noise(normal: bool, shape: Sequence[int], source: Source, dtype: torch.dtype, device: torch.device) -> Tensor:
     out = torch.empty(shape, dtype=dtype, device=device)
-    same(op, out)
-    launch_planes(op, noise_kernel, out, seeds, stream, y0, x0, plane, out, NORMAL=normal)
+    launch_planes(noise_kernel, out, source, out, NORMAL=normal)
     return out
 
 
-def normal(shape, seeds, stream, y0, x0, plane, dtype, device) -> Tensor:
-    """Standard normals of shape [B, C, H, W]; seeds int64 [1] (planes run over the batch) or [B]."""
-    return _noise(True, shape, seeds, stream, y0, x0, plane, dtype, device)
+def normal(shape: Sequence[int], source: Source, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Standard normals of shape [B, C, H, W]."""
+    return _noise(True, shape, source, dtype, device)
 
 
-def uniform(shape, seeds, stream, y0, x0, plane, dtype, device) -> Tensor:
-    """Uniforms in (0, 1) of shape [B, C, H, W]; arguments as `normal`."""
-    return _noise(False, shape, seeds, stream, y0, x0, plane, dtype, device)
+def uniform(shape: Sequence[int], source: Source, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Uniforms in (0, 1) of shape [B, C, H, W]."""
+    return _noise(False, shape, source, dtype, device)
 
 
 def philox(counter: Tensor, key: Tensor) -> Tensor:
     """Words [..., 4] of counter [..., 4] and key [..., 2]; int64 whose low 32 bits count."""
-    shapes = (counter.shape[-1:], key.shape[-1:], counter.shape[:-1])
-    if shapes != ((4,), (2,), key.shape[:-1]) or {counter.dtype, key.dtype} != {torch.int64}:
-        raise ValueError(f"philox: takes int64 [..., 4] and [..., 2], got {tuple(counter.shape)}, {tuple(key.shape)}")
-    counter, key = contiguous(counter, key)
+    counter, key = counter.contiguous(), key.contiguous()
     words = torch.empty(counter.shape, dtype=torch.int64, device=counter.device)
     count = counter.numel() // 4
     block = pixels_a_program(count)

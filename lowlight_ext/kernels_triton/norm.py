@@ -2,11 +2,15 @@
 is small (slabs.py); else its channels are divided among programs, whose moments or sums a program of its own merges.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from lowlight_ext.common import contiguous, empty_statistics
 from lowlight_ext.kernels_triton.activation import MISH, NONE, SILU
 from lowlight_ext.kernels_triton.blocks import bits_of, inlined, launch, load, store
 from lowlight_ext.kernels_triton.slabs import (
@@ -25,16 +29,13 @@ from lowlight_ext.kernels_triton.tiles import (
     Tiling,
     block_of,
     empty_picture,
-    empty_statistics,
     merged,
     moments,
     parameter_gradients,
-    parameters,
     prepared,
     scaled,
     shift_of,
     sizes,
-    statistics,
     tile_of,
     workspace,
 )
@@ -208,9 +209,11 @@ def _slab(picture: Picture, groups: int, like: Tensor) -> Tiling | None:
     return tiling if tiling.channels * tiling.pixels * width <= SLAB else None
 
 
-def _forward(op: str, x: Tensor, weight, bias, eps: float, groups: int, act) -> tuple[Tensor, Tensor]:
-    picture, (x,) = prepared(op, x)
-    weight, bias = parameters(op, x, weight, bias)
+def _forward(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, groups: int, act: int
+) -> tuple[Tensor, Tensor]:
+    picture, (x,) = prepared(x)
+    weight, bias = contiguous(weight, bias)
     out, stats = empty_picture(x), empty_statistics(x, groups)
     if not x.numel():
         return out, stats
@@ -232,17 +235,26 @@ def _forward(op: str, x: Tensor, weight, bias, eps: float, groups: int, act) -> 
     return out, stats
 
 
-def _backward(op: str, grad, x, stats, weight, bias, groups: int, act, needed) -> tuple[Tensor | None, ...]:
-    picture, (x, grad) = prepared(op, x, grad)
-    stats = statistics(op, x, stats, groups)
-    affine = parameters(op, x, weight, bias)
+def _backward(
+    grad: Tensor,
+    x: Tensor,
+    stats: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    groups: int,
+    act: int,
+    needed: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    picture, (x, grad) = prepared(x, grad)
+    affine = contiguous(weight, bias)
     to_x = empty_picture(x) if needed[0] else None
-    inputs, place = (grad, x, stats, *affine), (*picture.place, groups, picture.batch * groups)
+    inputs, place = (grad, x, stats.contiguous(), *affine), (*picture.place, groups, picture.batch * groups)
+    partial: Tensor | None
     if not x.numel():
         partial = workspace(picture, 0, x)
     elif whole := _slab(picture, groups, x):
         partial = workspace(picture, 1, x) if needed[1] or needed[2] else None
-        sums = (None, None) if partial is None else partial
+        sums = (None, None) if partial is None else tuple(partial)
         launch(
             slab_backward_kernel, picture.batch * groups, x, *inputs, to_x, *sums, *place, ACT=act, **whole.constants
         )
@@ -251,7 +263,9 @@ def _backward(op: str, grad, x, stats, weight, bias, groups: int, act, needed) -
     return to_x, *parameter_gradients(partial, weight, bias, needed[1:])
 
 
-def _divided_backward(picture: Picture, inputs, to_x: Tensor | None, place, act) -> Tensor:
+def _divided_backward(
+    picture: Picture, inputs: tuple[Any, ...], to_x: Tensor | None, place: tuple[int, ...], act: int
+) -> Tensor:
     """Writes the gradient to x, if it has a place -> partial sums for those to weight and bias."""
     x, stats, weight = inputs[1:4]
     tiling = picture.tiling()
@@ -269,25 +283,33 @@ def _divided_backward(picture: Picture, inputs, to_x: Tensor | None, place, act)
     return partial
 
 
-def group_norm_silu(x, groups, weight, bias, eps, activation) -> tuple[Tensor, Tensor]:
+def group_norm_silu(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, activation: bool
+) -> tuple[Tensor, Tensor]:
     """silu(xhat weight + bias), without silu where not `activation`; -> (the result, statistics [2, B, groups])."""
-    return _forward("group_norm_silu", x, weight, bias, eps, groups, SILU.value if activation else NONE.value)
+    return _forward(x, weight, bias, eps, groups, SILU.value if activation else NONE.value)
 
 
 def group_norm_silu_backward(
-    grad, x, stats, weight, bias, groups, activation, needed=(True, True, True)
+    grad: Tensor,
+    x: Tensor,
+    stats: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    groups: int,
+    activation: bool,
+    needed: Sequence[bool] = (True, True, True),
 ) -> tuple[Tensor | None, ...]:
     """Gradients to x, weight and bias where `needed`."""
     act = SILU.value if activation else NONE.value
-    return _backward("group_norm_silu", grad, x, stats, weight, bias, groups, act, needed)
+    return _backward(grad, x, stats, weight, bias, groups, act, needed)
 
 
-def mish_instance_norm(x, eps) -> tuple[Tensor, Tensor]:
+def mish_instance_norm(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """mish(x) normalised over each channel of each sample; -> (the result, statistics [2, B, C])."""
-    return _forward("mish_instance_norm", x, None, None, eps, x.shape[1], MISH.value)
+    return _forward(x, None, None, eps, x.shape[1], MISH.value)
 
 
-def mish_instance_norm_backward(grad, x, stats) -> Tensor:
+def mish_instance_norm_backward(grad: Tensor, x: Tensor, stats: Tensor) -> Tensor | None:
     """The gradient to x."""
-    needed = (True, False, False)
-    return _backward("mish_instance_norm", grad, x, stats, None, None, x.shape[1], MISH.value, needed)[0]
+    return _backward(grad, x, stats, None, None, x.shape[1], MISH.value, (True, False, False))[0]

@@ -8,7 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lowlight_ext.kernels_triton.blocks import contiguous, empty_like, fused, inlined, load, same, store
+from lowlight_ext.common import Source
+from lowlight_ext.kernels_triton.blocks import empty_like, fused, inlined, load, store
 from lowlight_ext.kernels_triton.noise import (
     PLACE,
     counters_of,
@@ -212,10 +213,9 @@ def counting() -> dict:
     return {"most": BLOCK, "num_warps": 1}
 
 
-def poisson(mean, seeds, stream, y0, x0, plane) -> Tensor:
+def poisson(mean: Tensor, source: Source) -> Tensor:
     """Poisson counts of means [B, C, H, W], in their dtype; NaN for a mean that is none."""
-    same("poisson", mean)
-    (mean,) = contiguous(mean)
+    mean = mean.contiguous()
     out = empty_like(mean)
-    launch_planes("poisson", poisson_kernel, mean, seeds, stream, y0, x0, plane, mean, out, **counting())
+    launch_planes(poisson_kernel, mean, source, mean, out, **counting())
     return out

@@ -1,23 +1,22 @@
 """The diffusion step: one pass over memory, noise drawn on the way; csrc/core/step.h, sums from left to right."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from lowlight_ext.common import Source, accumulator, contiguous, row_step
 from lowlight_ext.kernels_triton.blocks import (
-    accumulator,
     bits_of,
-    contiguous,
     empty_like,
     float64_of,
     inlined,
     launch_groups,
     launch_samples,
     load,
-    same,
-    same_times,
     store,
 )
 from lowlight_ext.kernels_triton.noise import PLACE, launch_planes, normal_pixels, offsets_of, words_of
@@ -124,24 +123,19 @@ def step_backward_kernel(
 
 
 def _bounds(lo: float | None, hi: float | None) -> tuple[int, int]:
-    return (0, 0) if lo is None else (bits_of(lo), bits_of(hi))
+    return (0, 0) if lo is None or hi is None else (bits_of(lo), bits_of(hi))
 
 
 def _table(rows: Tensor, t: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor | None, int]:
     """-> (rows in the accumulator's dtype, times, step from one sample's row to the next)."""
     rows = rows.to(accumulator(like.dtype)).contiguous()
-    if rows.dim() != 2 or rows.shape[1] != 8 or rows.device != like.device:
-        raise ValueError(f"diffusion_step: rows must be [n, 8] on {like.device}, got {tuple(rows.shape)} {rows.device}")
-    same_times("diffusion_step", t, like)
-    if t is None and rows.shape[0] not in (1, like.shape[0]):
-        raise ValueError(f"diffusion_step: takes 1 or {like.shape[0]} rows without t, got {rows.shape[0]}")
-    return rows, None if t is None else t.contiguous(), int(rows.shape[0] != 1)
+    return rows, None if t is None else t.contiguous(), row_step(rows.shape[0])
 
 
-def launch_drawing(op, kernel, like, seeds, stream, y0, x0, plane, *arguments, **constants) -> None:
-    """`kernel` on pictures: plane by plane with noise drawn from `seeds`, or sample by sample where there are none."""
-    if seeds is not None:
-        launch_planes(op, kernel, like, seeds, stream, y0, x0, plane, *arguments, **constants, DRAW=True)
+def launch_drawing(kernel: Any, like: Tensor, source: Source | None, *arguments: Any, **constants: Any) -> None:
+    """`kernel` on pictures: plane by plane with noise drawn from `source`, or sample by sample where there is none."""
+    if source is not None:
+        launch_planes(kernel, like, source, *arguments, **constants, DRAW=True)
         return
     area = math.prod(like.shape[1:])
     nowhere = (area, area, area, None, 0, 0, 0, 0, 0, 0, 1, 0)
@@ -150,28 +144,39 @@ def launch_drawing(op, kernel, like, seeds, stream, y0, x0, plane, *arguments, *
 
 
 def diffusion_step(
-    x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi, return_x0
+    x_t: Tensor,
+    eps: Tensor,
+    rows: Tensor,
+    t: Tensor | None,
+    center: Tensor | None,
+    x0_previous: Tensor | None,
+    noise: Tensor | None,
+    source: Source | None,
+    lo: float | None,
+    hi: float | None,
+    return_x0: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """x0 = clamp(p x_t + q eps), x' = a x0 + b x_t + c phi + d eps + e x0_previous + s z; -> (x', x0 or None)."""
-    same("diffusion_step", x_t, eps=eps, center=center, x0_previous=x0_previous, noise=noise)
     inputs = contiguous(x_t, eps, center, x0_previous, noise)
-    table = _table(rows, t, x_t)
     out, estimate = empty_like(x_t), empty_like(x_t) if return_x0 else None
-    launch_drawing(
-        "diffusion_step", step_kernel, x_t, seeds, stream, y0, x0, plane,
-        *inputs, out, estimate, *table, *_bounds(lo, hi), CLIP=lo is not None,
-    )  # fmt: skip
+    arguments = (*inputs, out, estimate, *_table(rows, t, x_t), *_bounds(lo, hi))
+    launch_drawing(step_kernel, x_t, source, *arguments, CLIP=lo is not None)
     return out, estimate
 
 
 def diffusion_step_backward(
-    grad, grad_x0, x_t, eps, rows, t, lo, hi, needed=(True, True, True, True)
+    grad: Tensor,
+    grad_x0: Tensor | None,
+    x_t: Tensor,
+    eps: Tensor,
+    rows: Tensor,
+    t: Tensor | None,
+    lo: float | None,
+    hi: float | None,
+    needed: Sequence[bool] = (True, True, True, True),
 ) -> tuple[Tensor | None, ...]:
     """Gradients to x_t, eps, center and x0_previous where `needed`; the clamp passes them on its bounds."""
-    same("diffusion_step", grad, grad_x0=grad_x0, x_t=x_t, eps=eps)
-    inputs = contiguous(grad, grad_x0, x_t, eps)
-    table = _table(rows, t, grad)
     results = tuple(empty_like(grad) if wanted else None for wanted in needed)
-    arguments = (*inputs, *results, *table, *_bounds(lo, hi))
+    arguments = (*contiguous(grad, grad_x0, x_t, eps), *results, *_table(rows, t, grad), *_bounds(lo, hi))
     launch_samples(step_backward_kernel, grad, *arguments, CLIP=lo is not None)
     return results

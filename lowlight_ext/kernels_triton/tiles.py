@@ -6,6 +6,7 @@ channels and PB pixels; values of one channel or of one pixel are vectors, which
 up in one order: results do not depend on the batch. Moments are merged, of deviations from means (Chan et al. 1983).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,18 +14,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from lowlight_ext.common import accumulator, memory_format
 from lowlight_ext.kernels_triton.activation import quotient
-from lowlight_ext.kernels_triton.blocks import (
-    NARROW,
-    accumulator,
-    inlined,
-    launch,
-    load,
-    pixels_a_program,
-    same,
-    store,
-)
-from lowlight_ext.layouts import memory_format
+from lowlight_ext.kernels_triton.blocks import NARROW, inlined, launch, load, pixels_a_program, store
 
 # parts at most, and pixels at least, in which the sums over a sample's pixels are taken
 PARTS, PART_PIXELS = 1024, 32
@@ -205,13 +197,10 @@ class Picture:
         return Tiling(self, min(channels, most // pixels), pixels)
 
 
-def prepared(op: str, x: Tensor, *pictures: Tensor) -> tuple[Picture, list[Tensor]]:
+def prepared(x: Tensor, *pictures: Tensor) -> tuple[Picture, list[Tensor]]:
     """-> (x as it lies in memory, x and the tensors of its kind, dense in its memory format)."""
-    same(op, x, **{f"tensor {i}": y for i, y in enumerate(pictures)})
-    if x.dim() < 2:
-        raise ValueError(f"{op}: takes [B, C, ...], got {tuple(x.shape)}")
     layout = memory_format(x)
-    picture = Picture(*x.shape[:2], x.shape[2:].numel(), layout is not torch.contiguous_format)
+    picture = Picture(x.shape[0], x.shape[1], x.shape[2:].numel(), layout is not torch.contiguous_format)
     return picture, [y.contiguous(memory_format=layout) for y in (x, *pictures)]
 
 
@@ -220,38 +209,20 @@ def empty_picture(x: Tensor) -> Tensor:
     return torch.empty_like(x, memory_format=memory_format(x))
 
 
-def parameters(op: str, x: Tensor, *values: Tensor | None) -> list[Tensor | None]:
-    """Weight and bias: [C], of the picture's dtype or the accumulator's."""
-    for v in values:
-        if v is not None and (v.shape != x.shape[1:2] or v.device != x.device):
-            raise ValueError(f"{op}: takes [{x.shape[1]}] on {x.device} as weight and bias, got {tuple(v.shape)}")
-    return [None if v is None else v.contiguous() for v in values]
-
-
-def empty_statistics(x: Tensor, count: int) -> Tensor:
-    """[2, B, count] for a kernel to write; zeros where there is nothing to take them of."""
-    room = x.new_empty if x.numel() else x.new_zeros
-    return room((2, x.shape[0], count), dtype=accumulator(x.dtype))
-
-
-def statistics(op: str, x: Tensor, stats: Tensor, count: int) -> Tensor:
-    expected = ((2, x.shape[0], count), accumulator(x.dtype), x.device)
-    if (tuple(stats.shape), stats.dtype, stats.device) != expected:
-        raise ValueError(f"{op}: takes statistics {expected[:2]}, got {tuple(stats.shape)} {stats.dtype}")
-    return stats.contiguous()
-
-
 def workspace(picture: Picture, parts: int, like: Tensor) -> Tensor:
     """[2, B * parts, C]: two partial sums, or moments, of each channel of each part of each sample."""
     return torch.empty((2, picture.batch * parts, picture.channels), dtype=accumulator(like.dtype), device=like.device)
 
 
-def parameter_gradients(partial: Tensor | None, weight, bias, needed) -> tuple[Tensor | None, Tensor | None]:
+def parameter_gradients(
+    partial: Tensor | None, weight: Tensor | None, bias: Tensor | None, needed: Sequence[bool]
+) -> list[Tensor | None]:
     """The second sum: partial [2, rows, C], if any is needed -> gradients to weight and bias where `needed`."""
-    results = [v.new_empty(v.shape) if n else None for v, n in zip((weight, bias), needed, strict=True)]
-    if needed[0] or needed[1]:
+    kinds = zip((weight, bias), needed, strict=True)
+    results = [v.new_empty(v.shape) if wanted and v is not None else None for v, wanted in kinds]
+    if partial is not None and any(needed):
         _, rows, channels = partial.shape
         launch(
             parameters_kernel, triton.cdiv(channels, 32), partial, *partial, *results, rows, channels, ROWS=32, CB=32
         )
-    return tuple(results)
+    return results

@@ -1,11 +1,14 @@
 """Tukey-lambda noise: csrc/core/tukey.h, exponential.h and sources.h, operation for operation, so the same bits."""
 
+from collections.abc import Sequence
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from lowlight_ext.kernels_triton.blocks import bits_of, float64_of, fused, inlined, same, store
+from lowlight_ext.common import Source
+from lowlight_ext.kernels_triton.blocks import bits_of, float64_of, fused, inlined, store
 from lowlight_ext.kernels_triton.noise import (
     PLACE,
     counters_of,
@@ -96,9 +99,8 @@ def tukey_kernel(
     store(out_ptr + group.to(tl.int64) * area + offset, tukey_quantile(lam, inverse, word), inside)
 
 
-def tukey_lambda(shape, seeds, lam, stream, y0, x0, plane, dtype, device) -> Tensor:
+def tukey_lambda(shape: Sequence[int], source: Source, lam: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Tukey-lambda noise of shape [B, C, H, W]."""
     out = torch.empty(shape, dtype=dtype, device=device)
-    same("tukey_lambda", out)
-    launch_planes("tukey_lambda", tukey_kernel, out, seeds, stream, y0, x0, plane, out, bits_of(lam))
+    launch_planes(tukey_kernel, out, source, out, bits_of(lam))
     return out

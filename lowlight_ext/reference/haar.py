@@ -5,10 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-
-def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """The dtype an operator computes in: float64 for float64, float32 for all others."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
+from lowlight_ext.common import accumulator
 
 
 def haar_dwt2d(x: Tensor, normalise: bool = False) -> Tensor:
@@ -42,7 +39,7 @@ def haar_idwt2d(bands: Tensor, denormalise: bool = False) -> Tensor:
 
 def haar_wavedec2d(x: Tensor, levels: int, normalise: bool = False, dwt: Callable = haar_dwt2d) -> list[Tensor]:
     """[LL, details coarsest .. finest] of x [..., H, W], or of 2x - 1; no result shares memory with another."""
-    details = []
+    details: list[Tensor] = []
     for level in range(levels):
         x, *bands = dwt(x, normalise and level == 0).unbind(0)
         details.append(torch.stack(bands))

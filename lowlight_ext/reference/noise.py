@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from lowlight_ext.common import Source, seed_tensor
 
 MASK = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -16,8 +19,9 @@ CHUNK = 1 << 15
 Words = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-def philox_words(c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor | int, k0: Tensor | int, k1: Tensor | int) -> Words:
-    """Four words a counter; counter words (c0 .. c3) and keys (k0, k1) broadcast, so the first rounds are cheap."""
+def philox_words(c0: Tensor, c1: Tensor, c2: Tensor, c3: Any, k0: Any, k1: Any) -> Words:
+    """Four words a counter; counter words (c0 .. c3) and keys (k0, k1), the last three also ints, broadcast, so the
+    first rounds are cheap."""
     for _ in range(ROUNDS):
         # int64 products wrap modulo 2^64; the mask removes the sign that the shift drags in
         a, b = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
@@ -60,15 +64,12 @@ def blocks(rows: int, first: int, last: int) -> Iterator[tuple[int, int, int, in
 def draw(
     pixels: Callable[[Words], Tensor],
     shape: Sequence[int],
-    seeds: Tensor,
-    stream: int,
-    y0: int,
-    x0: int,
-    plane: int,
+    source: Source,
     dtype: torch.dtype,
     device: torch.device,
 ) -> Tensor:
-    """Noise of shape [B, C, H, W]; seeds int64 [1] (planes run over the batch) or [B] (planes are channels)."""
+    """Noise of shape [B, C, H, W]."""
+    seeds, (_, stream, y0, x0, plane) = seed_tensor(source.seeds), source
     batch, channels, height, width = shape
     rows = batch * channels * height
     if rows * width == 0:
@@ -92,11 +93,11 @@ def draw(
     return whole.to(dtype).reshape(batch, channels, height, width)
 
 
-def normal(shape, seeds, stream, y0, x0, plane, dtype, device) -> Tensor:
-    """Standard normals of shape [B, C, H, W]; arguments as `draw`."""
-    return draw(normal_pixels, shape, seeds, stream, y0, x0, plane, dtype, device)
+def normal(shape: Sequence[int], source: Source, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Standard normals of shape [B, C, H, W]."""
+    return draw(normal_pixels, shape, source, dtype, device)
 
 
-def uniform(shape, seeds, stream, y0, x0, plane, dtype, device) -> Tensor:
-    """Uniforms in (0, 1) of shape [B, C, H, W]; arguments as `draw`."""
-    return draw(uniform_pixels, shape, seeds, stream, y0, x0, plane, dtype, device)
+def uniform(shape: Sequence[int], source: Source, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Uniforms in (0, 1) of shape [B, C, H, W]."""
+    return draw(uniform_pixels, shape, source, dtype, device)

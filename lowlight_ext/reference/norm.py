@@ -1,12 +1,14 @@
 """Normalisations with their activations in plain PyTorch. x: [B, C, ...]; statistics: mean and 1 / sqrt(var + eps)."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lowlight_ext.reference.haar import accumulator
+from lowlight_ext.common import memory_format
+from lowlight_ext.reference.step import wide
 
 
 def _statistics(v: Tensor, dim: int, eps: float) -> Tensor:
@@ -15,19 +17,20 @@ def _statistics(v: Tensor, dim: int, eps: float) -> Tensor:
     return torch.stack((mean.squeeze(dim), (variance + eps).rsqrt()))
 
 
-def _wide(*values: Tensor | None) -> list[Tensor | None]:
-    return [None if v is None else v.to(accumulator(v.dtype)) for v in values]
-
-
 def _flat(x: Tensor) -> Tensor:
-    """[B, C, n]."""
-    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
+    """[B, C, n], in the dtype that is computed in."""
+    return wide(x.reshape(*x.shape[:2], math.prod(x.shape[2:])))
+
+
+def _like(result: Tensor, x: Tensor) -> Tensor:
+    """In the shape, dtype and memory format of x."""
+    return result.reshape(x.shape).to(x.dtype).contiguous(memory_format=memory_format(x))
 
 
 def _affine(v: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """v: [B, C, n]; weight, bias: [C]."""
-    v = v if weight is None else v * weight[:, None]
-    return v if bias is None else v + bias[:, None]
+    v = v if weight is None else v * wide(weight)[:, None]
+    return v if bias is None else v + wide(bias)[:, None]
 
 
 def _normalised(v: Tensor, stats: Tensor) -> Tensor:
@@ -42,90 +45,101 @@ def _input_gradient(inner: Tensor, xhat: Tensor, inverse: Tensor) -> Tensor:
     return (inner - level - xhat * tilt) * inverse
 
 
-def _narrow(gradients, likes, needed) -> tuple[Tensor | None, ...]:
-    return tuple(g.to(like.dtype) if wanted else None for g, like, wanted in zip(gradients, likes, needed, strict=True))
+def _gradients(
+    to_x: Tensor, inner: Tensor, xhat: Tensor, likes: Sequence[Tensor | None], needed: Sequence[bool]
+) -> tuple[Tensor | None, ...]:
+    """To x, weight and bias, like them, where `needed`."""
+    values = (to_x, (inner * xhat).sum((0, 2)), inner.sum((0, 2)))
+    return tuple(_like(g, x) if n and x is not None else None for g, x, n in zip(values, likes, needed, strict=True))
 
 
 def group_statistics(x: Tensor, groups: int, eps: float) -> Tensor:
     """[2, B, groups]."""
-    (v,) = _wide(x)
-    return _statistics(v.reshape(x.shape[0], groups, math.prod(x.shape[1:]) // groups), -1, eps)
+    return _statistics(wide(x).reshape(x.shape[0], groups, math.prod(x.shape[1:]) // groups), -1, eps)
 
 
-def group_norm_silu(x, groups, weight, bias, eps, activation) -> tuple[Tensor, Tensor]:
+def group_norm_silu(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, activation: bool
+) -> tuple[Tensor, Tensor]:
     """silu(xhat weight + bias), without silu where not `activation`; -> (the result, statistics [2, B, groups])."""
     stats = group_statistics(x, groups, eps)
-    v, weight, bias = _wide(_flat(x), weight, bias)
-    z = _affine(_normalised(v, stats), weight, bias)
-    return (F.silu(z) if activation else z).reshape(x.shape).to(x.dtype), stats
+    z = _affine(_normalised(_flat(x), stats), weight, bias)
+    return _like(F.silu(z) if activation else z, x), stats
 
 
 def group_norm_silu_backward(
-    grad, x, stats, weight, bias, groups, activation, needed=(True, True, True)
+    grad: Tensor,
+    x: Tensor,
+    stats: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    groups: int,
+    activation: bool,
+    needed: Sequence[bool] = (True, True, True),
 ) -> tuple[Tensor | None, ...]:
     """Gradients to x, weight and bias where `needed`."""
-    like = (x, weight, bias)
-    inner, v, weight, bias = _wide(_flat(grad), _flat(x), weight, bias)
-    xhat = _normalised(v, stats)
+    inner, xhat = _flat(grad), _normalised(_flat(x), stats)
     if activation:
         z = _affine(xhat, weight, bias)
         gate = z.sigmoid()
         inner = inner * gate * (1 + z * (1 - gate))
-    rows = [g.unflatten(1, (groups, -1)).flatten(2) for g in (_affine(inner, weight, None), xhat)]
-    to_x = _input_gradient(*rows, stats[1, ..., None]).reshape(x.shape)
-    return _narrow((to_x, (inner * xhat).sum((0, 2)), inner.sum((0, 2))), like, needed)
+    scaled, rows = (g.unflatten(1, (groups, -1)).flatten(2) for g in (_affine(inner, weight, None), xhat))
+    return _gradients(_input_gradient(scaled, rows, stats[1, ..., None]), inner, xhat, (x, weight, bias), needed)
 
 
 def mish_statistics(x: Tensor, eps: float) -> Tensor:
     """[2, B, C], of mish(x)."""
-    return _statistics(F.mish(_wide(_flat(x))[0]), -1, eps)
+    return _statistics(F.mish(_flat(x)), -1, eps)
 
 
-def mish_instance_norm(x, eps) -> tuple[Tensor, Tensor]:
+def mish_instance_norm(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """mish(x) normalised over each channel of each sample; -> (the result, statistics [2, B, C])."""
     stats = mish_statistics(x, eps)
-    return _normalised(F.mish(_wide(_flat(x))[0]), stats).reshape(x.shape).to(x.dtype), stats
+    return _like(_normalised(F.mish(_flat(x)), stats), x), stats
 
 
-def mish_instance_norm_backward(grad, x, stats) -> Tensor:
+def mish_instance_norm_backward(grad: Tensor, x: Tensor, stats: Tensor) -> Tensor:
     """The gradient to x."""
-    inner, v = _wide(_flat(grad), _flat(x))
+    inner, v = _flat(grad), _flat(x)
     gate, sigmoid = F.softplus(v).tanh(), v.sigmoid()
     to_mish = _input_gradient(inner, _normalised(v * gate, stats), stats[1, ..., None])
-    return (to_mish * (gate + v * (1 - gate * gate) * sigmoid)).reshape(x.shape).to(x.dtype)
+    return _like(to_mish * (gate + v * (1 - gate * gate) * sigmoid), x)
 
 
 def layer_statistics(x: Tensor, eps: float) -> Tensor:
     """[2, B, n], over the channels of each of the n pixels."""
-    return _statistics(_wide(_flat(x))[0], 1, eps)
+    return _statistics(_flat(x), 1, eps)
 
 
-def layer_norm2d(x, weight, bias, eps) -> tuple[Tensor, Tensor]:
+def layer_norm2d(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
     """Normalised over the channels of each pixel, times weight plus bias; -> (the result, statistics [2, B, n])."""
     stats = layer_statistics(x, eps)
-    v, weight, bias = _wide(_flat(x), weight, bias)
     mean, inverse = stats[:, :, None]
-    return _affine((v - mean) * inverse, weight, bias).reshape(x.shape).to(x.dtype), stats
+    return _like(_affine((_flat(x) - mean) * inverse, weight, bias), x), stats
 
 
-def layer_norm2d_backward(grad, x, stats, weight, bias, needed=(True, True, True)) -> tuple[Tensor | None, ...]:
+def layer_norm2d_backward(
+    grad: Tensor,
+    x: Tensor,
+    stats: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    needed: Sequence[bool] = (True, True, True),
+) -> tuple[Tensor | None, ...]:
     """Gradients to x, weight and bias where `needed`."""
-    like = (x, weight, bias)
-    inner, v, weight = _wide(_flat(grad), _flat(x), weight)
-    mean, inverse = stats[:, :, None]
-    xhat = (v - mean) * inverse
-    rows = [g.mT for g in (_affine(inner, weight, None), xhat, inverse)]
-    to_x = _input_gradient(*rows).mT.reshape(x.shape)
-    return _narrow((to_x, (inner * xhat).sum((0, 2)), inner.sum((0, 2))), like, needed)
+    inner, (mean, inverse) = _flat(grad), stats[:, :, None]
+    xhat = (_flat(x) - mean) * inverse
+    to_x = _input_gradient(_affine(inner, weight, None).mT, xhat.mT, inverse.mT).mT
+    return _gradients(to_x, inner, xhat, (x, weight, bias), needed)
 
 
-def simple_gate(x) -> Tensor:
+def simple_gate(x: Tensor) -> Tensor:
     """The first half of the channels times the second."""
-    left, right = _wide(*x.chunk(2, 1))
-    return (left * right).to(x.dtype)
+    left, right = wide(x).chunk(2, 1)
+    return (left * right).to(x.dtype).contiguous(memory_format=memory_format(x))
 
 
-def simple_gate_backward(grad, x) -> Tensor:
+def simple_gate_backward(grad: Tensor, x: Tensor) -> Tensor:
     """The gradient to x."""
-    g, left, right = _wide(grad, *x.chunk(2, 1))
-    return torch.cat((g * right, g * left), 1).to(x.dtype)
+    g, (left, right) = wide(grad), wide(x).chunk(2, 1)
+    return _like(torch.cat((g * right, g * left), 1), x)

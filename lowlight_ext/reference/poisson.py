@@ -4,12 +4,13 @@ Counts are decided in float32, one rounded operation after the other, as the com
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from lowlight_ext.reference.noise import MASK, draw, philox_words, uniforms
+from lowlight_ext.common import Source, seed_tensor
+from lowlight_ext.reference.noise import MASK, Words, draw, philox_words, uniforms
 from lowlight_ext.reference.roots import root
 
 # counter word 3 = stream + 2^16 (16 attempt + source); source 0 of attempt 0 belongs to `normal` and `uniform`
@@ -28,9 +29,10 @@ def stream_word(stream: int, source: int, attempt: int = 0) -> int:
 class Pixels:
     """Some pixels of a block [B, C, H, W] and the words that belong to them."""
 
-    def __init__(self, at: Tensor, shape, seeds: Tensor, stream: int, y0: int, x0: int, plane: int) -> None:
+    def __init__(self, at: Tensor, shape: Sequence[int], source: Source) -> None:
         _, channels, height, width = shape
-        self.place = (shape, seeds, stream, y0, x0, plane)
+        seeds, (_, stream, y0, x0, plane) = seed_tensor(source.seeds), source
+        self.place = (shape, source)
         self.at, self.stream = at, stream
         row = at // width
         sample = row // (channels * height)
@@ -51,10 +53,10 @@ class Pixels:
         return torch.stack(words, dim=-1).gather(-1, (self.x % 4)[:, None])[:, 0]
 
 
-def fused(a: Tensor | float, b: Tensor | float, c: Tensor | float) -> Tensor:
+def fused(a: Tensor, b: Tensor | float, c: Tensor | float) -> Tensor:
     """a * b + c of float32 rounded once: the product is exact in float64."""
-    a, b, c = (v.double() if isinstance(v, Tensor) else v for v in (a, b, c))
-    return (a * b + c).float()
+    b, c = (v.double() if isinstance(v, Tensor) else v for v in (b, c))
+    return (a.double() * b + c).float()
 
 
 def over(a: Tensor | float, b: Tensor) -> Tensor:
@@ -62,7 +64,7 @@ def over(a: Tensor | float, b: Tensor) -> Tensor:
     return (a if isinstance(a, Tensor) else b.new_tensor(a)) / b
 
 
-def horner(x: Tensor, coefficients: Sequence[str], step) -> Tensor:
+def horner(x: Tensor, coefficients: Sequence[str], step: Callable) -> Tensor:
     """A polynomial, highest power first, from the digits of its float32 coefficients."""
     first, *rest = (float.fromhex(c) for c in coefficients)
     value = torch.full_like(x, first)
@@ -85,7 +87,7 @@ def log(x: Tensor) -> Tensor:
     f = (bits - (e << 23)).view(torch.float32) - 1
     exponent, f2 = e.float(), f * f
     tail = fused(exponent, LN2_LOW, (f2 * f) * horner(f, LOG, fused))
-    return fused(exponent, LN2_HIGH, f + fused(-0.5, f2, tail))
+    return fused(exponent, LN2_HIGH, f + fused(f2, -0.5, tail))
 
 
 def exp_of_minus(x: Tensor) -> Tensor:
@@ -106,7 +108,7 @@ def first_not_below(level: Tensor, zero: Tensor, mean: Tensor) -> Tensor:
             break
         count += more
         level = level - probability
-        probability = probability * (mean * (1 / torch.full((), k + 1, dtype=mean.dtype)).item())
+        probability = probability * (mean * (1 / torch.full((), k + 1, dtype=mean.dtype, device="cpu")).item())
     return count
 
 
@@ -183,13 +185,13 @@ def counts(mean: Tensor, pixels: Pixels) -> Tensor:
     return out
 
 
-def poisson(mean, seeds, stream, y0, x0, plane) -> Tensor:
+def poisson(mean: Tensor, source: Source) -> Tensor:
     """Poisson counts of means [B, C, H, W], in their dtype; drawn for the means in float32."""
     flat, out = mean.float().flatten(), torch.empty(mean.numel(), device=mean.device)
     for start in range(0, flat.numel(), CHUNK):
         part = flat[start : start + CHUNK]
         at = torch.arange(start, start + part.numel(), device=mean.device)
-        out[start : start + CHUNK] = counts(part, Pixels(at, mean.shape, seeds, stream, y0, x0, plane))
+        out[start : start + CHUNK] = counts(part, Pixels(at, mean.shape, source))
     return out.reshape(mean.shape).to(mean.dtype)
 
 
@@ -200,11 +202,11 @@ def quantile(u: Tensor, lam: Tensor | float) -> Tensor:
     return (torch.expm1(lam * u.log()) - torch.expm1(lam * (-u).log1p())) / lam
 
 
-def tukey_lambda(shape, seeds, lam, stream, y0, x0, plane, dtype, device) -> Tensor:
+def tukey_lambda(shape: Sequence[int], source: Source, lam: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Tukey-lambda noise of shape [B, C, H, W], evaluated in float64 and rounded once."""
 
-    def pixels(words):
+    def pixels(words: Words) -> Tensor:
         u = torch.stack(uniforms(torch.broadcast_tensors(*words), torch.float64), dim=-1)
         return quantile(u, lam).float()
 
-    return draw(pixels, shape, seeds, stream_word(stream, READ_TUKEY), y0, x0, plane, dtype, device)
+    return draw(pixels, shape, source._replace(stream=stream_word(source.stream, READ_TUKEY)), dtype, device)

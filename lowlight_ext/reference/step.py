@@ -1,9 +1,12 @@
 """The diffusion step in plain PyTorch."""
 
+from collections.abc import Sequence
+from typing import overload
+
 import torch
 from torch import Tensor
 
-from lowlight_ext.reference.haar import accumulator
+from lowlight_ext.common import Source, accumulator
 from lowlight_ext.reference.noise import normal
 
 
@@ -13,9 +16,13 @@ def columns(values: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     return tuple(c.reshape(shape) for c in values.to(accumulator(like.dtype)).unbind(-1))
 
 
-def widened(like: Tensor, *tensors: Tensor | None) -> tuple[Tensor | None, ...]:
-    dtype = accumulator(like.dtype)
-    return tuple(None if x is None else x.to(dtype) for x in tensors)
+@overload
+def wide(x: Tensor) -> Tensor: ...
+@overload
+def wide(x: None) -> None: ...
+def wide(x: Tensor | None) -> Tensor | None:
+    """In the dtype that is computed in; none stays none."""
+    return None if x is None else x.to(accumulator(x.dtype))
 
 
 def rounded(value: Tensor, like: Tensor) -> Tensor:
@@ -23,16 +30,26 @@ def rounded(value: Tensor, like: Tensor) -> Tensor:
     return value.to(like.dtype).contiguous()
 
 
-def drawn(like: Tensor, seeds: Tensor, stream: int, y0: int, x0: int, plane: int) -> Tensor:
-    return normal(like.shape, seeds, stream, y0, x0, plane, accumulator(like.dtype), like.device)
+def drawn(like: Tensor, source: Source) -> Tensor:
+    return normal(like.shape, source, accumulator(like.dtype), like.device)
 
 
 def diffusion_step(
-    x_t, eps, rows, t, center, x0_previous, noise, seeds, stream, y0, x0, plane, lo, hi, return_x0
+    x_t: Tensor,
+    eps: Tensor,
+    rows: Tensor,
+    t: Tensor | None,
+    center: Tensor | None,
+    x0_previous: Tensor | None,
+    noise: Tensor | None,
+    source: Source | None,
+    lo: float | None,
+    hi: float | None,
+    return_x0: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """x0 = clamp(p x_t + q eps), x' = a x0 + b x_t + c phi + d eps + e x0_previous + s z; -> (x', x0 or None)."""
     p, q, a, b, c, d, e, s = columns(rows if t is None else rows[t], x_t)
-    x_t_, eps_, center_, previous, z = widened(x_t, x_t, eps, center, x0_previous, noise)
+    x_t_, eps_, center_, previous, z = wide(x_t), wide(eps), wide(center), wide(x0_previous), wide(noise)
     estimate = p * x_t_ + q * eps_
     if lo is not None:
         estimate = estimate.clamp(lo, hi)
@@ -42,22 +59,30 @@ def diffusion_step(
     out = out + d * eps_
     if previous is not None:
         out = out + e * previous
-    if seeds is not None:
-        z = drawn(x_t, seeds, stream, y0, x0, plane)
+    if source is not None:
+        z = drawn(x_t, source)
     if z is not None:
         out = out + s * z
     return rounded(out, x_t), rounded(estimate, x_t) if return_x0 else None
 
 
 def diffusion_step_backward(
-    grad, grad_x0, x_t, eps, rows, t, lo, hi, needed=(True, True, True, True)
+    grad: Tensor,
+    grad_x0: Tensor | None,
+    x_t: Tensor,
+    eps: Tensor,
+    rows: Tensor,
+    t: Tensor | None,
+    lo: float | None,
+    hi: float | None,
+    needed: Sequence[bool] = (True, True, True, True),
 ) -> tuple[Tensor | None, ...]:
     """Gradients to x_t, eps, center and x0_previous where `needed`; on its bounds the clamp passes the gradient."""
     p, q, a, b, c, d, e, _ = columns(rows if t is None else rows[t], grad)
-    g, g_x0, x_t, eps = widened(grad, grad, grad_x0, x_t, eps)
+    g, g_x0 = wide(grad), wide(grad_x0)
     inner = a * g if g_x0 is None else a * g + g_x0
-    if lo is not None:
-        estimate = p * x_t + q * eps
+    if lo is not None and hi is not None:
+        estimate = p * wide(x_t) + q * wide(eps)
         inner = torch.where((estimate >= lo) & (estimate <= hi), inner, 0)
     formulas = (lambda: p * inner + b * g, lambda: q * inner + d * g, lambda: 2 * c * g, lambda: e * g)
     return tuple(rounded(f(), grad) if wanted else None for f, wanted in zip(formulas, needed, strict=True))

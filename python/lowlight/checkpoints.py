@@ -61,7 +61,9 @@ def load(
     holds is told from the names and shapes of its tensors; those that are no part of the system are named in a warning.
     device: default the first GPU, or the CPU where there is none. dtype: of the weights, default float32.
     options: what the file of an ExposureDiffusion may not say: resid, whether its network predicts the noise, needed
-    for a unet of 4 outputs; camera, whose noise it was trained on.
+    for a unet of 4 outputs; with_photon, whether it sees the photons (True, most) or the original input beside the
+    picture, needed for one of 8 inputs; camera, whose noise it was trained on. Of an AnlightenDiff: the switches of the
+    published ablations, use_center ... without, as AnlightenDiffConfig has them.
     Raises FileNotFoundError, TypeError on another option, and CheckpointError for a file that is no usable checkpoint;
     no code in a file is run.
     """
@@ -92,25 +94,24 @@ def load_system(
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
-    resid: bool | None = None,
+    **options: Any,
 ) -> System:
     """lowlight.load with names for device and dtype; keeps the last two, so that a loop of calls loads once.
 
-    resid: as load takes it, None to leave it out.
+    options: as load takes them, None to leave one out.
 
     Raises ValueError for a device that is not there or a dtype that networks do not run in, else what load raises.
     """
     path = Path(model)
     # a file written anew under the same name is another model
     version = path.stat().st_mtime_ns if path.is_file() else 0
-    return _load(os.fspath(model), version, parse_device(device), parse_dtype(dtype), resid)
+    given = {name: value for name, value in options.items() if value is not None}
+    return _load(os.fspath(model), version, parse_device(device), parse_dtype(dtype), **given)
 
 
 @lru_cache(maxsize=2)
-def _load(
-    model: str, version: int, device: torch.device | None, dtype: torch.dtype | None, resid: bool | None
-) -> System:
-    return load(model, device=device, dtype=dtype, **({} if resid is None else {"resid": resid}))
+def _load(model: str, version: int, device: torch.device | None, dtype: torch.dtype | None, **options: Any) -> System:
+    return load(model, device=device, dtype=dtype, **options)
 
 
 def parse_device(device: str | torch.device | None) -> torch.device | None:
@@ -189,7 +190,12 @@ def _build(path: Path, state: Mapping[str, Tensor], metadata: dict[str, Any], op
     try:
         weights, told, ignored = row.prepare(state)
         fields = metadata["config"] if "config" in metadata else row.detect(weights) | told
+        if not isinstance(fields, Mapping):
+            raise ValueError(f"expected keys and values, got a {type(fields).__name__}")
         config = network_config(row.config, row.complete(fields, **options))
+        # without memory first: a configuration may promise any size
+        with torch.device("meta"):
+            promised = row.system(config)
     except KeyError as error:
         raise CheckpointError(f"{path} looks like {row.title}, but has no {error.args[0]}") from error
     except CheckpointError as error:
@@ -197,9 +203,7 @@ def _build(path: Path, state: Mapping[str, Tensor], metadata: dict[str, Any], op
     # tensors of other shapes than a network's make those who look at them raise nearly anything
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: its configuration does not make {row.title} ({error})") from error
-    # without memory first: a configuration may promise any size
-    with torch.device("meta"):
-        _fit(path, row.system(config), weights)
+    _fit(path, promised, weights)
     system = row.system(config)
     system.load_state_dict(weights)
     if ignored:

@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train",
     "ablate": "ablate",
     "export": "export",
+    "lpips": "lpips",
     "info": "info",
 }
 

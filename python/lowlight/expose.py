@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .cameras.any_camera import Gain, generic_gain
 from .cameras.cameras import SATURATION, Camera, CameraError, camera_by_exif, load_camera, shipped_cameras
 from .data.sets.raw_pairs import exposure_ratio
 from .files.pictures import FORMATS, HOLDS_16_BIT, Picture, PictureError, format_of, write_picture
@@ -39,7 +40,8 @@ class Exposed:
 
     packed: [4, h, w] float32 in [0, 1], linear camera colours (R, G1, B, G2). raw: the photograph as it was taken.
     path: of its file, None where it was none. ratio: of the exposures. K: system gain in numbers of a sensor whose
-    white is 15583 above black; camera: whose noise. steps: network calls. protocol: "blind", no ground truth seen.
+    white is 15583 above black; camera: whose noise, or what else the gain is from.
+    steps: network calls. protocol: "blind", no ground truth seen.
     """
 
     packed: np.ndarray
@@ -57,7 +59,7 @@ class Exposed:
 
     def dng(self) -> RawPicture:
         """A raw picture of 16 bits, black 0, white 65535, to be developed by any raw converter."""
-        whole = replace(self.raw, black=np.zeros(4, np.float32), white=_DNG_WHITE)
+        whole = replace(self.raw, black=np.zeros(4, np.float32), white=_DNG_WHITE, offsets=None)
         return replace(whole, mosaic=denormalise(self.packed, whole))
 
     def save(self, path: str | os.PathLike, renderer: str = "own", quality: int | None = None) -> tuple[str, ...]:
@@ -97,7 +99,8 @@ def enhance_raw(
     a checkpoint's path or what lowlight.load returned. ratio: at least 1; None: the exposure (ISO x time, by EXIF) of
     `reference`, a raw file or JPEG, over the photograph's; without either the one of raw.automatic.automatic_ratio.
     camera: whose noise, a name of cameras.cameras.shipped_cameras(), a file of `lowlight calibrate` or a Camera; None:
-    by EXIF. iso: for files that do not say theirs. steps: network calls, 1 to 10, None: the model's own number.
+    by EXIF, else the file's noise profile, the picture's own noise or its ISO. iso: for files that do not say theirs.
+    steps: network calls, 1 to 10, None: the model's own number.
     seed: of the photons that are added. device, dtype: for a model given by name or path.
     Same seed, same device: same picture. Memory: see docs/raw.md.
     Raises PictureError for a file that cannot be used, CameraError where the gain is not known, ValueError for other
@@ -116,15 +119,14 @@ def enhance_raw(
         raise OtherSensorError(
             f"{path or 'photograph'}: the model takes four channels of a Bayer array, and this is X-Trans"
         )
-    taken_by = camera_of(raw, camera)
-    K = gain(taken_by, raw, iso)
+    K, source = gain_of(raw, camera, iso)
     if ratio is None:
         ratio = automatic_ratio(raw) if reference is None else reference_ratio(reference, raw)
     if not 1 <= ratio < math.inf:
         raise ValueError(f"enhance_raw: ratio must be 1 or more, got {ratio:g}")
     packed = _expose(system, raw, ratio, K, steps, seed)
     made = system.config.steps if steps is None else steps
-    return Exposed(packed, raw, path, float(ratio), K, taken_by.name, made)
+    return Exposed(packed, raw, path, float(ratio), K, source, made)
 
 
 def _read(path: str | os.PathLike) -> RawPicture:
@@ -136,18 +138,12 @@ def _read(path: str | os.PathLike) -> RawPicture:
         raise
 
 
-def camera_of(raw: RawPicture, camera: str | os.PathLike | Camera | None = None) -> Camera:
-    """The camera asked for, else the published one of the picture's EXIF.
-
-    Raises CameraError, naming the cameras that there are, where neither is known.
+def gain_of(raw: RawPicture, camera: str | os.PathLike | Camera | None = None, iso: float | None = None) -> Gain:
+    """The gain of a picture and where it is from: the camera asked for, else the published one of its EXIF, else what
+    is known of any (cameras.any_camera.generic_gain). Raises CameraError where nothing tells it.
     """
     found = camera_by_exif(raw.model) if camera is None else load_camera(camera)
-    if found is None:
-        who = f"no noise calibration of {raw.model!r}" if raw.model else "the file does not say its camera"
-        raise CameraError(
-            f"{who}; say whose to take (--camera): {', '.join(shipped_cameras())}, or a file of `lowlight calibrate`"
-        )
-    return found
+    return generic_gain(raw, iso) if found is None else Gain(gain(found, raw, iso), found.name)
 
 
 def gain(camera: Camera, raw: RawPicture, iso: float | None = None) -> float:

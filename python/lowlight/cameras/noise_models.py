@@ -32,7 +32,7 @@ def typical_parameters(camera: Camera, model: str, *, K: float, ratio: float) ->
 
 
 def draw_parameters(
-    camera: Camera,
+    camera: Camera | Sequence[Camera],
     model: str,
     generators: Sequence[np.random.Generator],
     *,
@@ -41,17 +41,22 @@ def draw_parameters(
 ) -> RawNoiseParameters:
     """One draw a sample, each from its own generator, so that a sample's noise is the same alone and in a batch.
 
-    log K ~ U over K (the camera's K_range if None); log scale ~ N(slope log K + bias, sigma); G_shape one of the
-    camera's; ratio ~ U over its range. K, ratio: a number, or (low, high). Returns float64 tensors [B] on the CPU.
+    Of several cameras every sample is one's, each as likely. log K ~ U over K (the camera's K_range if None); log scale
+    ~ N(slope log K + bias, sigma); G_shape one of the camera's; ratio ~ U over its range. K, ratio: a number, or
+    (low, high). Returns float64 tensors [B] on the CPU.
     Every draw takes the same numbers of the generator, whatever is given and whatever the model.
     Raises ValueError for a model that is no combination of u, P or p, r, g or G, without generators, and for a range
     that is not above 0 or not in order.
     """
-    gains = _check_range("K", camera.K_range if K is None else K)
+    cameras = [camera] if isinstance(camera, Camera) else list(camera)
+    gains = [_check_range("K", one.K_range if K is None else K) for one in cameras]
     ratios = _check_range("ratio", ratio)
     if not generators:
         raise ValueError("draw_parameters: one generator a sample is needed, got none")
-    columns = zip(*(_draw(camera, rng, gains, ratios) for rng in generators), strict=True)
+    # one camera takes no number of the generator
+    chosen = [int(rng.integers(len(cameras))) if len(cameras) > 1 else 0 for rng in generators]
+    draws = (_draw(cameras[i], rng, gains[i], ratios) for i, rng in zip(chosen, generators, strict=True))
+    columns = zip(*draws, strict=True)
     names = ("K", "ratio", *SCALES, "G_shape")
     values: dict[str, Any] = {
         name: torch.tensor(column, dtype=torch.float64) for name, column in zip(names, columns, strict=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from .folders import Data, DataOption, High, Low, named_folder
 from .terminal import progress_bar, wide_console
 
 if TYPE_CHECKING:
@@ -16,19 +16,13 @@ if TYPE_CHECKING:
 
 
 def check(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA",
-            help="Folder with low/ and high/, root of LOL-v1, -v2, VE-LOL or LSRW, list file, any folder with --high.",
-        ),
-    ],
+    data: Data = None,
     split: Annotated[
         str, typer.Option(help="train, val, test, eval15, our485, heldout (numbers from 690 on) or all.")
     ] = "all",
-    high: Annotated[
-        Path | None, typer.Option(help="Folder of the bright pictures, where DATA is that of the dark ones.")
-    ] = None,
+    folder: DataOption = None,
+    low: Low = None,
+    high: High = None,
     shift: Annotated[float, typer.Option(min=0.5, help="Report shifts from this many pixels on.")] = 1.5,
     alignment: Annotated[bool, typer.Option(help="Look for shifted pairs too (most of the time it takes).")] = True,
 ) -> None:
@@ -41,7 +35,8 @@ def check(
     from ..data.sets.pairs import scan_pairs
 
     try:
-        pairs, unpaired = scan_pairs(data, split, high=high)
+        root, high = named_folder(data, low, high, folder)
+        pairs, unpaired = scan_pairs(root, split, high=high)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     try:

@@ -65,8 +65,13 @@ def enhance(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Network calls a picture (default: the model's own).")
     ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="ddim, dpm++ or drds, of those the model has (default: its own).")
+    ] = None,
     iterations: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the noise: the same seed gives the same picture.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**64 - 1, help="Seed of the noise: the same seed gives the same picture.")
+    ] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 (default: float32).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
@@ -112,6 +117,12 @@ def enhance(
         bool | None,
         typer.Option("--resid/--no-resid", help="For a checkpoint that does not say it.", rich_help_panel=_RAW),
     ] = None,
+    photons: Annotated[
+        bool | None,
+        typer.Option(
+            "--photons/--no-photons", help="The same: what a checkpoint of 8 inputs sees.", rich_help_panel=_RAW
+        ),
+    ] = None,
 ) -> None:
     """Brighten dark photographs.
 
@@ -124,7 +135,7 @@ def enhance(
         raise typer.BadParameter("--iterations is the old name of --steps; give one")
     steps = iterations if steps is None else steps
     options = RawOptions(ratio, ratio_from, auto, camera, iso, render, output_raw)
-    wished = {"brightness": brightness, "saturation": saturation, "strength": strength}
+    wished = {"brightness": brightness, "saturation": saturation, "strength": strength, "sampler": sampler}
     wish = {name: value for name, value in wished.items() if value is not None}
     try:
         work = _plan(inputs, output, recursive, suffix, format, pairs, options)
@@ -143,7 +154,7 @@ def enhance(
     try:
         # nothing to do needs no model
         if todo:
-            load = Loader(device, dtype, resid)
+            load = Loader(device, dtype, {"resid": resid, "with_photon": photons})
             one = work_on(todo, model, load, options, wish=wish, steps=steps, seed=seed, quality=quality)
             _run(todo, one, outcome)
     except PlanError as error:

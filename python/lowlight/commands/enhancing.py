@@ -26,7 +26,7 @@ class Loader(NamedTuple):
 
     device: str | None
     dtype: str | None
-    resid: bool | None
+    told: dict[str, bool | None]  # of what a file may not say
 
     def __call__(self, name: str) -> System:
         from ..checkpoints import load_system
@@ -34,8 +34,8 @@ class Loader(NamedTuple):
         try:
             with warnings.catch_warnings(record=True) as notes:
                 warnings.simplefilter("always")
-                system = load_system(name, device=self.device, dtype=self.dtype, resid=self.resid)
-        # TypeError: resid for a system that has none
+                system = load_system(name, device=self.device, dtype=self.dtype, **self.told)
+        # TypeError: something told of a system that has none of it
         except (ValueError, TypeError, OSError) as error:
             raise typer.BadParameter(str(error)) from None
         for note in notes:
@@ -49,7 +49,7 @@ def work_on(
     load: Loader,
     options: RawOptions,
     *,
-    wish: dict[str, float],
+    wish: dict[str, Any],
     steps: int | None,
     seed: int,
     quality: int | None,
@@ -66,13 +66,16 @@ def work_on(
     named = None if model == "default" else load(model)
 
     def brighten_by(system: System) -> Work:
+        known = getattr(system, "samplers", ())
+        if wish.get("sampler") not in (None, *known):
+            raise PlanError(f"--sampler must be one of {', '.join(known)} with this model, got {wish['sampler']}")
         told = {**wish, "steps": steps, "seed": seed}
         return lambda job: _brighten(job, picture_system(system), quality, **told)
 
     if named is not None and not isinstance(named, RawSystem):
         check_unused(named, options)
         return brighten_by(named)
-    pictures = lru_cache(maxsize=1)(lambda: brighten_by(load._replace(resid=None)("default")))
+    pictures = lru_cache(maxsize=1)(lambda: brighten_by(load._replace(told={})("default")))
     if named is None and not raws:
         _say_unused(options)
         return pictures()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .folders import Data, DataOption, High, Low, named_folder
 from .scoring import Device, Json, Limit, Outputs, Seeds, find_splits, load_lpips, score_all, show
-from .terminal import table
+from .terminal import table, wide_console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,19 +28,24 @@ _NOTES = {
 
 
 def evaluate(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA", help="Folder with low/ and high/ (or input/target, dark/bright), or the root of LOL-v1."
-        ),
-    ],
+    data: Data = None,
+    folder: DataOption = None,
+    low: Low = None,
+    high: High = None,
     model: Annotated[
         list[str] | None,
         typer.Option(
             "--model", "-m", help="Shipped name or checkpoint file, or none; repeat for several (default: default)."
         ),
     ] = None,
+    results: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]FOLDER", help="Score the pictures another method left in a folder; repeat."),
+    ] = None,
     baselines: Annotated[bool, typer.Option(help="Score the classical baselines too.")] = True,
+    published: Annotated[
+        bool, typer.Option("--published", help="Show what others published of eval15, in a table of its own.")
+    ] = False,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Network calls a picture (default: the model's own).")
     ] = None,
@@ -63,41 +69,51 @@ def evaluate(
     json: Json = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables, of every picture too.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet: dark, results, truth.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write the models' pictures, of the first seed.")
+    ] = None,
 ) -> None:
     """Score models on pairs of dark and bright pictures: PSNR, SSIM, saturation and LPIPS, as they come, GT-mean, LS
     gain, and told the exposure."""
     from ..metrics.measures import MEASURES, lpips_measure, recipe_of
     from ..scoring import srgb as scoring
     from ..scoring import tables
+    from ..scoring.baselines import BASELINES
     from ..scoring.report import Report
 
     try:
-        splits = find_splits(data, split, limit)
-        outputs = Outputs(csv, json, markdown, sheet=sheet)
+        root, high = named_folder(data, low, high, folder)
+        splits = find_splits(root, split, limit, high)
+        outputs = Outputs(csv, json, markdown, sheet=sheet, save=save)
         models = _models(list(dict.fromkeys(model or ["default"])), steps, device)
+        others = _others(results or [], {*BASELINES, *(method.name for method in models)})
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     classical = scoring.baseline_methods() if baselines else []
-    if not classical + models:
-        raise typer.BadParameter("nothing to score: no model and no baselines")
-    if models:
+    if not [*classical, *others, *models]:
+        raise typer.BadParameter("nothing to score: no model, no results and no baselines")
+    outputs.made = {method.label for method in models}
+    if models or others:
         outputs.hidden = {method.label for method in classical}
     perceptual, left_out = load_lpips(lpips, lpips_weights, models[0].device if models else device)
     if left_out:
         typer.echo(left_out, err=True)
     measures = [*MEASURES, *([lpips_measure(perceptual)] if perceptual else [])]
-    report = score_all(splits, classical + models, seed or [0], outputs, Report(), measures=measures)
+    report = score_all(splits, [*classical, *others, *models], seed or [0], outputs, Report(), measures=measures)
 
     warnings = [line for m in models for s in splits if (line := scoring.seen_in_training(m, s.name))]
     recipe, notes = recipe_of(report.scores), _notes(splits, models)
+    notes += [f"{method.name}: pictures made elsewhere." for method in others]
     drawn = sorted({row["seed"] for row in report.rows} - {None})
     spread = f"± standard deviation of the mean over seeds {', '.join(map(str, drawn))}."
     remarks = [recipe, *notes, *([spread] if len(drawn) > 1 else [])]
     show(report, _tables(report, models if per_picture else []), remarks, warnings)
+    if published:
+        _show_published()
     notes += [*(["LPIPS is left out."] if left_out else []), *warnings]
     facts = {
         "recipe": recipe,
-        "data": data.resolve().name,
+        "data": root.resolve().name,
         "limit": limit,
         "steps": steps,
         "notes": notes,
@@ -118,6 +134,28 @@ def _models(names: list[str], steps: int | None, device: str | None) -> list[Met
     names = [DEFAULT_MODEL if name == "default" else name for name in names if name != "none"]
     systems = {name: picture_system(load(name, device=parse_device(device))) for name in dict.fromkeys(names)}
     return [model_method(name, system, steps) for name, system in systems.items()]
+
+
+def _others(results: list[str], taken: set[str]) -> list[Method]:
+    """Others' results as methods. Raises ValueError where two share a name."""
+    from ..scoring.srgb import results_method
+
+    others: list[Method] = []
+    for text in results:
+        name, _, path = text.rpartition("=")
+        name = name or Path(path).resolve().name
+        if name in taken | {method.name for method in others}:
+            raise ValueError(f"--results: there are two methods called {name}; say NAME=FOLDER")
+        others.append(results_method(name, Path(path)))
+    return others
+
+
+def _show_published() -> None:
+    from ..scoring.published import EVAL15, NOTE
+
+    console = wide_console()
+    console.print(table([one.row() for one in EVAL15], "eval15, as others published it"))
+    console.print(NOTE, highlight=False, style="dim")
 
 
 def _notes(splits: list[SampleSet], models: list[Method]) -> list[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .folders import DataOption, named_folder
 from .scoring import Device, Json, Outputs, score_all, show
 from .terminal import table
 
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
 def evaluate_raw(
     data: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="DATA", help="SID (with its lists), ELD (CAMERA/scene-N), or clean pictures and raw files."
         ),
-    ],
+    ] = None,
+    folder: DataOption = None,
     model: Annotated[
         list[str] | None, typer.Option("--model", "-m", help="Shipped name or checkpoint file; repeat for several.")
     ] = None,
@@ -48,6 +50,10 @@ def evaluate_raw(
     resid: Annotated[
         bool | None, typer.Option("--resid/--no-resid", help="For a checkpoint that does not say it.")
     ] = None,
+    photons: Annotated[
+        bool | None,
+        typer.Option("--photons/--no-photons", help="The same: what a checkpoint of 8 inputs sees."),
+    ] = None,
     camera: Annotated[
         str | None, typer.Option(help="Calibration, and ELD's folder: a name, or a file (default: the model's).")
     ] = None,
@@ -55,6 +61,9 @@ def evaluate_raw(
         int | None, typer.Option(min=16, help="Packed pixels a side of the centre (SID: 512, ELD: whole).")
     ] = None,
     whole: Annotated[bool, typer.Option("--whole", help="SID's pictures whole.")] = False,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Leave out pictures whose names hold it; repeat.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Pictures at each ratio.")] = None,
     noise: Annotated[str, typer.Option(help="Of clean pictures: g, P+g, p+g, P+G+r+u ...")] = "P+G+r+u",
     gain: Annotated[float | None, typer.Option("--K", help="System gain of clean pictures (default: drawn).")] = None,
@@ -88,8 +97,21 @@ def evaluate_raw(
             raise ValueError("--plot draws models over --steps: name one with --model")
         outputs = Outputs(csv, json, markdown, sheet=sheet, plot=plot)
         methods, about = classical_methods(method, protocols)
-        models = _models(model or [], device, resid)
-        choice = Choice(data, split, ratio, camera, crop, whole, limit, noise, gain, shrink, seed)
+        models = _models(model or [], device, {"resid": resid, "with_photon": photons})
+        choice = Choice(
+            named_folder(data, None, None, folder)[0],
+            split,
+            ratio,
+            camera,
+            crop,
+            whole,
+            limit,
+            noise,
+            gain,
+            shrink,
+            seed,
+            exclude or (),
+        )
         cameras = [system.config.camera for system in models.values()]
         found = find_raw_set(kind, choice, cameras, RawCache(cache or default_cache()))
     except (OSError, ValueError, TypeError) as error:
@@ -118,13 +140,13 @@ def _protocols(names: list[str] | None) -> list[str]:
     return list(dict.fromkeys(names or PROTOCOLS))
 
 
-def _models(names: list[str], device: str | None, resid: bool | None) -> dict[str, ExposureDiffusion]:
+def _models(names: list[str], device: str | None, told: dict[str, Any]) -> dict[str, ExposureDiffusion]:
     from ..checkpoints import load_system
     from ..systems.exposurediffusion.system import ExposureDiffusion
 
     models = {}
     for name in dict.fromkeys(names):
-        system = load_system(name, device=device, resid=resid)
+        system = load_system(name, device=device, **told)
         if not isinstance(system, ExposureDiffusion):
             raise ValueError(f"{name} takes sRGB pictures: score it with `lowlight evaluate`")
         models[name] = system

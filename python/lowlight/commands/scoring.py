@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,12 +30,13 @@ Json = Annotated[Path | None, typer.Option(help="Write recipe, summary and every
 class Outputs:
     """Files that were asked for; what would fail after the last picture raises ValueError or OSError before the first.
 
-    The sheet's pictures are those that `show` gets, without those whose labels are `hidden`.
+    The sheet's pictures are those that `show` gets, without those whose labels are `hidden`; those of the labels in
+    `made` are written to the folder `save` too.
     """
 
     def __init__(
         self, csv: Path | None, json: Path | None, markdown: Path | None, *,
-        sheet: Path | None = None, plot: Path | None = None,
+        sheet: Path | None = None, plot: Path | None = None, save: Path | None = None,
     ):  # fmt: skip
         from ..files.contact_sheet import ContactSheet
         from ..files.pictures import format_of
@@ -42,6 +44,9 @@ class Outputs:
 
         self.csv, self.json, self.markdown, self.sheet, self.plot = csv, json, markdown, sheet, plot
         self._pictures, self.hidden = ContactSheet(), set[str]()
+        self.save, self.made = save, set[str]()
+        if save is not None:
+            save.mkdir(parents=True, exist_ok=True)
         if sheet is not None:
             format_of(sheet)
         if plot is not None:
@@ -52,11 +57,28 @@ class Outputs:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
 
-    def show(self, prefix: str, sample: Sample, pictures: Mapping[str, Any]) -> None:
-        """A row of the sheet."""
+    def show(self, split: str, sample: Sample, pictures: Mapping[str, Any]) -> None:
+        """A row of the sheet, and the files of `save`: SPLIT/METHOD/NAME.png, of one split METHOD/NAME.png."""
+        for label in self.made & pictures.keys() if self.save else ():
+            self._save(Path(split) / _file_name(label) / f"{sample.name}.png", pictures[label])
+        if self.sheet is None:
+            return
+        prefix = f"{split} " if split else ""
         ratio = f" x{sample.about['ratio']:g}" if "ratio" in sample.about else ""
         shown = {label: picture for label, picture in pictures.items() if label not in self.hidden}
         self._pictures.add(prefix + sample.name + ratio, shown)
+
+    def _save(self, name: Path, picture: Any) -> None:
+        from ..files.pictures import Picture, write_picture
+
+        assert self.save is not None
+        path = self.save / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_picture(path, Picture(picture.clamp(0, 1).float().movedim(0, -1).contiguous().numpy()))
+        except OSError as error:
+            typer.echo(f"not written: {error}", err=True)
+            raise typer.Exit(1) from None
 
     def write(self, report: Report, json: str, markdown: str, draw: Callable[[Path], None] | None = None) -> None:
         """All of them. Ends the command with 1 where one cannot be written, or a picture could not be scored."""
@@ -79,8 +101,15 @@ class Outputs:
             raise typer.Exit(1)
 
 
-def find_splits(data: Path, names: Sequence[str] | None, limit: int | None) -> list[SampleSet]:
-    """The splits asked for, else the folder's default one; raises as scan_pairs does.
+def _file_name(label: str) -> str:
+    """A method's label as the name of a folder: of a path its last two parts."""
+    return re.sub(r"[^\w.+-]+", "_", "_".join(Path(label).parts[-2:])).strip("_")
+
+
+def find_splits(
+    data: Path, names: Sequence[str] | None, limit: int | None, high: Path | None = None
+) -> list[SampleSet]:
+    """The splits asked for, else the folder's default one; high: as of scan_pairs, which says what is raised.
 
     Those of LOL-v1 bear its names (eval15, heldout ...), others the folder's name in front.
     """
@@ -93,7 +122,7 @@ def find_splits(data: Path, names: Sequence[str] | None, limit: int | None) -> l
     splits = []
     wanted: Sequence[str | None] = names or [None]
     for name in dict.fromkeys(wanted):
-        pairs, problems = scan_pairs(data, name)
+        pairs, problems = scan_pairs(data, name, high=high)
         if name is None:
             label = "eval15" if is_root else folder
         else:
@@ -136,7 +165,8 @@ def score_all(
         with progress_bar(sum(len(one.samples) for one in sets)) as bar:
             for one in sets:
                 report.problems += one.problems
-                show = partial(outputs.show, f"{one.name} " if len(sets) > 1 else "") if outputs.sheet else None
+                wanted = outputs.sheet or outputs.save
+                show = partial(outputs.show, one.name if len(sets) > 1 else "") if wanted else None
                 about = {column: one.name}
                 seeds = list(dict.fromkeys(seeds))
                 evaluate(one.samples, methods, seeds, show, bar.advance, about=about, report=report, **options)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .folders import Data, DataOption, High, Low, named_folder
 from .scoring import Device, Limit, Outputs, Seeds, find_splits, score_all, show
 from .terminal import table
 
@@ -23,9 +24,7 @@ _SHOWN = {"psnr": "PSNR", "psnr_gt_mean": "PSNR GT-mean", "ssim_rgb": "SSIM"}
 
 def steps(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Shipped name, default, or checkpoint file.")],
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder with low/ and high/, or the root of LOL-v1 (its eval15).")
-    ],
+    data: Data = None,
     steps: Annotated[str, typer.Option(metavar="S,S,...", help="Numbers of network calls.")] = "1,2,3,4,5,10,20",
     sampler: Annotated[
         list[str] | None,
@@ -36,6 +35,9 @@ def steps(
         typer.Option("--set", metavar="KEY=VALUE", help="Replace what the model's configuration says: spacing=inner."),
     ] = None,
     seed: Seeds = None,
+    folder: DataOption = None,
+    low: Low = None,
+    high: High = None,
     split: Annotated[list[str] | None, typer.Option(help="As of `lowlight evaluate`; repeat.")] = None,
     limit: Limit = None,
     within: Annotated[float, typer.Option(min=0, metavar="DB", help="What counts as good as the best.")] = 0.05,
@@ -55,7 +57,8 @@ def steps(
 
     try:
         counts = _counts(steps)
-        splits = find_splits(data, split, limit)
+        root, high = named_folder(data, low, high, folder)
+        splits = find_splits(root, split, limit, high)
         outputs = Outputs(csv, json, markdown, plot=plot)
         model = DEFAULT_MODEL if model == "default" else model
         system = picture_system(load(model, device=parse_device(device)))
@@ -76,7 +79,7 @@ def steps(
         "device": str(system.device),
         "default_steps": system.config.steps,
         "sampling": _sampling(system.config),
-        "data": data.resolve().name,
+        "data": root.resolve().name,
         "limit": limit,
         "verdicts": verdicts,
         "notes": [recipe, *warnings],

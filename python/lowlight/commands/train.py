@@ -12,23 +12,40 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from .folders import High, Low, named_folder
+
 if TYPE_CHECKING:
     from ..data.sets.pairs import Pair
     from ..data.sets.raw_pairs import RawPair
+    from ..training.config import TrainConfig
     from ..training.loop import Trainer
+    from ..training.objectives.base import Objective
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
 
 
 def train(
-    config: Annotated[str, typer.Argument(help="A YAML file, or the name of a configuration that ships.")],
+    config: Annotated[
+        str | None, typer.Argument(help="A YAML file, or the name of a configuration that ships (--list).")
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Settings that replace the file's: seed=1 stages.0.batch=2 ...")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder with low/ and high/, or the root of LOL-v1 (its our485 is taken).")
+        list[Path] | None,
+        typer.Option(
+            help="Folder of pairs as of `lowlight check` (of LOL-v1 our485 is taken); repeat for their union."
+        ),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="our485, train (numbers below 690) or all of LOL-v1.")] = None,
+    low: Low = None,
+    high: High = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(help="our485, train (numbers below 690), all ...; one for each --data, or for all."),
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Begin with the weights of a shipped name or file that fit.")
+    ] = None,
     val_data: Annotated[Path | None, typer.Option(help="Folder of the pairs to validate on (default: --data).")] = None,
     val_split: Annotated[
         str | None, typer.Option(help="Split to validate on: eval15, heldout ...; none: no validation.")
@@ -40,34 +57,45 @@ def train(
     allow_changes: Annotated[
         bool, typer.Option("--allow-changes", help="Resume under a configuration other than the checkpoint's.")
     ] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Name the configurations that ship, and end.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show CONFIG with every default, and end.")] = False,
 ) -> None:
-    """Train on pairs of pictures. Ctrl-C stops after the current iteration; the same command goes on from there.
+    """Train on pairs of pictures, from new weights or from --init's. Ctrl-C stops after the current iteration; the same
+    command goes on from there.
 
     Several processes share every batch: torchrun --nproc_per_node 2 -m lowlight train ... (or accelerate launch).
     """
-    from ..training.config_files import load_config
+    from ..training.config_files import described_configs, load_config, written_out
     from ..training.loop import Trainer
     from ..training.objectives.lookup import objective_of
 
+    if list_:
+        typer.echo("\n".join(f"{name}: {about}" for name, about in described_configs()))
+        return
     try:
+        if config is None:
+            raise ValueError("no CONFIG: give a YAML file or a name of --list")
         settings = load_config(config, overrides or [])
+        settings = replace(settings, init=init or settings.init)
+        if show:
+            typer.echo(written_out(settings), nl=False)
+            return
         objective = objective_of(settings.system)
-        root = data or (Path(settings.data) if settings.data else None)
-        if root is None:
-            raise ValueError("no data: give --data FOLDER or data=FOLDER")
+        settings, pairs = _found(settings, objective, data or [], low, high, split or [])
         processes = prepare(settings.threads, device)
-        settings = replace(settings, data=str(root), split=split or settings.split or objective.split(root))
-        pairs, validator = objective.find(settings, root, settings.split), None
+        val_pairs, validator = [], None
         if settings.validate_every and (val_data or val_split):
-            val_pairs = objective.find(settings, val_data or root, val_split)
+            val_pairs = objective.find(settings, val_data or Path(_listed(settings.data)[0]), val_split)
             validator = objective.validator(settings, val_pairs)
         batches = objective.batches(settings, pairs)
         trainer = Trainer(settings, batches, output, validator=validator, processes=processes)
-        trainer.resume(allow_changes, lambda line: typer.echo(line, err=True))
+        remarks = []
+        if not trainer.resume(allow_changes, lambda line: typer.echo(line, err=True)) and settings.init:
+            remarks.append(trainer.begin_with(settings.init))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     if processes.rank == 0:
-        for line in _remarks(trainer, pairs, val_pairs if validator else []):
+        for line in (*remarks, *_remarks(trainer, pairs, val_pairs)):
             typer.echo(line, err=True)
     finished = run(trainer)
     trainer.close()
@@ -78,6 +106,39 @@ def train(
         raise typer.Exit(130)
     if processes.rank == 0:
         typer.echo(f"{output / 'last.pt'}: {trainer.iterations} iterations")
+
+
+def _found(
+    settings: TrainConfig,
+    objective: type[Objective],
+    data: list[Path],
+    low: Path | None,
+    high: Path | None,
+    splits: list[str],
+) -> tuple[TrainConfig, list]:
+    """The settings with where the pictures lie, and what is there: of several folders the union, a split for each."""
+    if low or high or len(data) == 1:
+        root, high = named_folder(data[0] if data else None, low, high)
+        roots = [root]
+    else:
+        roots = data or [Path(name) for name in _listed(settings.data)]
+    if not roots:
+        raise ValueError("no data: give --data FOLDER, --low and --high, or data=FOLDER")
+    asked: list[str | None] = [*(splits or _listed(settings.split))]
+    if len(asked) not in (0, 1, len(roots)):
+        raise ValueError(f"--split: give one for all folders or one for each of the {len(roots)}, got {len(asked)}")
+    chosen = asked * len(roots) if len(asked) == 1 else asked or [None] * len(roots)
+    chosen = [name or (None if high else objective.split(root)) for name, root in zip(chosen, roots, strict=True)]
+    found = [
+        one for root, name in zip(roots, chosen, strict=True) for one in objective.find(settings, root, name, high)
+    ]
+    if len(roots) == 1:
+        return replace(settings, data=str(roots[0]), split=chosen[0]), found
+    return replace(settings, data=[*map(str, roots)], split=[name or "all" for name in chosen]), found
+
+
+def _listed(value: str | list[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) and value else list(value or [])
 
 
 def prepare(threads: int | None, device: str | None):

@@ -30,7 +30,21 @@ def constant(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def linear_betas(timesteps: int, beta_start: float, beta_end: float) -> Tensor:
     """[T] float64, linear; Ho et al. 2020."""
-    return torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64)
+    return torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64, device="cpu")
+
+
+def _sigmoid_betas(timesteps: int, beta_start: float, beta_end: float) -> Tensor:
+    return beta_start + (beta_end - beta_start) * linear_betas(timesteps, -6, 6).sigmoid()
+
+
+# [T] float64 of (T, b0, b1), by the names of DiffLL's configuration files
+BETAS: dict[str, Callable[[int, float, float], Tensor]] = {
+    "linear": linear_betas,
+    "quad": lambda timesteps, b0, b1: linear_betas(timesteps, b0**0.5, b1**0.5) ** 2,
+    "const": lambda timesteps, b0, b1: torch.full((timesteps,), b1, dtype=torch.float64),
+    "jsd": lambda timesteps, b0, b1: 1 / torch.arange(timesteps, 0, -1, dtype=torch.float64),
+    "sigmoid": _sigmoid_betas,
+}
 
 
 def cosine_betas(timesteps: int, s: float = 0.008) -> Tensor:
@@ -38,7 +52,7 @@ def cosine_betas(timesteps: int, s: float = 0.008) -> Tensor:
 
     T + 1 points between 0 and T + 1 instead of 0 and T: alpha_bar would reach 0 at the last, whose beta is clipped.
     """
-    x = torch.linspace(0, timesteps + 1, timesteps + 1, dtype=torch.float64)
+    x = torch.linspace(0, timesteps + 1, timesteps + 1, dtype=torch.float64, device="cpu")
     f = torch.cos((x / (timesteps + 1) + s) / (1 + s) * (math.pi / 2)) ** 2
     f = f / f[0]
     return (1 - f[1:] / f[:-1]).clamp(0, 0.999)
@@ -49,13 +63,14 @@ def alpha_bars(betas: Tensor) -> Tensor:
     return torch.cumprod(1 - betas.double(), dim=0)
 
 
-SPACINGS = ("leading", "trailing", "inner")
+SPACINGS = ("published", "leading", "trailing", "inner")
 
 
 def sampling_times(timesteps: int, steps: int, spacing: str = "leading") -> list[int]:
     """Times of a sampler with `steps` network calls, walked downwards; any spacing takes all T with S = T.
 
-    "leading": 0, T // S, 2 (T // S), ... (DiffLL, DDIM). "trailing": T - 1 first, the last at about T / S - 1.
+    "leading": 0, T // S, 2 (T // S), ... (DDIM). "published", DiffLL's own: all of them below T, more than S where S
+    does not divide T (8 of 200 for S = 7). "trailing": T - 1 first, the last at about T / S - 1.
     "inner": T cut into S + 1 even parts, floor(T (S - i) / (S + 1)): a chain that starts at an anchor spends no call on
     the last times, which tell next to nothing, nor on the first ones, which change next to nothing.
     Raises ValueError for steps that are not in 1 .. T, and another spacing.
@@ -64,6 +79,8 @@ def sampling_times(timesteps: int, steps: int, spacing: str = "leading") -> list
         raise ValueError(f"sampling_times: steps must lie in 1 .. {timesteps}, got {steps}")
     if spacing not in SPACINGS:
         raise ValueError(f"sampling_times: spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
+    if spacing == "published":
+        return list(range(0, timesteps, timesteps // steps))[::-1]
     if spacing == "leading":
         return [i * (timesteps // steps) for i in reversed(range(steps))]
     if spacing == "inner":
@@ -74,6 +91,8 @@ def sampling_times(timesteps: int, steps: int, spacing: str = "leading") -> list
 @constant
 def sampler_rows(sampler: str, alpha_bar: Tensor, times: list[int]) -> Tensor:
     """[S, 8] rows of a deterministic sampler by its name: one of SAMPLERS."""
+    if not alpha_bar[times].all():
+        raise ValueError(f"sampler_rows: nothing is left of the picture at t = {times[0]}, no sampler can start there")
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler_rows: sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
     return SAMPLERS[sampler](alpha_bar, times)

@@ -9,6 +9,8 @@ import secrets
 import time
 from pathlib import Path
 
+_swept: set[Path] = set()
+
 
 def write_atomically(
     path: str | os.PathLike, data: bytes | memoryview, *, durable: bool = False, previous: Path | None = None
@@ -16,13 +18,16 @@ def write_atomically(
     """Writes the bytes under a temporary name beside the path, then renames: the path is whole, old or absent.
 
     durable: returns when the disk has it, so that a power cut takes nothing either. previous: what the file was before
-    goes there.
+    goes there. What others left half written in the folder an hour ago or more is deleted, once a process.
     """
     # through a link to the file behind it, as an ordinary write would go
     target = Path(os.path.realpath(path))
     # file systems count a name's bytes, of which a character may have four
     name = os.fsencode(target.name)[:100].decode(errors="ignore")
     temporary = target.with_name(f".{name}.{secrets.token_hex(4)}.part")
+    if target.parent not in _swept:
+        _swept.add(target.parent)
+        sweep(target.parent)
     try:
         with open(temporary, "xb") as file:
             file.write(data)

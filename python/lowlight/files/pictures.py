@@ -91,6 +91,8 @@ def _left_out(image: Image.Image) -> list[str]:
     xmp = image.info.get("xmp") or b""
     if b"hdrgm:" in (xmp if isinstance(xmp, bytes) else str(xmp).encode()):
         notes.append("gain map dropped: the picture is what a display without HDR shows")
+    if (deep := image.info.get("bit_depth", 8)) > 8 and image.format == "HEIF":
+        notes.append(f"{deep} bits became 8, with which HEIC is read")
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         notes.append(f"stored as {image.mode}, written as RGB")
     return notes

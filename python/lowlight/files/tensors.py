@@ -107,19 +107,20 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = dict(file.metadata() or {})
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it has no __iter__
-        if metadata.pop(_CHECKSUM, None) not in (None, checksum(stored, metadata)):
-            raise CheckpointError(f"{path} is damaged: its tensors are not those that its checksum was taken of")
-        state = from_int8(stored)
-        if "config" in metadata:
-            metadata["config"] = json.loads(metadata["config"])
     except SafetensorError as error:
         raise CheckpointError(f"{path} is a damaged or truncated safetensors file ({error})") from error
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: the configuration in its metadata is not JSON ({error})") from error
-    except CheckpointError:
-        raise
+    if metadata.pop(_CHECKSUM, None) not in (None, checksum(stored, metadata)):
+        raise CheckpointError(f"{path} is damaged: its tensors are not those that its checksum was taken of")
+    try:
+        state = from_int8(stored)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    try:
+        if "config" in metadata:
+            metadata["config"] = json.loads(metadata["config"])
+    # no JSON, numbers of thousands of digits, brackets without end
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: the configuration in its metadata is not JSON ({error})") from error
     return state, metadata
 
 

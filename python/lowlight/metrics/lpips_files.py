@@ -1,9 +1,11 @@
-"""The files of LPIPS: torchvision's trunks on this disk and the lpips package's linear layers; none is downloaded."""
+"""The files of LPIPS: torchvision's trunks on this disk, fetched on request, and the lpips package's linear layers."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..files.tensors import CheckpointError, read_checkpoint, short_list
-from .lpips_trunks import Shapes, Trunk
+from .lpips_trunks import TRUNKS, Shapes, Trunk
 
 
 class LpipsUnavailable(RuntimeError):
@@ -31,14 +33,43 @@ def find_heads(net: str) -> Path:
 
 def find_trunk(trunk: Trunk) -> Path:
     """The file where torchvision keeps what it downloads."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / trunk.file
+    path = _place(trunk)
     if not path.is_file():
+        net = next(name for name, other in TRUNKS.items() if other.entry == trunk.entry)
         raise LpipsUnavailable(
-            f"no {trunk.title} weights on this disk: put torchvision's {trunk.file} into {folder}, or give its path "
-            "(lowlight evaluate: --lpips-weights FILE)"
+            f"no {trunk.title} weights on this disk: `lowlight lpips {net}` fetches them; or put torchvision's "
+            f"{trunk.file} into {path.parent}, or give its path (lowlight evaluate: --lpips-weights FILE)"
         )
     return path
+
+
+def fetch_trunk(trunk: Trunk) -> None:
+    """Download the trunk's weights from where torchvision has them, unless they are there; whole or not at all.
+
+    Raises LpipsUnavailable, in one sentence, without torchvision and where the network or the file is not right.
+    """
+    path = _place(trunk)
+    if path.is_file():
+        return
+    try:
+        models = import_module("torchvision").models
+    # beside another build of torch it raises RuntimeError
+    except (ImportError, RuntimeError) as error:
+        raise LpipsUnavailable(f"torchvision does not import ({error}): pip install 'lowlight-ext[lpips]'") from None
+    url = getattr(models, trunk.entry).IMAGENET1K_V1.url
+    path.parent.mkdir(parents=True, exist_ok=True)
+    promised = re.search(r"-([0-9a-f]{8,64})\.pth$", trunk.file)
+    try:
+        torch.hub.download_url_to_file(url, str(path), promised[1] if promised else None, progress=sys.stderr.isatty())
+    # RuntimeError: another file than promised; OSError: no network
+    except (OSError, RuntimeError) as error:
+        raise LpipsUnavailable(
+            f"{url} was not fetched ({error}): on a machine with a network put it at {path}"
+        ) from None
+
+
+def _place(trunk: Trunk) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / trunk.file
 
 
 def checked_hash(path: Path) -> str:

@@ -80,10 +80,12 @@ class Pool(NamedTuple):
 
 @dataclass(frozen=True)
 class Trunk:
-    """stages: layers up to each map that LPIPS compares. file: torchvision's name. smallest: pixels a side it takes."""
+    """stages: layers up to each map that LPIPS compares. file: torchvision's name, entry: that of its weights there.
+    smallest: pixels a side it takes."""
 
     title: str
     file: str
+    entry: str
     smallest: int
     stages: tuple[tuple[Conv | Fire | Pool, ...], ...]
 
@@ -115,21 +117,21 @@ def _vgg_block(first: int, inputs: int, outputs: int, count: int) -> tuple[Conv 
 
 
 TRUNKS = {
-    "alex": Trunk("AlexNet", "alexnet-owt-7be5be79.pth", 31, (
+    "alex": Trunk("AlexNet", "alexnet-owt-7be5be79.pth", "AlexNet_Weights", 31, (
         (Conv("features.0", 3, 64, 11, stride=4, padding=2),),
         (Pool(3), Conv("features.3", 64, 192, 5, padding=2)),
         (Pool(3), Conv("features.6", 192, 384, 3, padding=1)),
         (Conv("features.8", 384, 256, 3, padding=1),),
         (Conv("features.10", 256, 256, 3, padding=1),),
     )),
-    "vgg": Trunk("VGG16", "vgg16-397923af.pth", 16, (
+    "vgg": Trunk("VGG16", "vgg16-397923af.pth", "VGG16_Weights", 16, (
         _vgg_block(0, 3, 64, 2),
         _vgg_block(5, 64, 128, 2),
         _vgg_block(10, 128, 256, 3),
         _vgg_block(17, 256, 512, 3),
         _vgg_block(24, 512, 512, 3),
     )),
-    "squeeze": Trunk("SqueezeNet 1.1", "squeezenet1_1-b8a52dc0.pth", 17, (
+    "squeeze": Trunk("SqueezeNet 1.1", "squeezenet1_1-b8a52dc0.pth", "SqueezeNet1_1_Weights", 17, (
         (Conv("features.0", 3, 64, 3, stride=2),),
         (Pool(3, ceil=True), Fire("features.3", 64, 16, 128), Fire("features.4", 128, 16, 128)),
         (Pool(3, ceil=True), Fire("features.6", 128, 32, 256), Fire("features.7", 256, 32, 256)),

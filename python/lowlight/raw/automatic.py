@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..files.pictures import PictureError
-from .files import RawPicture, normalise_packed
+from .files import RawPicture, levelled, normalise_packed
 from .packing import layout, pack
 
 # where an average scene lies on a sensor under a light meter's exposure: 18 % grey, half a stop of room above white
@@ -44,7 +44,7 @@ def automatic_ratio(picture: RawPicture, level: float = AUTO_LEVEL, limit: float
 
 def _histogram(picture: RawPicture) -> tuple[np.ndarray, np.ndarray]:
     """Values in [0, 1] that pixels take and the share of the pixels that takes each, float64 [channels, numbers]."""
-    numbers = pack(picture.mosaic, picture.pattern)
+    numbers = pack(levelled(picture, whole=True), picture.pattern)
     count = int(numbers.max()) + 1
     every = np.broadcast_to(np.arange(count, dtype=np.uint16), (len(layout(picture.pattern).colours), 1, count))
     values = normalise_packed(every, picture)[:, 0].astype(np.float64)

@@ -12,8 +12,8 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
 from ..files.pictures import Picture
-from .exif import ISO_FULL
-from .files import RawPicture, denormalise, normalise, read_raw
+from .exif import ISO_FULL, Shot, read_exif
+from .files import OtherSensorError, RawPicture, denormalise, normalise, read_raw
 from .render import postprocess, render
 
 RAW_SUFFIXES = {
@@ -29,8 +29,19 @@ def is_raw(path: str | os.PathLike) -> bool:
 
 
 def read_developed(path: str | os.PathLike) -> Picture:
-    """A raw file as an upright sRGB picture of 16 bits, as dark as it was taken; raises as read_raw does."""
-    picture = read_raw(path)
+    """A raw file as an upright sRGB picture of 16 bits, as dark as it was taken; raises as read_raw does.
+
+    What has no filter array (linear DNG, monochrome sensors, sRAW, Foveon) is developed by LibRaw, and said so.
+    """
+    try:
+        picture = read_raw(path)
+    except OtherSensorError as error:
+        samples = postprocess(path).transpose(1, 2, 0)
+        grey = samples.shape[2] == 1
+        samples = np.repeat(samples, 3, axis=2) if grey else np.ascontiguousarray(samples)
+        shot = read_exif(path)
+        note = f"developed by LibRaw: {str(error).removeprefix(f'{path}: ')}"
+        return Picture(samples, grey=grey, bits=16, exif=_exif(shot), notes=(note,))
     return develop(normalise(picture), picture)
 
 
@@ -53,7 +64,7 @@ def develop(
     return Picture(np.ascontiguousarray(srgb.transpose(1, 2, 0)), bits=16, exif=_exif(picture))
 
 
-def _exif(picture: RawPicture) -> bytes | None:
+def _exif(picture: RawPicture | Shot) -> bytes | None:
     """Camera, time and ISO as the photograph was taken; None where the file says nothing of them."""
     exif = Image.Exif()
     named = ((ExifTags.Base.Make, picture.make), (ExifTags.Base.Model, picture.model))

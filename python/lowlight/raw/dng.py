@@ -14,7 +14,7 @@ from PIL import TiffTags
 from ..files.atomic import write_atomically
 from ..files.pictures import PictureError
 from .exif import ISO_FULL
-from .files import RawPicture
+from .files import RawPicture, levelled
 from .packing import layout, second_green
 
 _D65 = 21
@@ -24,11 +24,11 @@ def write_dng(path: str | os.PathLike, picture: RawPicture) -> None:
     """Writes the mosaic with its levels, white balance, colour matrix and exposure; complete, or not at all.
 
     `read_raw` gives the same picture again: mosaic, pattern, levels and whole-numbered ISO exactly, white balance,
-    matrix and exposure time to six digits, what is None as None.
+    matrix and exposure time to six digits, what is None as None; offsets are taken off, to half a number.
     Bayer in any order and X-Trans. Raises PictureError for a mosaic that is not uint16 [H, W] or levels that are not
     0 <= black < white <= 65535, ValueError for another pattern, OSError if the disk refuses.
     """
-    mosaic, white = picture.mosaic, picture.white
+    mosaic, white = levelled(picture, whole=True), picture.white
     if mosaic.dtype != np.uint16 or mosaic.ndim != 2:
         raise PictureError(f"{path}: a DNG takes a mosaic [H, W] of uint16, got {mosaic.dtype} {mosaic.shape}")
     if not (picture.black.min() >= 0 and picture.black.max() < white <= 65535):

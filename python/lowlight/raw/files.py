@@ -13,8 +13,9 @@ import numpy as np
 
 from ..files.pictures import PictureError, reading
 from .colour import camera_to_xyz_of
+from .dng_tags import DngTags, read_dng_tags
 from .exif import ISO_FULL, Shot, read_exif
-from .packing import layout, pack, second_green, unpack
+from .packing import colour_map, layout, pack, second_green, unpack
 
 # EXIF orientation of what LibRaw says of turning and mirroring
 _ORIENTATIONS = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
@@ -34,6 +35,8 @@ class RawPicture:
     iso; exposure: seconds. white_balance: [3] float64, gains of red, green and blue as shot, green's 1.
     camera_to_xyz: [3, 3] float64, camera RGB without white balance to CIE XYZ under D65, up to a factor.
     orientation: EXIF's, 1 to 8, to turn the picture upright. make, model: as in EXIF.
+    offsets: [H, W] float32, what black is more than `black` at each pixel, where a DNG says it by rows, columns or a
+    larger array. noise: [planes, 2], S and O of the noise's variance S x + O for x in [0, 1], where a DNG says it.
     """
 
     mosaic: np.ndarray
@@ -47,6 +50,8 @@ class RawPicture:
     make: str | None = None
     model: str | None = None
     orientation: int = 1
+    offsets: np.ndarray | None = None
+    noise: np.ndarray | None = None
 
 
 def read_raw(path: str | os.PathLike) -> RawPicture:
@@ -59,14 +64,17 @@ def read_raw(path: str | os.PathLike) -> RawPicture:
     with open_raw(path) as raw:
         pattern = _pattern(raw)
         mosaic = np.array(raw.raw_image_visible)
-        black = np.array(raw.black_level_per_channel, np.float32)
+        tags = read_dng_tags(path)
+        black, offsets = np.array(raw.black_level_per_channel, np.float32), None
+        if tags is not None and tags.black is not None:
+            black, offsets = _black(tags, pattern, mosaic.shape, raw.sizes)
         white = float(raw.white_level)
         if mosaic.dtype != np.uint16 or not (black.shape == (4,) and black.max() < white):
             raise PictureError(f"its levels make no sense (black {black.tolist()}, white {white:g})")
         iso, exposure, make, model = _shot(path, raw)
         return RawPicture(
             mosaic, pattern, black, white, iso, exposure, _white_balance(raw), _camera_to_xyz(raw), make, model,
-            _ORIENTATIONS.get(raw.sizes.flip, 1),
+            _ORIENTATIONS.get(raw.sizes.flip, 1), offsets, None if tags is None else tags.noise,
         )  # fmt: skip
 
 
@@ -95,7 +103,15 @@ def open_raw(path: str | os.PathLike) -> Iterator[Any]:
 
 def normalise(picture: RawPicture) -> np.ndarray:
     """Packed [4 or 9, h, w] float32: (mosaic - black) / (white - black), clipped to [0, 1]."""
-    return normalise_packed(pack(picture.mosaic, picture.pattern), picture)
+    return normalise_packed(pack(levelled(picture), picture.pattern), picture)
+
+
+def levelled(picture: RawPicture, whole: bool = False) -> np.ndarray:
+    """The mosaic [H, W] with one black a colour: itself, or float32 less the offsets; whole: rounded to uint16."""
+    if picture.offsets is None:
+        return picture.mosaic
+    level = picture.mosaic - picture.offsets
+    return np.rint(np.clip(level, 0, 65535)).astype(np.uint16) if whole else level
 
 
 def normalise_packed(numbers: np.ndarray, picture: RawPicture) -> np.ndarray:
@@ -110,14 +126,35 @@ def denormalise(packed: np.ndarray, picture: RawPicture) -> np.ndarray:
     if not np.isfinite(packed).all():
         raise PictureError("the packed raw holds NaN or infinite values")
     black, span = _levels(picture)
-    numbers = np.rint(np.clip(packed, 0, 1) * span + black).astype(np.uint16)
-    return unpack(numbers, picture.pattern, picture.mosaic.shape)
+    numbers = np.clip(packed, 0, 1) * span + black
+    if picture.offsets is None:
+        return unpack(np.rint(numbers).astype(np.uint16), picture.pattern, picture.mosaic.shape)
+    mosaic = unpack(numbers, picture.pattern, picture.mosaic.shape) + picture.offsets
+    return np.rint(np.clip(mosaic, 0, 65535)).astype(np.uint16)
 
 
 def _levels(picture: RawPicture) -> tuple[np.ndarray, np.ndarray]:
     """Black and white - black of each packed channel, [C, 1, 1] float32."""
     black = picture.black[list(layout(picture.pattern).colours)].astype(np.float32)[:, None, None]
     return black, np.float32(picture.white) - black
+
+
+def _black(
+    tags: DngTags, pattern: np.ndarray, shape: tuple[int, int], sizes: Any
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Black of each colour as the tags say it, and the offsets of pixels where one number a colour is not enough."""
+    # 24: what repeats, of 1 to 4, 6 or 8 places, has repeated, so a part tells all where nothing goes by rows
+    by_lines = len(tags.delta_h) or len(tags.delta_v)
+    rows, columns = shape if by_lines else (min(shape[0], 24), min(shape[1], 24))
+    levels = tags.black_of(rows, columns, sizes.top_margin, sizes.left_margin)
+    colours = colour_map(pattern, rows, columns)
+    black = np.array([levels[colours == colour].mean() if (colours == colour).any() else 0 for colour in range(4)])
+    if len(pattern) == 6:
+        black[3] = black[1]
+    if np.abs(levels - black[colours]).max() < 1e-3:
+        return black.astype(np.float32), None
+    levels = tags.black_of(*shape, sizes.top_margin, sizes.left_margin)
+    return black.astype(np.float32), (levels - black[colour_map(pattern, *shape)]).astype(np.float32)
 
 
 def _pattern(raw: Any) -> np.ndarray:

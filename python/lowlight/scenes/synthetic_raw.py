@@ -36,7 +36,7 @@ def short_exposure(
     clean = unprocess(np.ascontiguousarray(scene.transpose(2, 0, 1)), development)
     # rounding to numbers, "u", is done by the file
     noise = typical_parameters(camera, "P+G+r", K=camera.K(iso), ratio=ratio)
-    short = raw_noise(torch.from_numpy(clean)[None], noise, torch.tensor([seed]))[0].numpy()
+    short = raw_noise(torch.from_numpy(clean)[None], noise, seed)[0].numpy()
     raw = replace(
         development.raw_picture(*clean.shape[1:]),
         black=np.full(4, _BLACK, np.float32),

@@ -23,7 +23,8 @@ class Choice:
     """What to score of a folder; None is the set's own. camera: a calibration, and ELD's folder.
 
     split: of SID train, val, test or the path of a list, of clean pictures their split. crop: packed pixels a side of
-    the centre; whole: SID's pictures are not cropped. limit: pictures at each ratio. Of clean pictures alone: the noise
+    the centre; whole: SID's pictures are not cropped. limit: pictures at each ratio. exclude: texts, a picture
+    whose name holds one of them is left out before. Of clean pictures alone: the noise
     model, its gain K, shrink (of sRGB ones), the seed of all draws.
     """
 
@@ -38,6 +39,7 @@ class Choice:
     K: float | None
     shrink: int
     seed: int
+    exclude: Sequence[str] = ()
 
 
 def find_raw_set(name: str | None, choice: Choice, cameras: Iterable[str | None], cache: RawCache) -> SampleSet:
@@ -58,6 +60,20 @@ def find_raw_set(name: str | None, choice: Choice, cameras: Iterable[str | None]
     return makers[name](choice, cache, camera)
 
 
+def _scored(samples: Sequence[Sample], choice: Choice) -> list[Sample]:
+    """The first `limit` of what is left at each ratio, by ratio. Raises ValueError where `exclude` says nothing."""
+    for text in choice.exclude:
+        if not any(text in sample.name for sample in samples):
+            raise ValueError(f"--exclude {text}: no picture's name holds it")
+    kept = [sample for sample in samples if not any(text in sample.name for text in choice.exclude)]
+    ratios = sorted({sample.about["ratio"] for sample in kept})
+    return [s for ratio in ratios for s in [s for s in kept if s.about["ratio"] == ratio][: choice.limit]]
+
+
+def _without(choice: Choice) -> str:
+    return f" Without {', '.join(choice.exclude)}." if choice.exclude else ""
+
+
 def _sid(choice: Choice, cache: RawCache, camera: Camera) -> SampleSet:
     """Of a list given by its path lines without files are problems, not errors."""
     split, root = choice.split or "test", choice.root
@@ -65,7 +81,8 @@ def _sid(choice: Choice, cache: RawCache, camera: Camera) -> SampleSet:
     pairs = [pair for pair in pairs if choice.ratios is None or pair.ratio in choice.ratios]
     crop = None if choice.whole else choice.crop or _SID_CROP
     recipe = f"SID Sony, list {Path(split).stem}, {_area(crop)}, ratios of the list, K of {camera.name} from the ISO."
-    return SampleSet("SID", _first(pair_samples(pairs, cache, camera, crop=crop), choice.limit), problems, recipe)
+    samples = _scored(pair_samples(pairs, cache, camera, crop=crop), choice)
+    return SampleSet("SID", samples, problems, recipe + _without(choice))
 
 
 def _eld(choice: Choice, cache: RawCache, camera: Camera) -> SampleSet:
@@ -77,7 +94,7 @@ def _eld(choice: Choice, cache: RawCache, camera: Camera) -> SampleSet:
         problems += missing
     area, scenes = _area(crop), f"ELD {choice.camera}, scenes 1 to 10"
     recipe = f"{scenes}, {area}, ratios of ISO x time, K of {camera.name} from the ISO."
-    return SampleSet("ELD", _first(samples, choice.limit), problems, recipe)
+    return SampleSet("ELD", _scored(samples, choice), problems, recipe + _without(choice))
 
 
 def _synthetic(choice: Choice, cache: RawCache, camera: Camera) -> SampleSet:
@@ -100,13 +117,7 @@ def _synthetic(choice: Choice, cache: RawCache, camera: Camera) -> SampleSet:
         f"1 / {choice.shrink} of their size, made raw by random developments), crops of {side} x {side} packed pixels, "
         f"noise {choice.model} of {camera.name}, {gains}, seed {choice.seed}."
     )
-    return SampleSet("synthetic", _first(samples, None), recipe=recipe)
-
-
-def _first(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
-    """The first so many at each ratio, by ratio."""
-    ratios = sorted({sample.about["ratio"] for sample in samples})
-    return [s for ratio in ratios for s in [s for s in samples if s.about["ratio"] == ratio][:limit]]
+    return SampleSet("synthetic", _scored(samples, choice), recipe=recipe + _without(choice))
 
 
 def _area(crop: int | None) -> str:

@@ -31,11 +31,15 @@ class Scene(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture to score. load(): its scene, read when asked for. about: further columns of its rows."""
+    """One picture to score. load(): its scene, read when asked for. about: further columns of its rows.
+
+    stems: names of files without their suffix under which others' results of it may lie.
+    """
 
     name: str
     load: Callable[[], Scene]
     about: Mapping[str, Any] = field(default_factory=dict)
+    stems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,16 @@ class Method:
     """A way to brighten: run(a scene's source, seed) -> the result, on the CPU.
 
     seeded: draws noise, so that it is run once a seed. told(source, seed, truth): the same where the truth's mean is
-    said, None where that cannot be. about: further columns of its rows, such as its number of steps. protocol: of raw,
-    "blind", or "paper" where it sees the truth. trained_on: the split of the training pictures, where it is known.
+    said, None where that cannot be. made(sample, source): its result, where it was made before, in the place of run.
+    about: further columns of its rows, such as its number of steps. protocol: of raw, "blind", or "paper" where it sees
+    the truth. trained_on: the split of the training pictures, where it is known.
     """
 
     name: str
     run: Callable[[Any, int], Tensor]
     seeded: bool = False
     told: Callable[[Any, int, Tensor], Tensor] | None = None
+    made: Callable[[Sample, Any], Tensor] | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     protocol: str | None = None
     device: str = "cpu"
@@ -99,7 +105,7 @@ class Report:
                 **dict(zip(columns, key, strict=True)),
                 "pictures": len({row["picture"] for row in rows}),
                 "seeds": [seed for seed in dict.fromkeys(row["seed"] for row in rows) if seed is not None],
-                "seconds": statistics.median(row["seconds"] for row in rows),
+                "seconds": _median(row["seconds"] for row in rows),
                 **self._spreads(rows),
             }
             for key, rows in groups.items()
@@ -119,6 +125,11 @@ class Report:
             known = len(means) > 1 and all(abs(mean) != float("inf") for mean in means)
             spreads[name] = {"mean": statistics.fmean(means), "std": statistics.stdev(means) if known else None}
         return spreads
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
 def evaluate(
@@ -141,7 +152,7 @@ def evaluate(
     for sample in samples:
         try:
             scene = sample.load()
-            rows, results = _score(scene, methods, seeds, measures, report.scores)
+            rows, results = _score(sample, scene, methods, seeds, measures, report.scores)
         except (ValueError, RuntimeError, OSError) as error:
             report.problems.append(f"{sample.name}: {error}")
         else:
@@ -157,21 +168,22 @@ def evaluate(
 
 
 def _score(
+    sample: Sample,
     scene: Scene,
     methods: Sequence[Method],
     seeds: Sequence[int],
     measures: Sequence[Measure],
     scored: dict[str, Measure],
-) -> tuple[list[tuple[dict[str, Any], dict[str, float]]], dict[str, Tensor]]:
+) -> tuple[list[tuple[dict[str, Any], dict[str, Any]]], dict[str, Tensor]]:
     """What is said of each run and its numbers, and results by label; a score that is new joins `scored`."""
-    rows: list[tuple[dict[str, Any], dict[str, float]]] = []
+    rows: list[tuple[dict[str, Any], dict[str, Any]]] = []
     results: dict[str, Tensor] = {}
     for method in methods:
         for seed in seeds if method.seeded else (None,):
             started = time.perf_counter()
             # the result is on the CPU, so that a GPU has finished when the clock is read
-            result = method.run(scene.source, seed or 0)
-            seconds = time.perf_counter() - started
+            result = method.made(sample, scene.source) if method.made else method.run(scene.source, seed or 0)
+            seconds = None if method.made else time.perf_counter() - started
             views = scene.views(result)
             if method.told is not None:
                 told = method.told(scene.source, seed or 0, views[0].truth)

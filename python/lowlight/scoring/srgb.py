@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..data.sets.matching import by_stem
 from ..data.sets.pairs import Pair
 from ..files.pictures import read_picture
 from ..metrics.measures import View, picture_views
@@ -48,7 +50,7 @@ class PairScene(NamedTuple):
 
 def picture_samples(pairs: Iterable[Pair]) -> list[Sample]:
     """Loading raises ValueError or OSError where a picture cannot be read or the sizes of a pair differ."""
-    return [Sample(pair.name, partial(_read, pair)) for pair in pairs]
+    return [Sample(pair.name, partial(_read, pair), stems=(pair.name, pair.low.stem, pair.high.stem)) for pair in pairs]
 
 
 def model_method(name: str, system: PictureSystem, steps: int | None = None, sampler: str | None = None) -> Method:
@@ -76,9 +78,37 @@ def baseline_methods() -> list[Method]:
     return [Method(name, partial(_without_seed, run)) for name, run in BASELINES.items()]
 
 
+def results_method(name: str, folder: Path) -> Method:
+    """Pictures that another method left in a folder, each under the name of the pair or of one of its files.
+
+    Raises FileNotFoundError without such a folder, ValueError where it holds no picture; a sample that has no picture
+    there, several, or one of another size, is a ValueError of its own.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"--results: no folder {folder}")
+    found = by_stem(folder)
+    if not found:
+        raise ValueError(f"--results: {folder} holds no picture")
+
+    def made(sample: Sample, low: Tensor) -> Tensor:
+        paths = next((found[stem] for stem in sample.stems if stem in found), [])
+        if len(paths) != 1:
+            several = ", ".join(path.name for path in paths)
+            raise ValueError(f"{name} has {several or f'no picture {sample.stems[0]}'} in {folder}")
+        result = torch.from_numpy(read_picture(paths[0]).rgb).movedim(-1, 0)
+        if result.shape != low.shape:
+            sizes = [f"{picture.shape[2]} x {picture.shape[1]}" for picture in (result, low)]
+            raise ValueError(f"{paths[0]} has {sizes[0]} pixels, the pair {sizes[1]}")
+        return result
+
+    return Method(name, lambda low, seed: low, made=made)
+
+
 def seen_in_training(method: Method, split: str) -> str | None:
     """A sentence where the method was trained on pictures of the split (both of LOL-v1), else None."""
-    seen = _PARTS.get(method.trained_on or "", set()) & _PARTS.get(split, set())
+    # a model may have been trained on several, one after another or at once
+    parts = [_PARTS.get(part, set()) for part in (method.trained_on or "").split(" + ")]
+    seen = set().union(*parts) & _PARTS.get(split, set())
     if not seen:
         return None
     share = "all" if seen == _PARTS[split] else "some"

@@ -59,11 +59,15 @@ def version_rows(report: Report, entries: Sequence[Mapping[str, Any]], key: str)
             "scored": VERSIONS[version][0],
             key: str(entry[key]),
             **cells(report, entry, version),
-            **({"seconds": f"{entry['seconds']:.3f}"} if key == "method" else {}),
+            **({"seconds": _seconds(entry)} if key == "method" else {}),
         }
         for version in versions
         for entry in entries
     ]
+
+
+def _seconds(entry: Mapping[str, Any]) -> str:
+    return "-" if entry["seconds"] is None else f"{entry['seconds']:.3f}"
 
 
 def ratio_rows(report: Report) -> list[dict[str, str]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from operator import index
+from typing import Any, SupportsIndex, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -131,5 +132,22 @@ def check_pictures(system: System, low: Tensor) -> None:
 
 
 def seeds_of(seed: int | Tensor, count: int) -> Tensor:
-    """[count] int64 seeds of as many pictures; an integer is every picture's."""
-    return torch.as_tensor(seed, dtype=torch.int64).expand(count).contiguous()
+    """[count] int64 seeds of as many pictures; an integer, 0 to 2^64 - 1, is every picture's.
+
+    Raises TypeError for another kind, ValueError for an integer outside and another number of seeds.
+    """
+    if isinstance(seed, Tensor):
+        if seed.dtype.is_floating_point or seed.dtype.is_complex or seed.dtype == torch.bool:
+            raise TypeError(f"seed must be an integer or an int64 tensor, got {seed.dtype}")
+        if seed.numel() not in (1, count):
+            raise ValueError(f"seed must be one number or {count}, one a picture, got {seed.numel()}")
+        return seed.long().reshape(-1).expand(count).contiguous()
+    if isinstance(seed, bool) or not isinstance(seed, SupportsIndex):
+        raise TypeError(f"seed must be an integer or an int64 tensor, got {type(seed).__name__}")
+    number = index(seed)
+    if not 0 <= number < 2**64:
+        raise ValueError(f"seed must be 0 to 2^64 - 1, got {number}")
+    # the upper half as what the generator takes for it, modulo 2^64
+    signed = number - (number >> 63 << 64)
+    # on the CPU whatever torch's default device is
+    return torch.tensor([signed], dtype=torch.int64, device="cpu").expand(count).contiguous()

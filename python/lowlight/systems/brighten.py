@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 # torch is imported inside the functions: `import lowlight` must not wait for it
 
 
+# beyond [0, 1] and clipped: rounding, and what bicubic resizing adds beside an edge
+_OVERSHOOT = 0.125
+
+
 class Brightens(Protocol):
     """What this file needs of a system."""
 
@@ -174,7 +178,7 @@ class _PictureRows:
 
         dark = self._dark[:, : self._colours, first:last].to(self._device, torch.float32) / self._scale
         _check_values(dark)
-        return dark.expand(-1, 3, -1, -1)
+        return dark.clamp(0, 1).expand(-1, 3, -1, -1)
 
     def write(self, first: int, bright: Tensor) -> None:
         import torch
@@ -183,7 +187,8 @@ class _PictureRows:
         self.overflowed |= not bright.isfinite().all()
         bright = bright.clamp(0, 1)
         if self._colours == 1:
-            bright = (bright * torch.tensor(LUMA.tolist(), device=bright.device).view(3, 1, 1)).sum(1, keepdim=True)
+            luma = torch.tensor(LUMA.tolist(), dtype=torch.float32, device=bright.device)
+            bright = (bright * luma.view(3, 1, 1)).sum(1, keepdim=True)
         if self._scale > 1:
             # by way of int32: torch has few operations on uint16
             bright = (bright * self._scale).round().to(torch.int32)
@@ -194,6 +199,6 @@ class _PictureRows:
 def _check_values(low: Tensor) -> None:
     smallest, largest = (value.item() for value in low.aminmax())
     # written so that NaN, which compares false, is caught
-    if not (smallest >= 0 and largest <= 1):
-        found = "NaN" if smallest != smallest else f"{smallest:g} .. {largest:g}"
+    if not (smallest >= -_OVERSHOOT and largest <= 1 + _OVERSHOOT):
+        found = "NaN" if smallest != smallest else f"{smallest:.7g} .. {largest:.7g}"
         raise ValueError(f"enhance: floating-point pixels must be in [0, 1], got {found}; clip or rescale them first")

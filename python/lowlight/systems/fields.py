@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import reprlib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -19,8 +18,11 @@ _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 100
 
 
-def build(cls: type, values: Any, where: str | None = None) -> Any:
-    """The dataclass with these values, each of the field's type. Raises ValueError that names the field."""
+def build(cls: type, values: Any, where: str | None = None, check: Callable[[str, Any], None] | None = None) -> Any:
+    """The dataclass with these values, each of the field's type. Raises ValueError that names the field.
+
+    check(name, value) sees each value of the right type and may raise ValueError too.
+    """
     with named(where) if where else nullcontext():
         if not isinstance(values, Mapping):
             raise ValueError(f"expected keys and values, got {_short(values)}")
@@ -33,6 +35,9 @@ def build(cls: type, values: Any, where: str | None = None) -> Any:
         if missing:
             raise ValueError(f"{', '.join(missing)} is missing")
         typed = {name: _typed(value, hints[name], name) for name, value in values.items()}
+        if check:
+            for name, value in typed.items():
+                check(name, value)
         try:
             return cls(**typed)
         # of a field that is a mapping of any values
@@ -42,11 +47,7 @@ def build(cls: type, values: Any, where: str | None = None) -> Any:
 
 def network_config(cls: type, values: Any, where: str | None = None) -> Any:
     """`build` of a system's configuration, whose numbers must lie within bounds. Raises ValueError beyond them."""
-    with named(where) if where else nullcontext():
-        if isinstance(values, Mapping):
-            for name, value in values.items():
-                _bounded(str(name), value)
-        return build(cls, values)
+    return build(cls, values, where, _bounded)
 
 
 @contextmanager
@@ -66,7 +67,8 @@ def _bounded(name: str, value: Any) -> None:
             _bounded(name, entry)
     elif isinstance(value, int | float):
         most = _MOST_BLOCKS if name in _BLOCKS else _MOST_TIMES if name in _TIMES else _MOST
-        if not (math.isfinite(value) and abs(value) <= most):
+        # neither NaN nor an infinity is
+        if not abs(value) <= most:
             raise ValueError(f"{name} must be at most {most}, got {_short(value)}")
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from .anlightendiff.checkpoint import anlightendiff_weights, detect_anlightendiff, looks_like_anlightendiff
-from .anlightendiff.network import AnlightenDiffConfig
+from .anlightendiff.network import SWITCHES, AnlightenDiffConfig
 from .anlightendiff.system import AnlightenDiff
 from .base import System
 from .diffll.checkpoint import detect_diffll, looks_like_diffll
@@ -63,6 +63,7 @@ _ROWS = (
         recognise=looks_like_anlightendiff,
         detect=detect_anlightendiff,
         prepare=anlightendiff_weights,
+        options=SWITCHES,
     ),
     Row(
         title="an ExposureDiffusion",
@@ -72,7 +73,7 @@ _ROWS = (
         recognise=looks_like_exposure,
         detect=detect_exposure,
         prepare=exposure_weights,
-        options=("resid", "camera"),
+        options=("resid", "with_photon", "camera"),
         complete=exposure_options,
     ),
     Row(

@@ -50,5 +50,5 @@ def reflected(size: int, multiple: int, margin: int = 0, least: int = 0) -> Tens
     """int64 [n]: which of `size` positions stands where after `pad_to_multiple` with these arguments."""
     total = max(math.ceil((size + 2 * margin) / multiple) * multiple, least)
     period = max(1, 2 * size - 2)
-    positions = torch.arange(-margin, total - margin) % period
+    positions = torch.arange(-margin, total - margin, device="cpu") % period
     return torch.minimum(positions, period - positions).clamp(max=size - 1)

@@ -26,7 +26,10 @@ class Wish(NamedTuple):
     @classmethod
     def checked(cls, brightness: float | Tensor, saturation: float, strength: float) -> Wish:
         """Raises ValueError for stops beyond +-10, a saturation outside [0, 4] and a strength outside [0, 1]."""
-        stops = torch.as_tensor(brightness, dtype=torch.float32)
+        if isinstance(brightness, Tensor):
+            stops = brightness.float()
+        else:
+            stops = torch.tensor(brightness, dtype=torch.float32, device="cpu")
         # written so that NaN, which compares false, is caught
         if stops.dim() > 1 or not (stops.abs() <= MOST_STOPS).all():
             wanted = f"stops from -{MOST_STOPS} to {MOST_STOPS}, one number or one a picture"
@@ -56,7 +59,7 @@ def wished(
     if wish.strength == 0:
         return low.clone()
     if "brightness" in keywords:
-        told["brightness"], stops = stops, torch.zeros(())
+        told["brightness"], stops = stops, torch.zeros((), device=stops.device)
     bright = enhance_tensor(low, **told).float()
     if stops.any():
         bright = exposed(bright, stops)

@@ -8,12 +8,13 @@ from typing import Any
 
 # torch.optim's Adam and AdamW; Lion of Chen et al. 2023 from the lion-pytorch package
 _BETAS = {"adam": (0.9, 0.99), "adamw": (0.9, 0.99), "lion": (0.9, 0.99)}
+_OPTIMIZERS = (*_BETAS, "rmsprop", "sgd")
 _SCHEDULES = ("cosine", "constant", "step", "plateau")
 
 
 def require(condition: bool, name: str, expectation: str, value: Any) -> None:
     if not condition:
-        raise ValueError(f"{name} must {expectation}, got {value}")
+        raise ValueError(f"{name} must {expectation}, got {str(value)[:200]}")
 
 
 @dataclass
@@ -48,6 +49,9 @@ class Stage:
         for name in ("batch", "iterations", "epochs", "crop", "shrink", "every"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, "be positive", value)
+        for name, most in (("batch", 1 << 16), ("crop", 1 << 14), ("shrink", 1 << 10)):
+            value = getattr(self, name)
+            require(value is None or value <= most, name, f"be at most {most}", value)
         require(self.sampling_steps >= 0, "sampling_steps", "not be negative", self.sampling_steps)
         require(self.patience >= 0, "patience", "not be negative", self.patience)
         require(self.schedule in _SCHEDULES, "schedule", f"be one of {', '.join(_SCHEDULES)}", repr(self.schedule))
@@ -87,20 +91,26 @@ class Stage:
 class TrainConfig:
     """Everything a training depends on, beside the pictures; objectives.lookup.checked does what its system must check.
 
-    data, split: the folder of pairs and which of them, where the command line does not say.
+    data, split: the folder of pairs and which of them, where the command line does not say; lists for several folders.
+    init: the model whose weights it begins with, where they fit: a shipped name or a file. freeze: names of modules or
+    weights that stay as they are.
     system: a name of systems.registry.SYSTEMS. network: fields of that row's configuration. objective: settings of its
     objective (DiffLLOptions, AnchoredOptions, ExposureOptions). weights: factors on the objective's `terms`, or on
     several of them together by a name of its `groups`.
-    turn: quarter turns of what is cut out, beside flips. optimizer: adam, adamw or lion (the extra [train]); betas:
-    null for (0.9, 0.99). warmup: iterations over which the learning rate rises. clip_norm: of the gradient, null for
-    none. recompute: the in-step sampling forgets its activations and computes them again, for less memory.
-    validate_every: iterations, 0 for never; validate_pairs: how many of the split, evenly spread. tensorboard: write a
-    log for it beside log.csv.
+    turn: quarter turns of what is cut out, beside flips. optimizer: adam, adamw, lion (the extra [train]), rmsprop or
+    sgd (momentum 0.9); betas: of the first three, null for (0.9, 0.99). warmup: iterations over which the
+    learning rate rises. clip_norm: of the gradient, null for none. recompute: the in-step sampling forgets its
+    activations and computes them again, for less memory.
+    validate_every: iterations, 0 for never; validate_pairs: how many of the split, evenly spread; validate_lpips: with
+    LPIPS (the extra [lpips]), and `score`, the published AnlightenDiff's. best: the validation's column by which
+    best.pt is kept beside last.pt, null for none. tensorboard: write a log for it beside log.csv.
     """
 
     stages: list[Stage]
-    data: str = ""
-    split: str | None = None
+    data: str | list[str] = ""
+    split: str | list[str] | None = None
+    init: str | None = None
+    freeze: list[str] = field(default_factory=list)
     system: str = "diffll"
     network: dict[str, Any] = field(default_factory=dict)
     objective: dict[str, Any] = field(default_factory=dict)
@@ -120,6 +130,8 @@ class TrainConfig:
     log_every: int = 50
     validate_every: int = 0
     validate_pairs: int = 4
+    validate_lpips: bool = False
+    best: str | None = None
     tensorboard: bool = False
 
     def __post_init__(self):
@@ -129,11 +141,14 @@ class TrainConfig:
             require(value is None or value >= 1, name, "be positive", value)
         for name in ("warmup", "validate_every", "weight_decay"):
             require(getattr(self, name) >= 0, name, "not be negative", getattr(self, name))
+        require(self.best is None or self.validate_every > 0, "best", "be null without validate_every", self.best)
         require(0 <= self.ema < 1, "ema", "lie in [0, 1)", self.ema)
-        require(self.optimizer in _BETAS, "optimizer", f"be one of {', '.join(_BETAS)}", repr(self.optimizer))
-        self.betas = list(self.betas or _BETAS[self.optimizer])
-        betas = self.betas
-        require(len(betas) == 2 and all(0 <= b < 1 for b in betas), "betas", "be two numbers in [0, 1)", betas)
+        require(self.optimizer in _OPTIMIZERS, "optimizer", f"be one of {', '.join(_OPTIMIZERS)}", repr(self.optimizer))
+        if self.optimizer in _BETAS:
+            self.betas = betas = list(self.betas or _BETAS[self.optimizer])
+            require(len(betas) == 2 and all(0 <= b < 1 for b in betas), "betas", "be two numbers in [0, 1)", betas)
+        else:
+            require(not self.betas, "betas", f"be null with {self.optimizer}", self.betas)
         require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "be positive or null", self.clip_norm)
 
     def resolved(self, pairs: int) -> TrainConfig:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import re
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +26,23 @@ def shipped_configs(folder: str = "") -> list[str]:
     """Names of the configurations in the package, of all or of one folder of them."""
     paths = (CONFIGS / folder).rglob("*.yaml")
     return sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in paths)
+
+
+def described_configs() -> list[tuple[str, str]]:
+    """Names of the configurations in the package, each with the first sentence of its comment."""
+    described = []
+    for name in shipped_configs():
+        text = (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8")
+        comment = " ".join(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
+        described.append((name, re.split(r"(?<=\w)[.:;] ", f"{comment} ")[0].rstrip(". ")))
+    return described
+
+
+def written_out(config: TrainConfig) -> str:
+    """The configuration as YAML, the defaults of the network and the objective too; load_config reads it."""
+    values = dataclasses.asdict(config) | _with_defaults(config)
+    # tuples are lists in YAML
+    return yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False)
 
 
 def load_config(name: str, overrides: typing.Sequence[str] = ()) -> TrainConfig:
@@ -110,11 +129,14 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
         raise ValueError(f"there is no {key} to set") from None
 
 
+def _with_defaults(config: TrainConfig) -> dict[str, Any]:
+    made = {"network": SYSTEMS[config.system].config, "objective": objective_of(config.system).options}
+    return {key: dataclasses.asdict(kind(**getattr(config, key))) for key, kind in made.items()}
+
+
 def _flat(config: TrainConfig) -> dict[str, Any]:
     """Dotted key -> value, with the network's and the objective's defaults."""
-    values = dataclasses.asdict(config)
-    values["network"] = dataclasses.asdict(SYSTEMS[config.system].config(**config.network))
-    values["objective"] = dataclasses.asdict(objective_of(config.system).options(**config.objective))
+    values = dataclasses.asdict(config) | _with_defaults(config)
 
     def walk(value: Any, prefix: str) -> dict[str, Any]:
         if isinstance(value, dict):

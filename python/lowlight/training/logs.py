@@ -25,7 +25,7 @@ class RunLog:
         terms: Sequence[str],
         step: int = 0,
         tensorboard: bool = False,
-        scores: Sequence[str] = ("psnr", "psnr_gt_mean", "ssim"),
+        scores: Sequence[str] = ("psnr",),
     ):
         """terms: of the loss, a column each; scores: of the validation.
 

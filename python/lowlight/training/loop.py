@@ -18,7 +18,7 @@ from ..data.batches.raw_batches import RawBatches
 from ..files.atomic import sweep, write_atomically
 from ..files.json_text import json_text
 from ..systems.base import System
-from .config import Stage, TrainConfig
+from .config import Stage, TrainConfig, require
 from .folder_lock import FolderLock
 from .logs import RunLog, read_log
 from .objectives.lookup import objective_of
@@ -26,12 +26,13 @@ from .optimizers import make_optimizer
 from .plateau import Plateau
 from .processes import Alone
 from .resume import LAST, PREVIOUS, code_version, newest_state, write_checkpoint
+from .start import freeze, load_source, take_weights
 from .time_left import TimeLeft
-from .validation import Validates
+from .validation import Validates, better_than
 
 
 class Trainer:
-    """Trains a system; `folder` receives last.pt (to resume), config.json, the logs and samples/.
+    """Trains a system; `folder` receives last.pt (to resume), best.pt, config.json, the logs and samples/.
 
     Of several processes each takes its share of every batch; the first one writes.
     """
@@ -53,10 +54,12 @@ class Trainer:
         for stage in self.plan.stages:
             if stage.batch % self.processes.count:
                 raise ValueError(f"batch must be a multiple of the {self.processes.count} processes, got {stage.batch}")
+            data.check(stage.shrink, stage.crop)
         objective = objective_of(config.system)
         self._own = objective(config, self.processes.device)
         self.system = self._own.system
-        self.objective = self.processes.wrap(self._own, partial=self._own.partial)
+        freeze(self.system, config.freeze)
+        self.objective = self.processes.wrap(self._own, partial=self._own.partial or bool(config.freeze))
         self._learned = [*self.system.parameters(), *self._own.loss_parameters]
         self.optimizer = make_optimizer(config, self._learned)
         self._stage: Stage | None = None
@@ -64,6 +67,11 @@ class Trainer:
         self.ema = {name: p.detach().clone() for name, p in self.system.named_parameters()}
         self.step, self.seconds = 0, 0.0
         self._validator = validator if config.validate_every else None
+        self._best: float | None = None
+        self.trained_on = " + ".join([config.split] if isinstance(config.split, str) else config.split or []) or None
+        if self._validator and config.best:
+            columns = self._validator.better
+            require(config.best in columns, "best", f"be one of {', '.join(columns)}", repr(config.best))
         self._lock, self._whole = FolderLock(folder), True
         self._clock = TimeLeft(self.plan.stages, objective.steps, self._area())
         if self._writes:
@@ -81,6 +89,17 @@ class Trainer:
     @property
     def _writes(self) -> bool:
         return self.processes.rank == 0
+
+    def begin_with(self, model: str) -> str:
+        """Take the weights of a shipped name, a file or a run where they fit; returns what a reader should know of it.
+
+        Raises what lowlight.load raises, ValueError where nothing fits.
+        """
+        source = load_source(model, self.system)
+        said = take_weights(self.system, source, model)
+        self.ema = {name: p.detach().clone() for name, p in self.system.named_parameters()}
+        self.trained_on = " + ".join(filter(None, (source.trained_on, self.trained_on))) or None
+        return said
 
     def train_step(self) -> dict[str, float]:
         """One iteration; returns the loss, its terms as they are summed, the gradient's norm and the learning rate."""
@@ -116,6 +135,7 @@ class Trainer:
         number = next(i for i, other in enumerate(self.plan.stages) if other is stage)
         self._plateau = self._plateau.entering(number)
         self._own.prepare(stage)
+        freeze(self.system, self.config.freeze)
 
     @torch.no_grad()
     def _average(self, step: int) -> None:
@@ -143,12 +163,17 @@ class Trainer:
             "beside": self._own.loss_parameters.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "plateau": self._plateau.state(),
+            "split": self.trained_on,
+            "best": self._best,
         }
 
     def save(self) -> None:
         """Write last.pt, whole or not at all. Raises OSError where the disk does not take it."""
         if self._writes:
-            write_checkpoint(self.folder / LAST, self.state(), self.config, self.folder / PREVIOUS)
+            self._write(LAST, PREVIOUS)
+
+    def _write(self, name: str, previous: str | None = None) -> None:
+        write_checkpoint(self.folder / name, self.state(), self.config, self.folder / previous if previous else None)
 
     def resume(self, allow_changes: bool = False, say: Callable[[str], None] = lambda line: None) -> bool:
         """Continue from last.pt where there is one, or from the one before it, which say(line) is told.
@@ -181,8 +206,11 @@ class Trainer:
                 average.copy_(state["ema"][name])
         self.optimizer.load_state_dict(state["optimizer"])
         for group in self.optimizer.param_groups:
-            group["betas"], group["weight_decay"] = tuple(self.config.betas or ()), self.config.weight_decay
+            group["weight_decay"] = self.config.weight_decay
+            if self.config.betas:
+                group["betas"] = tuple(self.config.betas)
         self._stage, self._plateau = None, Plateau(**state.get("plateau", {}))
+        self._best, self.trained_on = state.get("best"), state.get("split") or self.trained_on
         self.step, self.seconds = state["step"], state.get("seconds", 0.0)
 
     def run(
@@ -200,8 +228,8 @@ class Trainer:
         if self._writes:
             self._lock.acquire()
             write_atomically(self.folder / "config.json", json_text(dataclasses.asdict(self.config)).encode())
-            terms, scores = self._own.active_terms(self.config), self._own.scores
-            log = RunLog(self.folder, terms, self.step, self.config.tensorboard, scores)
+            terms, scores = self._own.active_terms(self.config), self._validator.better if self._validator else ()
+            log = RunLog(self.folder, terms, self.step, self.config.tensorboard, tuple(scores))
         begun = self.step
         try:
             self._catch_up(log, say)
@@ -226,10 +254,11 @@ class Trainer:
         say: Callable[[str], None],
     ) -> None:
         sums: dict[str, float] = {}
-        stopping = False
+        stopping, told = False, 0
         while self.step < self.iterations and not stopping:
             started = time.perf_counter()
             losses = self.train_step()
+            told = self._tell_skipped(told, say)
             worked = time.perf_counter()
             self._clock.iteration(self.step - 1, worked - started)
             sums = {name: sums.get(name, 0.0) + value for name, value in (losses | {"count": 1}).items()}
@@ -261,6 +290,13 @@ class Trainer:
             if log and not log.plot() and self.step == self.iterations:
                 say("no plot of the losses without matplotlib: pip install 'lowlight-ext[train]'")
 
+    def _tell_skipped(self, told: int, say: Callable[[str], None]) -> int:
+        """Of pictures that were damaged, each once a run; how many there are."""
+        skipped = list(self.data.skipped.values())
+        for line in skipped[told:]:
+            say(f"skipped, another takes its place ({len(self.data.skipped)} of {len(self.data)} now): {line}")
+        return len(skipped)
+
     def _catch_up(self, log: RunLog | None, say: Callable[[str], None]) -> None:
         """The validation that was due when the training was stopped."""
         due = self.step and self.config.validate_every and self._due(self.config.validate_every)
@@ -272,6 +308,10 @@ class Trainer:
             scores = self._validator(self.averaged(), self.folder / "samples" / f"{self.step:07d}.png")
             log.scores(self._row() | scores)
             say(f"iteration {self.step}: {self._validator.sentence(scores)}")
+            name = self.config.best
+            if name and (self._best is None or better_than(scores[name], self._best, self._validator.better[name])):
+                self._best = scores[name]
+                self._write("best.pt")
 
     def _area(self) -> int:
         """Pixels of a whole picture, where the stages' costs cannot be compared without."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,11 +16,12 @@ def make_optimizer(config: TrainConfig, parameters: Iterable[nn.Parameter]) -> t
 
     Raises ValueError where Lion's package is not installed.
     """
-    settings = {
-        "lr": config.stages[0].learning_rate,
-        "betas": tuple(config.betas or ()),
-        "weight_decay": config.weight_decay,
-    }
+    settings: dict[str, Any] = {"lr": config.stages[0].learning_rate, "weight_decay": config.weight_decay}
+    if config.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, **settings)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(parameters, momentum=0.9, **settings)
+    settings["betas"] = tuple(config.betas or ())
     if config.optimizer == "lion":
         try:
             from lion_pytorch import Lion

@@ -26,6 +26,10 @@ class RawValidator:
         self._batches, self._crop, self._shrink = batches, crop, shrink
         self._count = min(count, len(batches))
 
+    @property
+    def better(self) -> dict[str, str]:
+        return dict.fromkeys(SCORES, "higher")
+
     def __len__(self) -> int:
         return self._count
 

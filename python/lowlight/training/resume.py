@@ -22,7 +22,16 @@ from .config_files import differences, from_dict
 LAST, PREVIOUS, DAMAGED = "last.pt", "last.previous.pt", "last.damaged.pt"
 # keys that change where and how often something is written or shown, and no weight
 FREE = frozenset(
-    {"data", "objective.cache", "checkpoint_every", "log_every", "validate_every", "validate_pairs", "tensorboard"}
+    {
+        "data",
+        "objective.cache",
+        "checkpoint_every",
+        "log_every",
+        "validate_every",
+        "validate_pairs",
+        "validate_lpips",
+        "tensorboard",
+    }
 )
 
 

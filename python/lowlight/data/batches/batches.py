@@ -81,30 +81,26 @@ class PairBatches(EpochBatches):
         """Samples first .. first + count - 1, shrunk by an integer (area average), cropped to crop x crop or whole.
 
         A picture smaller than the crop is continued to the right and downwards by reflection.
-        Raises ValueError if whole pictures of one batch differ in size, if one is smaller than `shrink`, and for
-        arguments out of range; PictureError for a picture that does not decode.
+        Whole pictures of a batch have the first one's size: where one has another, the next of that size in the epoch's
+        order takes its place. So does the next of any where one does not decode (`skipped`).
+        Raises ValueError if a picture is smaller than `shrink`, and for arguments out of range; PictureError where none
+        decodes.
         """
         if first < 0 or count < 1 or shrink < 1 or (crop is not None and crop < 1):
             raise ValueError(
                 "PairBatches.batch: first must be 0 or more, count, shrink and crop 1 or more, "
                 f"got {first}, {count}, {shrink}, {crop}"
             )
+        self.check(shrink, crop)
         return self._prefetch.get(Request(first, count, shrink, crop))
 
     # below: numpy only, as torch would start its threads a second time beside those of the training
 
     def _make(self, request: Request) -> Batch:
         first, count, shrink, crop = request
-        chosen = self.indices(first, count)
-        pictures = [self._pictures[index] for index in chosen]
-        sizes = [self._size(index, picture, shrink) for index, picture in zip(chosen, pictures, strict=True)]
-        if crop is None and len(set(sizes)) > 1:
-            names = {size: self._pictures.pairs[index].name for size, index in zip(sizes, chosen, strict=True)}
-            listed = ", ".join(f"{name} of {width} x {height}" for (height, width), name in names.items())
-            raise ValueError(
-                f"PairBatches.batch: whole pictures of one batch must have one size, got {listed}; "
-                "crop them or take one at a time"
-            )
+        whole = (lambda index: self._size(index, shrink)) if crop is None else None
+        chosen, pictures = self._read(first, count, lambda index, _: self._pictures[index], whole)
+        sizes = [self._size(index, shrink) for index in chosen]
         cut = sizes[0] if crop is None else (crop, crop)
         both = np.empty((2, count, 3, *cut), np.float32)
         for k, (n, picture, size) in enumerate(zip(range(first, first + count), pictures, sizes, strict=True)):
@@ -115,14 +111,16 @@ class PairBatches(EpochBatches):
         rows = [self._statistics_of(index, picture, shrink) for index, picture in zip(chosen, pictures, strict=True)]
         return Batch(low, high, statistics=torch.cat(rows))
 
-    def _size(self, index: int, picture: np.ndarray, shrink: int) -> tuple[int, int]:
-        height, width = (side // shrink for side in picture.shape[-2:])
-        if min(height, width) < 1:
-            raise ValueError(
-                f"PairBatches.batch: {self._pictures.pairs[index].low} is smaller than shrink = {shrink}: "
-                f"{picture.shape[-1]} x {picture.shape[-2]}"
-            )
-        return height, width
+    def check(self, shrink: int, crop: int | None) -> None:
+        index = self._pictures.smallest
+        height, width = self._pictures.sizes[index]
+        if min(height, width) < shrink:
+            low = self._pictures.pairs[index].low
+            raise ValueError(f"PairBatches: {low} is smaller than shrink = {shrink}: {width} x {height}")
+
+    def _size(self, index: int, shrink: int) -> tuple[int, int]:
+        height, width = self._pictures.sizes[index]
+        return height // shrink, width // shrink
 
     def _statistics_of(self, index: int, picture: np.ndarray, shrink: int) -> Tensor:
         if (index, shrink) not in self._statistics:

@@ -22,7 +22,7 @@ _LEAST_VIEW = 0.3  # of a photograph's side that is seen at least
 
 
 class MixedBatches(EpochBatches):
-    """Batches of whole pictures of one size, an epoch being every pair once and the made ones among them.
+    """Batches of whole pictures, an epoch being every pair once and the made ones among them.
 
     pairs: of one scene. made: share of the samples of an epoch that are made, from the pairs' bright pictures and from
     `photographs` (half of them, where there are any), parts of which are brought to the first pair's size. Every number
@@ -55,7 +55,8 @@ class MixedBatches(EpochBatches):
     def batch(self, first: int, count: int, *, shrink: int = 1, crop: int | None = None) -> Batch:
         """Samples first .. first + count - 1, whole and unshrunk; what crops them needs the whole pictures.
 
-        Raises ValueError for arguments out of range, a shrink other than 1, and where the pictures' sizes differ.
+        Sizes and what does not decode are as of PairBatches. Raises ValueError for arguments out of range and a shrink
+        other than 1.
         """
         if first < 0 or count < 1 or shrink != 1:
             got = f"{first}, {count}, {shrink}"
@@ -65,14 +66,11 @@ class MixedBatches(EpochBatches):
     # below: numpy and the noise operator only, see PairBatches
 
     def _make(self, request: Request) -> Batch:
-        chosen = self.indices(request.first, request.count)
-        pictures = [self._picture(index) for index in chosen]
-        sizes = sorted({picture.shape[-2:] for picture in pictures})
-        if len(sizes) > 1:
-            raise ValueError(f"MixedBatches.batch: whole pictures of one batch must have one size, got {sizes}")
-        both = np.empty((2, request.count, 3, *sizes[0]), np.float32)
+        numbers, pictures = self._read(request.first, request.count, lambda index, _: self._picture(index), self._size)
+        size = self._size(numbers[0])
+        both = np.empty((2, request.count, 3, *size), np.float32)
         for k, picture in enumerate(pictures):
-            draw = draw_cut(generator(self.seed, 2, request.first + k), sizes[0], None, False)
+            draw = draw_cut(generator(self.seed, 2, request.first + k), size, None, False)
             cut_out(picture, draw, 1, both[:, k])
         low, high = torch.from_numpy(both)
         return Batch(low, high)
@@ -82,13 +80,23 @@ class MixedBatches(EpochBatches):
         real = len(self) - self._made
         return self._pairs[index] if index < real else self._kept[index - real]
 
+    def _size(self, index: int) -> tuple[int, int]:
+        real = len(self) - self._made
+        if index < real:
+            return self._pairs.sizes[index]
+        source = self._source(generator(self.seed, 4, index - real))
+        return self._pairs.sizes[source if isinstance(source, int) else 0]
+
+    def _source(self, rng: np.random.Generator) -> int | Path:
+        """What a made pair's bright picture is of: the number of a pair, or a photograph."""
+        if self.photographs and rng.random() < _PHOTOGRAPHS:
+            return self.photographs[rng.integers(len(self.photographs))]
+        return int(rng.integers(len(self) - self._made))
+
     def _darken(self, number: int) -> np.ndarray:
         rng = generator(self.seed, 4, number)
-        if self.photographs and rng.random() < _PHOTOGRAPHS:
-            size = self._pairs[0].shape[-2:]
-            bright = _view(self.photographs[rng.integers(len(self.photographs))], size, rng)
-        else:
-            bright = self._pairs[int(rng.integers(len(self) - self._made))][1]
+        source = self._source(rng)
+        bright = self._pairs[source][1] if isinstance(source, int) else _view(source, self._pairs.sizes[0], rng)
         return np.stack(darkened(bright, rng, self.darkening))
 
 

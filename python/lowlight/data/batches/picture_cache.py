@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ...files.eight_bit import decode_rgb
-from ...files.pictures import open_image
+from ...files.metadata import orientation_of
+from ...files.pictures import PictureError, open_image
 from ..sets.matching import Pair
 
 
@@ -49,8 +51,12 @@ class PairCache:
 
     def __init__(self, pairs: list[Pair], memory: int):
         self.pairs, self._kept = pairs, Kept(self._decode, memory)
+        self.sizes: list[tuple[int, int]] = []  # height and width of each
         for pair in pairs:
-            _check_sizes(pair, *(_header_size(path) for path in (pair.low, pair.high)))
+            width, height = _header_size(pair.low)
+            _check_sizes(pair, (width, height), _header_size(pair.high))
+            self.sizes.append((height, width))
+        self.smallest = min(range(len(pairs)), key=lambda index: min(self.sizes[index]))
 
     def __getitem__(self, index: int) -> np.ndarray:
         """[2, 3, H, W] uint8, dark and bright; not to be written to."""
@@ -59,14 +65,21 @@ class PairCache:
     def _decode(self, index: int) -> np.ndarray:
         pair = self.pairs[index]
         low, high = decode_rgb(pair.low), decode_rgb(pair.high)
-        if low.shape != high.shape:
-            _check_sizes(pair, low.shape[1::-1], high.shape[1::-1])
+        if not low.shape[:2] == high.shape[:2] == self.sizes[index]:
+            # headers may say other than what is there
+            sizes = f"{low.shape[:2]} and {high.shape[:2]}, not {self.sizes[index]}"
+            raise PictureError(f"{pair.low} and {pair.high} are {sizes} as their headers say")
         return np.ascontiguousarray(np.stack([low, high]).transpose(0, 3, 1, 2))
 
 
 def _header_size(path: Path) -> tuple[int, int]:
+    """Upright."""
     with open_image(path) as image:
-        return image.size
+        # asked for EXIF that is not in its header, a PNG decodes the picture, lest it stand behind that
+        turned = (image.format != "PNG" or "exif" in image.info) and orientation_of(image) >= 5
+        # newer Pillows turn the size of a TIFF themselves
+        width, height = (image.tag_v2[256], image.tag_v2[257]) if isinstance(image, TiffImageFile) else image.size
+        return (height, width) if turned else (width, height)
 
 
 def _check_sizes(pair: Pair, low: tuple[int, int], high: tuple[int, int]) -> None:

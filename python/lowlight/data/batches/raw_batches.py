@@ -26,7 +26,7 @@ NOISE_STREAM = 1 << 15  # generator's stream of the sensor's noise, apart from t
 class NoiseDraws:
     """Whose noise is added to clean exposures: draw_parameters' arguments."""
 
-    camera: Camera
+    camera: Camera | Sequence[Camera]
     model: str = "P+G+r+u"
     ratio: float | tuple[float, float] = RATIO_RANGE
     K: float | tuple[float, float] | None = None
@@ -97,11 +97,9 @@ class RawBatches(EpochBatches):
     def _make(self, request: Request) -> RawBatch:
         first, count, shrink, crop = request
         assert crop is not None  # batch asks for one
-        generators = [generator(self.seed, 2, n) for n in range(first, first + count)]
-        cuts = [
-            self.source.cut(index, rng, crop, shrink, self.turn)
-            for index, rng in zip(self.indices(first, count), generators, strict=True)
-        ]
+        cuts = self._read(
+            first, count, lambda index, n: self.source.cut(index, generator(self.seed, 2, n), crop, shrink, self.turn)
+        )[1]
         clean, pictures = torch.from_numpy(np.stack([cut.clean for cut in cuts])), [cut.picture for cut in cuts]
         if self.noise is not None:
             noise = self.noise.draw([generator(self.seed, 3, n) for n in range(first, first + count)])

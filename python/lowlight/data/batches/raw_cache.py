@@ -119,9 +119,10 @@ def _key(path: Path) -> list[int]:
 
 
 def _encode(picture: RawPicture, key: list[int]) -> bytes:
+    from ...raw.files import levelled
     from ...raw.packing import pack
 
-    packed = np.ascontiguousarray(pack(picture.mosaic, picture.pattern).astype("<u2", copy=False))
+    packed = np.ascontiguousarray(pack(levelled(picture, whole=True), picture.pattern).astype("<u2", copy=False))
     fields = {name: getattr(picture, name) for name in _NUMBERS}
     arrays = {name: getattr(picture, name) for name in _ARRAYS}
     fields |= {name: None if array is None else array.tolist() for name, array in arrays.items()}

@@ -15,6 +15,7 @@ from platformdirs import user_cache_path
 
 from ...cameras.cameras import Camera
 from ...files.eight_bit import decode_rgb
+from ...files.pictures import PictureError
 from ...raw.develop import RAW_SUFFIXES, is_raw
 from ...raw.files import RawPicture
 from ...raw.packing import pack, unpack
@@ -121,7 +122,7 @@ class CleanPictures:
         samples = self._pictures[index]
         size = tuple(side // shrink for side in samples.shape[1:])
         if min(size) < 2:
-            raise ValueError(f"CleanPictures: {self.paths[index]} is too small to be shrunk by {shrink}")
+            raise PictureError(f"{self.paths[index]} is too small to be shrunk by {shrink}")
         draw = draw_cut(rng, size, 2 * crop, turn)
         srgb = np.empty((3, 2 * crop, 2 * crop), np.float32)
         cut_out(samples, draw, shrink, srgb)
@@ -161,7 +162,7 @@ def read_pair(cache: RawCache, pair: RawPair) -> tuple[CachedRaw, CachedRaw]:
     """Short and long exposure. Raises ValueError where their sizes or filter arrays differ or are not Bayer's."""
     short, long = (_bayer(cache, path) for path in (pair.short, pair.long))
     if short.packed.shape != long.packed.shape or not np.array_equal(short.picture.pattern, long.picture.pattern):
-        raise ValueError(
+        raise PictureError(
             f"{pair.short} and {pair.long} do not fit: packed {short.packed.shape} and {long.packed.shape}, "
             f"arrays {short.picture.pattern.tolist()} and {long.picture.pattern.tolist()}"
         )
@@ -171,7 +172,7 @@ def read_pair(cache: RawCache, pair: RawPair) -> tuple[CachedRaw, CachedRaw]:
 def _bayer(cache: RawCache, path: Path) -> CachedRaw:
     raw = cache[path]
     if len(raw.packed) != 4:
-        raise ValueError(f"{path}: its filter array is X-Trans, where Bayer's four channels are needed")
+        raise PictureError(f"{path}: its filter array is X-Trans, where Bayer's four channels are needed")
     return raw
 
 

@@ -30,7 +30,7 @@ def match_folders(
     Pictures pair by stem, whatever their suffixes. What is left over then pairs by the stem without its folder's kind
     in front or behind: low00690 and normal00690, a_dark and a_bright. Only names that are `wanted` count.
     """
-    lows, highs = _by_stem(low), _by_stem(high)
+    lows, highs = by_stem(low), by_stem(high)
     common = lows.keys() & highs.keys()
     groups = {stem: (lows.pop(stem), highs.pop(stem)) for stem in common}
     lows, highs = _by_shared_name(lows, LOW_NAMES), _by_shared_name(highs, HIGH_NAMES)
@@ -68,7 +68,8 @@ def is_picture(name: str) -> bool:
     return Path(name).suffix.lower() in SUFFIXES
 
 
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
+def by_stem(folder: Path) -> dict[str, list[Path]]:
+    """The pictures in a folder by their names without suffix."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in visible(folder.iterdir()):
         if is_picture(path.name) and path.is_file():

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
 FEATURES = 12  # channels of condition_features
+ABLATED = ("histogram", "color", "edges")  # what may be left out of them
 
 
-def condition_features(low: Tensor, equalised: Tensor | None = None) -> Tensor:
+def condition_features(low: Tensor, equalised: Tensor | None = None, without: Collection[str] = ()) -> Tensor:
     """[B, 3, H, W] dark pictures in [0, 1] -> [B, 12, H, W]: picture, equalised, color map, edges of the color map.
 
-    equalised: `equalize(low)` where it is known already.
+    equalised: `equalize(low)` where it is known already. without: of ABLATED, zeros in their places.
     """
     color = color_map(low)
-    return torch.cat([low, equalize(low) if equalised is None else equalised, color, edges(color)], dim=1)
+    made = dict(zip(ABLATED, (equalize(low) if equalised is None else equalised, color, edges(color)), strict=True))
+    return torch.cat([low, *(torch.zeros_like(x) if name in without else x for name, x in made.items())], dim=1)
 
 
 def color_map(picture: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from lowlight_ext import mish_instance_norm
 from ...diffusion.schedules import SPACINGS
 from ..blocks import plus, sinusoidal_embedding
 from ..tiling import in_strips
+from .conditioning import ABLATED
 
 _STRIP_BYTES = 64 << 20  # of a convolution's input
 
@@ -32,6 +34,11 @@ class AnlightenDiffConfig:
     widths: channels of the levels, each half the size of the one before. rescale_ratio: r of the residual.
     steps, sampler, spacing: of enhancing where the caller does not say; spacing: see sampling_times.
     start_noise: the chain starts at the anchor with the noise of its first time, as the process has it (published: no).
+    The published ablations (SWITCHES), which leave no trace in a file. use_center: the forward process is anchored;
+    without, it needs stronger_cond off too, for the denoiser sees nothing of the encoder's. use_center_sampler: the
+    chain starts at the anchor and its mean holds phi; without, at N(0, I). on_res: x0 is the residual, else 2 high - 1.
+    clip_denoised: x0 is clamped to [-1, 1] in the chain. instance_norm: in the blocks. without: which of
+    conditioning.ABLATED the encoder sees as zeros.
     """
 
     two_step: bool = False
@@ -43,9 +50,20 @@ class AnlightenDiffConfig:
     sampler: str = "drds"
     spacing: str = "trailing"
     start_noise: bool = False
+    use_center: bool = True
+    use_center_sampler: bool = True
+    on_res: bool = True
+    clip_denoised: bool = True
+    instance_norm: bool = True
+    without: tuple[str, ...] = ()
 
     def __post_init__(self):
-        object.__setattr__(self, "widths", tuple(self.widths))
+        for name in ("widths", "without"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not set(self.without) <= set(ABLATED):
+            raise ValueError(f"AnlightenDiffConfig: without must name some of {', '.join(ABLATED)}, got {self.without}")
+        if self.stronger_cond and not self.use_center:
+            raise ValueError("AnlightenDiffConfig: use_center=False needs stronger_cond=False")
         if len(self.widths) < 2 or min(self.widths) < 1 or self.widths[0] < 4 or self.widths[0] % 2:
             raise ValueError(
                 f"AnlightenDiffConfig: widths must be two or more, the first even and 4 or more, got {self.widths}"
@@ -56,6 +74,9 @@ class AnlightenDiffConfig:
             raise ValueError(f"AnlightenDiffConfig: steps must lie in 1 .. {self.timesteps}, got {self.steps}")
         if not self.rescale_ratio > 0:
             raise ValueError(f"AnlightenDiffConfig: rescale_ratio must be above 0, got {self.rescale_ratio}")
+
+
+SWITCHES = ("use_center", "use_center_sampler", "on_res", "clip_denoised", "instance_norm", "without")
 
 
 class Block(nn.Module):
@@ -82,10 +103,11 @@ def _apply(convolution: Callable[[Tensor], Tensor], parts: tuple[Tensor, ...]) -
 
 
 class ResidualBlock(nn.Module):
-    """Block, Mish, instance norm, + time, Block, Mish, instance norm, plus the input."""
+    """Block, Mish, instance norm, + time, Block, Mish, instance norm, plus the input; norm: whether it has those."""
 
-    def __init__(self, in_channels: int, out_channels: int, time_width: int | None):
+    def __init__(self, in_channels: int, out_channels: int, time_width: int | None, norm: bool = True):
         super().__init__()
+        self.activate = mish_instance_norm if norm else F.mish
         if time_width is not None:
             self.mlp = nn.Sequential(nn.Mish(), nn.Linear(time_width, out_channels))
         self.block1 = Block(in_channels, out_channels)
@@ -95,12 +117,12 @@ class ResidualBlock(nn.Module):
 
     def forward(self, *parts: Tensor, temb: Tensor | None = None) -> Tensor:
         """parts: [B, C, H, W] each, side by side the input."""
-        h = mish_instance_norm(_apply(self.block1, parts))
+        h = self.activate(_apply(self.block1, parts))
         if temb is not None:
             h = plus(h, self.mlp(temb)[:, :, None, None])
         # in two lines, so that the first h is gone when the third is made
         h = _apply(self.block2, (h,))
-        h = mish_instance_norm(h)
+        h = self.activate(h)
         return plus(h, _apply(self.res_conv, parts) if hasattr(self, "res_conv") else parts[0])
 
 
@@ -140,35 +162,33 @@ class UNet(nn.Module):
     """[B, in, H, W] -> [B, 3, H, W]; H and W multiples of `multiple`, at least twice it.
 
     time: with a time embedding. features: every down level has another network's output of that level beside its own
-    between its two residual blocks (both nets of one width).
+    between its two residual blocks (both nets of one width). norm: instance norms in the blocks.
     """
 
-    def __init__(self, in_channels: int, widths: tuple[int, ...], *, time: bool, features: bool = False):
+    def __init__(
+        self, in_channels: int, widths: tuple[int, ...], *, time: bool, features: bool = False, norm: bool = True
+    ):
         super().__init__()
         self.ch = widths[0]
-        time_width = self.ch if time else None
+        block = partial(ResidualBlock, time_width=self.ch if time else None, norm=norm)
         if time:
             self.mlp = nn.Sequential(nn.Linear(self.ch, 4 * self.ch), nn.Mish(), nn.Linear(4 * self.ch, self.ch))
         self.downs, self.ups = nn.ModuleList(), nn.ModuleList()
         width = in_channels
         for i, w in enumerate(widths):
             level: list[nn.Module] = [
-                ResidualBlock(width, w, time_width),
-                ResidualBlock(2 * w if features else w, w, time_width),
+                block(width, w),
+                block(2 * w if features else w, w),
             ]
             if i + 1 < len(widths):
                 level.append(Downsample(w))
             self.downs.append(nn.ModuleList(level))
             width = w
-        self.mid_block1 = ResidualBlock(width, width, time_width)
-        self.mid_block2 = ResidualBlock(width, width, time_width)
+        self.mid_block1 = block(width, width)
+        self.mid_block2 = block(width, width)
         # the skip of an up level is the down output of its size; that of full size is never used
         for w, skip in zip(reversed(widths[:-1]), reversed(widths[1:]), strict=True):
-            self.ups.append(
-                nn.ModuleList(
-                    [ResidualBlock(width + skip, w, time_width), ResidualBlock(w, w, time_width), Upsample(w)]
-                )
-            )
+            self.ups.append(nn.ModuleList([block(width + skip, w), block(w, w), Upsample(w)]))
             width = w
         self.final_conv = FinalConv(Block(width, width), nn.Conv2d(width, 3, 1))
 

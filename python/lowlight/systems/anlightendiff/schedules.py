@@ -53,7 +53,7 @@ SAMPLERS = {"drds": drds_rows, "ddim": anchored_ddim_rows, "dpm++": anchored_dpm
 
 @constant
 def anchored_sampler_rows(sampler: str, alpha_bar: Tensor, times: list[int]) -> Tensor:
-    """[S, 8] rows of a sampler by its name: one of SAMPLERS; ddim with eta = 0."""
+    """[S, 8] rows of a sampler by its name: one of SAMPLERS; ddim with eta = 0. Without a center, of x itself."""
     if sampler not in SAMPLERS:
         raise ValueError(f"anchored_sampler_rows: sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
     return SAMPLERS[sampler](alpha_bar, times)

@@ -51,13 +51,14 @@ class AnlightenDiff(PictureSystem):
     def __init__(self, config: AnlightenDiffConfig | None = None):
         super().__init__()
         self.config = config or AnlightenDiffConfig()
-        widths = self.config.widths
-        encoder = UNet(FEATURES, widths, time=False)
+        widths, norm = self.config.widths, self.config.instance_norm
+        encoder = UNet(FEATURES, widths, time=False, norm=norm)
         self.encoder = nn.ModuleDict({"model": encoder}) if self.config.two_step else encoder
         if self.config.two_step:
             # the published spelling
-            self.histroEncoder = nn.ModuleDict({"model": UNet(6, widths, time=False)})
-        self.model = nn.ModuleDict({"unet": UNet(6, widths, time=True, features=self.config.stronger_cond)})
+            self.histroEncoder = nn.ModuleDict({"model": UNet(6, widths, time=False, norm=norm)})
+        unet = UNet(6, widths, time=True, features=self.config.stronger_cond, norm=norm)
+        self.model = nn.ModuleDict({"unet": unet})
         self.alpha_bar = alpha_bars(cosine_betas(self.config.timesteps))
 
     @property
@@ -82,7 +83,7 @@ class AnlightenDiff(PictureSystem):
     def encode(self, low: Tensor, equalised: Tensor, outputs: list[Tensor] | None = None) -> Tensor:
         """The encoder's picture (one-step: the center; two-step: the color map m); outputs: as UNet takes it."""
         encoder = self.encoder["model"] if isinstance(self.encoder, nn.ModuleDict) else self.encoder
-        features = condition_features(low, equalised).to(self.dtype)
+        features = condition_features(low, equalised, self.config.without).to(self.dtype)
         out = encoder(features, outputs=outputs).to(low.dtype)
         return out.sigmoid() if self.config.two_step else out + equalised
 
@@ -99,11 +100,15 @@ class AnlightenDiff(PictureSystem):
         return self.model["unet"](inputs, t, condition.features).to(x_t.dtype)
 
     def residual(self, low: Tensor, high: Tensor) -> Tensor:
-        """x0 of a pair of pictures in [0, 1]: 2 r (high - low) - 1."""
+        """x0 of a pair of pictures in [0, 1]: 2 r (high - low) - 1, or without on_res 2 high - 1."""
+        if not self.config.on_res:
+            return 2 * high - 1
         return 2 * self.config.rescale_ratio * (high - low) - 1
 
     def picture(self, low: Tensor, x: Tensor) -> Tensor:
         """Bright pictures in [0, 1] of dark ones and x0; inverts `residual` for r = 1 where no pixel gets darker."""
+        if not self.config.on_res:
+            return x.add(1).div(2).clamp(0, 1)
         return ((x / self.config.rescale_ratio).clamp(-1, 1).add(1).div(2) + low).clamp(0, 1)
 
     def enhance_tensor(
@@ -119,7 +124,7 @@ class AnlightenDiff(PictureSystem):
 
         low: [B, 3, H, W] in [0, 1], any size. steps: network calls S (default: the configuration's).
         noise(stream, shape) replaces lowlight_ext's generator: stream t for the step from t; the start has no noise,
-        or where the configuration's start_noise says so stream T's.
+        or where the configuration says so (start_noise, use_center_sampler) stream T's.
         seed: an integer, the same noise for every picture, or one a picture [B].
         sampler: "drds" (the published one), "ddim" (eta = 0) or "dpm++" (default: the configuration's); only the first
         draws noise. Raises ValueError on another shape, sampler or number of steps.
@@ -182,21 +187,22 @@ class AnlightenDiff(PictureSystem):
 
         config = self.config
         times = sampling_times(config.timesteps, config.steps if steps is None else steps, config.spacing)
+        anchor = config.use_center_sampler
         rows = anchored_sampler_rows(sampler or config.sampler, self.alpha_bar, times)
         start = 2 * condition.center - 1  # as published: the anchor, without noise
         shape = tuple(start.shape)
-        if config.start_noise:
+        if config.start_noise or not anchor:
             stream = config.timesteps
             z = (
                 noise(stream, shape)
                 if noise
                 else normal(shape, seed, stream=stream, dtype=start.dtype, device=start.device)
             )
-            start = start + (1 - self.alpha_bar[times[0]].item()) ** 0.5 * z
+            start = start + (1 - self.alpha_bar[times[0]].item()) ** 0.5 * z if anchor else z
         steps_noise = None if noise is None else lambda t: noise(t, shape)
-        walked = iterate(
-            predict, start, times, rows, center=condition.center, clip=(-1, 1), noise=steps_noise, seed=seed
-        )
+        # without a center the term of phi is dropped
+        center, clip = condition.center if anchor else None, (-1, 1) if config.clip_denoised else None
+        walked = iterate(predict, start, times, rows, center=center, clip=clip, noise=steps_noise, seed=seed)
         return (x0 for _, x0 in walked)
 
     def generate(self, condition: Condition, **arguments: Any) -> Tensor:
@@ -217,8 +223,14 @@ class AnlightenDiff(PictureSystem):
         published training the condition's center is the bright picture every other time.
         """
         x0 = self.residual(condition.low, high)
-        x_t, target = anchored_q_sample(x0, t, self.alpha_bar, center=condition.center, noise=noise, return_noise=True)
+        x_t, target = anchored_q_sample(
+            x0, t, self.alpha_bar, center=self._center(condition), noise=noise, return_noise=True
+        )
         return self.predict(condition, x_t, t), target
+
+    def _center(self, condition: Condition) -> Tensor | None:
+        """Of the forward process."""
+        return condition.center if self.config.use_center else None
 
     def dfpl_pictures(self, condition: Condition, high: Tensor, t: Tensor, *noises: Tensor) -> tuple[Tensor, ...]:
         """For each anchored noise the picture [B, 3, H, W] in [0, 1] that the perceptual loss (DFPL) compares.
@@ -228,7 +240,7 @@ class AnlightenDiff(PictureSystem):
         x0 = self.residual(condition.low, high)
         pictures = []
         for noise in noises:
-            x_t = anchored_q_sample(x0, t, self.alpha_bar, center=condition.center, noise=noise)
+            x_t = anchored_q_sample(x0, t, self.alpha_bar, center=self._center(condition), noise=noise)
             assert isinstance(x_t, Tensor)
             pictures.append(self.picture(condition.low, x_t))
         return tuple(pictures)

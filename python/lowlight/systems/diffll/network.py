@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...diffusion.schedules import SPACINGS
+from ...diffusion.schedules import BETAS, SPACINGS
 from ..blocks import AttnBlock, Downsample, ResnetBlock, Upsample, normalised, sinusoidal_embedding
 
 STATISTICS = 21  # 7 quantiles of 3 channels, see systems/diffll.py
@@ -27,7 +27,8 @@ class DiffLLConfig:
     levels is K. hfrm=False is the paper's ablation without HFRM: the dark picture's high bands pass unchanged.
     guide and statistics are this project's additions, off by default: `guide="gamma"` lets the networks
     see a picture brightened to a fixed geometric mean beside the dark one, `statistics` gives the U-Net quantiles of
-    the whole dark picture through its time embedding. spacing: see sampling_times.
+    the whole dark picture through its time embedding.
+    beta_schedule: one of schedules.BETAS, from beta_start to beta_end. spacing: see sampling_times; steps is its S.
     margin: pixels reflected around a picture that is enhanced, and cropped after: the zero padding of the convolutions
     marks the outermost blocks of a low band.
     """
@@ -43,18 +44,20 @@ class DiffLLConfig:
     guide: str = "none"
     statistics: bool = False
     timesteps: int = 200
+    beta_schedule: str = "linear"
     beta_start: float = 1e-4
     beta_end: float = 0.02
     steps: int = 10
-    spacing: str = "leading"
+    spacing: str = "published"
     margin: int = 0
 
     def __post_init__(self):
         object.__setattr__(self, "ch_mult", tuple(self.ch_mult))
         if self.guide not in ("none", "gamma"):
             raise ValueError(f"DiffLLConfig: guide must be 'none' or 'gamma', got {self.guide!r}")
-        if self.spacing not in SPACINGS:
-            raise ValueError(f"DiffLLConfig: spacing must be one of {', '.join(SPACINGS)}, got {self.spacing!r}")
+        for name, known in (("spacing", SPACINGS), ("beta_schedule", tuple(BETAS))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"DiffLLConfig: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
         if self.norm_groups < 1 or self.ch % self.norm_groups:
             raise ValueError(f"DiffLLConfig: ch must be a multiple of norm_groups {self.norm_groups}, got {self.ch}")
         if not 1 <= self.levels <= 3:

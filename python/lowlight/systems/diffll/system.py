@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from lowlight_ext import anchored_q_sample, haar_wavedec2d, haar_waverec2d, normal
 
 from ...diffusion.sampling import iterate, sample
-from ...diffusion.schedules import SAMPLERS, alpha_bars, linear_betas, sampler_rows, sampling_times
+from ...diffusion.schedules import BETAS, SAMPLERS, alpha_bars, sampler_rows, sampling_times
 from ...metrics.losses import ssim, total_variation
 from ..base import Noise, PictureSystem, check_pictures, seeds_of
 from ..tiling import in_strips, pad_to_multiple
@@ -43,7 +43,7 @@ def log_quantiles(low: Tensor) -> Tensor:
     """[B, 3, H, W] in [0, 1] -> [B, 21]: log of seven quantiles a channel, on a grid of at most 256 x 256 pixels."""
     stride_y, stride_x = (max(1, math.ceil(size / 256)) for size in low.shape[-2:])
     pixels = low[..., ::stride_y, ::stride_x].flatten(2).float()
-    levels = torch.tensor(_QUANTILES, device=low.device)
+    levels = torch.tensor(_QUANTILES, dtype=torch.float32, device=low.device)
     quantiles = torch.quantile(pixels, levels, dim=2)  # [7, B, 3]
     return ((quantiles + _FLOOR) / (1 + _FLOOR)).log().permute(1, 0, 2).flatten(1)
 
@@ -67,7 +67,8 @@ class DiffLL(PictureSystem):
         for i in range(self.config.levels if self.config.hfrm else 0):
             self.add_module(f"high_enhance{i}", HFRM(self.config.hfrm_width))
         self.Unet = UNet(self.config)
-        self.alpha_bar = alpha_bars(linear_betas(self.config.timesteps, self.config.beta_start, self.config.beta_end))
+        betas = BETAS[self.config.beta_schedule]
+        self.alpha_bar = alpha_bars(betas(self.config.timesteps, self.config.beta_start, self.config.beta_end))
 
     @property
     def multiple(self) -> int:
@@ -153,7 +154,8 @@ class DiffLL(PictureSystem):
     ) -> Tensor:
         """Bright pictures of dark ones.
 
-        low: [B, 3, H, W] in [0, 1], any size. steps: network calls S (default: the configuration's).
+        low: [B, 3, H, W] in [0, 1], any size. steps: S, the network calls (default: the
+        configuration's).
         noise(stream, shape) replaces lowlight_ext's generator: stream T for x_T, t for the step from t.
         seed: an integer, the same noise for every picture, or one a picture [B].
         sampler: "ddim" (eta = 0, the default) or "dpm++" (second-order DPM-Solver++).

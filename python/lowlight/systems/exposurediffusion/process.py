@@ -14,7 +14,7 @@ from torch import Tensor
 import lowlight_ext
 
 from ...cameras.cameras import SATURATION
-from ..base import Number
+from ..base import Number, seeds_of
 
 _DRAW = 1 << 12  # stream of the ratios of a training step, apart from those of the chain
 
@@ -51,7 +51,7 @@ def drawn_ratios(ratio: Tensor, steps: int, seed: int | Tensor) -> list[Tensor]:
     Raises ValueError where there are too few integers.
     """
     count = len(ratio)
-    seeds = torch.as_tensor(seed, dtype=torch.int64).expand(count).tolist()
+    seeds = seeds_of(seed, count).tolist()
     rows = []
     for last, key in zip(ratio.tolist(), seeds, strict=True):
         choices = max(0, math.floor(last) - 2)
@@ -59,7 +59,7 @@ def drawn_ratios(ratio: Tensor, steps: int, seed: int | Tensor) -> list[Tensor]:
             raise ValueError(f"drawn_ratios: ratio must be at least {steps + 1} for {steps} steps, got {last:g}")
         order = lowlight_ext.uniform((choices,), key, stream=_DRAW).argsort()
         rows.append([1.0, *(order[: steps - 1].sort().values + 2).tolist(), last])
-    return list(torch.tensor(rows, dtype=torch.float64).T.to(ratio.device))
+    return list(torch.tensor(rows, dtype=torch.float64, device="cpu").T.to(ratio.device))
 
 
 def illuminance_gain(output: Tensor, target: Tensor) -> Tensor:

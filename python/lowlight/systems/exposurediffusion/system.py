@@ -164,7 +164,9 @@ class ExposureDiffusion(RawSystem):
                 f"ExposureDiffusion: target must have packed's shape {tuple(packed.shape)}, got {tuple(target.shape)}"
             )
         for name, value, least in (("ratio", ratio, 1.0), ("K", K, 1e-6)):
-            values = torch.as_tensor(value, dtype=torch.float64)
+            values = (
+                value.double() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64, device="cpu")
+            )
             if values.dim() and values.shape != packed.shape[:1]:
                 raise ValueError(
                     f"ExposureDiffusion: {name} must be a number or [{len(packed)}], got {tuple(values.shape)}"

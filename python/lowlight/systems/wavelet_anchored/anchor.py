@@ -25,7 +25,7 @@ _HUE = 0.6  # share of what keeps a highlight's hue; the rest goes to white, as 
 
 def band_statistics(band: Tensor) -> Tensor:
     """[B, 3, h, w] means of pixels in [0, 1] -> [B, 21]: log of seven quantiles a channel, brought to about +-1.5."""
-    levels = torch.tensor(QUANTILES, device=band.device)
+    levels = torch.tensor(QUANTILES, dtype=torch.float32, device=band.device)
     quantiles = torch.quantile(band.flatten(2).float(), levels, dim=2)  # [7, B, 3]
     logs = ((quantiles + FLOOR) / (1 + FLOOR)).log().permute(1, 0, 2).flatten(1)
     return (logs + 3) / 1.5

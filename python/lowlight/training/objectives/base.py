@@ -14,7 +14,7 @@ import lowlight_ext
 from ...data.batches.batches import PairBatches
 from ...data.sets.pairs import Pair, find_pairs
 from ..config import Stage, TrainConfig, require
-from ..validation import SCORES, Validates, Validator
+from ..validation import Validates, Validator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,6 @@ class Objective(nn.Module):
     options: ClassVar[type]  # the dataclass of the configuration's `objective`
     terms: ClassVar[tuple[str, ...]]  # names of the terms that `forward` may return
     groups: ClassVar[dict[str, tuple[str, ...]]] = {}  # names for several terms together
-    scores: ClassVar[tuple[str, ...]] = SCORES  # of the validator
     statistics: ClassVar[Callable[..., Tensor] | None] = None  # of whole dark pictures, where crops need them
 
     system: System
@@ -46,12 +45,12 @@ class Objective(nn.Module):
         self.loss_parameters = nn.ParameterList()  # what is learned beside the system, for the loss alone
 
     @classmethod
-    def find(cls, config: TrainConfig, root: Path, split: str | None) -> list[Any]:
-        """What is there to train or validate on: pairs of pictures, here.
+    def find(cls, config: TrainConfig, root: Path, split: str | None, high: Path | None = None) -> list[Any]:
+        """What is there to train or validate on: pairs of pictures, here; high: their bright ones, as of find_pairs.
 
         Raises FileNotFoundError and ValueError where there is nothing.
         """
-        return find_pairs(root, split)
+        return find_pairs(root, split, high=high)
 
     @classmethod
     def split(cls, root: Path) -> str | None:
@@ -65,7 +64,7 @@ class Objective(nn.Module):
 
     @classmethod
     def validator(cls, config: TrainConfig, found: list[Pair]) -> Validates:
-        return Validator(found, config.validate_pairs)
+        return Validator(found, config.validate_pairs, config.validate_lpips)
 
     @classmethod
     def check(cls, config: TrainConfig) -> None:

@@ -24,7 +24,7 @@ from ...systems.exposurediffusion.network import ExposureDiffusionConfig
 from ...systems.exposurediffusion.process import drawn_ratios
 from ...systems.exposurediffusion.system import PROTOCOLS, ExposureDiffusion
 from ..config import Stage, TrainConfig, require
-from ..raw_validation import SCORES, RawValidator
+from ..raw_validation import RawValidator
 from .base import Objective
 
 _LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -43,19 +43,24 @@ class ExposureOptions:
 
     data: "clean" pictures (raw files, SID's long exposures, or sRGB pictures made raw again), to which noise is added,
     or real "pairs" of SID. recolour: the share of sRGB samples that are coloured anew, 0 to 1. model: of the noise,
-    whose camera network.camera names. ratio: of the exposures, [low, high]; K: gain, [low, high], null for the
-    camera's. loss: l1, l2, kl or psnr, of every output, their mean.
-    auxiliary: of an adaptive network's parts too. adaptive: the outputs' weights are learned. protocol: "paper" fits
-    every output to the ground truth by one gain, in the losses too, "blind" does not. cache: the folder of packed raws,
-    null for one of the user's. validation_crop: packed pixels a side of the crops to validate on.
+    whose camera network.camera names; cameras: further ones, a sample's noise is one's of all. ratio: of the exposures,
+    [low, high]; K: gain, [low, high], null for the camera's. integer_ratio: the chain ends at the ratio's whole number.
+    loss: l1, l2, kl or psnr, of every output. auxiliary: of an adaptive network's parts too. calls: "mean" of the
+    outputs' losses, or, as published, their "sum". adaptive: weights of the outputs are learned instead, and multiply
+    both losses of theirs.
+    protocol: "paper" fits every output to the ground truth by one gain, in the losses too, "blind" does not. cache: the
+    folder of packed raws, null for one of the user's. validation_crop: packed pixels a side of those to validate on.
     """
 
     data: str = "clean"
     recolour: float = 0.0
     model: str = "P+G+r+u"
+    cameras: list[str] = field(default_factory=list)
     ratio: list[float] = field(default_factory=lambda: [100.0, 300.0])
     K: list[float] | None = None
+    integer_ratio: bool = False
     loss: str = "l1"
+    calls: str = "mean"
     auxiliary: bool = False
     adaptive: bool = False
     protocol: str = "paper"
@@ -63,7 +68,8 @@ class ExposureOptions:
     validation_crop: int = 128
 
     def __post_init__(self):
-        for name, known in (("data", _DATA), ("loss", tuple(_LOSSES)), ("protocol", PROTOCOLS)):
+        choices = {"data": _DATA, "loss": tuple(_LOSSES), "calls": ("mean", "sum"), "protocol": PROTOCOLS}
+        for name, known in choices.items():
             value = getattr(self, name)
             require(value in known, name, f"be one of {', '.join(known)}", repr(value))
         for name in ("ratio", "K"):
@@ -79,7 +85,8 @@ class ExposureOptions:
         if self.data == "pairs":
             return None
         K = None if self.K is None else (self.K[0], self.K[1])
-        return NoiseDraws(camera, self.model, (self.ratio[0], self.ratio[1]), K)
+        all_of_them = [camera, *map(load_camera, self.cameras)]
+        return NoiseDraws(all_of_them, self.model, (self.ratio[0], self.ratio[1]), K)
 
 
 class ExposureObjective(Objective):
@@ -87,7 +94,6 @@ class ExposureObjective(Objective):
 
     options = ExposureOptions
     terms = (*_LOSSES, _AUXILIARY)
-    scores = SCORES
     system: ExposureDiffusion
 
     def __init__(self, config: TrainConfig, device: torch.device):
@@ -100,8 +106,9 @@ class ExposureObjective(Objective):
             self.loss_parameters.append(nn.Parameter(start))
 
     @classmethod
-    def find(cls, config: TrainConfig, root: Path, split: str | None) -> list[Any]:
-        """Paths of clean pictures, or pairs of SID; raises as find_clean and find_sid do."""
+    def find(cls, config: TrainConfig, root: Path, split: str | None, high: Path | None = None) -> list[Any]:
+        """Paths of clean pictures, or pairs of SID; raises as find_clean and find_sid do, and for `high`."""
+        require(high is None, "--high", "not be given: pairs of raw are SID's, clean pictures have one folder", high)
         if ExposureOptions(**config.objective).data == "pairs":
             return find_sid(root, split or "train")
         return find_clean(root, split)
@@ -136,7 +143,11 @@ class ExposureObjective(Objective):
         adaptive = settings.adaptive
         wanted = "name the camera whose noise is trained on, or a file of `lowlight calibrate`"
         require(network.camera is not None, "network.camera", wanted, None)
-        load_camera(config.network["camera"])
+        require(
+            settings.data == "clean" or not settings.cameras, "cameras", "be empty with real pairs", settings.cameras
+        )
+        for camera in (config.network["camera"], *settings.cameras):
+            load_camera(camera)
         require(network.adaptive or not settings.auxiliary, "auxiliary", "be false without network.adaptive", True)
         require(network.steps > 1 or not adaptive, "adaptive", "be false where network.iter_num is 0", True)
         most = 1 if settings.data == "pairs" else max(1, int(settings.ratio[0]) - 1)
@@ -172,7 +183,8 @@ class ExposureObjective(Objective):
         seeds = self.seeds(len(clean), first + skip)
         low = batch.measured(seeds, system.device)
         target = clean if settings.protocol == "paper" else None
-        ratios, K = drawn_ratios(batch.ratio, steps, seeds), batch.K
+        ratio, K = batch.ratio.floor() if settings.integer_ratio else batch.ratio, batch.K
+        ratios = drawn_ratios(ratio, steps, seeds)
         terms: dict[str, list[Tensor]] = {name: [] for name in self.active_terms(self.config)}
         with torch.autocast(system.device.type, torch.bfloat16, enabled=self.config.bfloat16):
             for picture, parts in system.outputs(low, ratios, K, target=target, seed=seeds):
@@ -181,15 +193,12 @@ class ExposureObjective(Objective):
                     assert parts is not None
                     terms[_AUXILIARY].append(mixed_loss(*parts, clean))
         shares = self._shares(steps)
-        return {
-            name: (torch.stack(values) * (shares if name == settings.loss else 1 / steps)).sum()
-            for name, values in terms.items()
-        }
+        return {name: (torch.stack(values) * shares).sum() for name, values in terms.items()}
 
     def _shares(self, steps: int) -> Tensor | float:
-        """Weights of the outputs, which sum to 1; the learned ones are those of all but the last."""
+        """Weights of the outputs; learned ones are those of all but the last, which has what they leave of 1."""
         if not self.settings.adaptive:
-            return 1 / steps
+            return 1.0 if self.settings.calls == "sum" else 1 / steps
         learned = self.loss_parameters[0].clamp(0, 1)
         return torch.cat([learned, 1 - learned.sum(dim=0, keepdim=True)])
 

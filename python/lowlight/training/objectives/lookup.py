@@ -12,7 +12,7 @@ from .base import Objective, term_weights
 
 def objective_of(system: str) -> type[Objective]:
     """The objective that the system's row names. Raises ValueError where no system has the name."""
-    require(system in SYSTEMS, "system", f"be one of {', '.join(SYSTEMS)}", repr(system))
+    require(isinstance(system, str) and system in SYSTEMS, "system", f"be one of {', '.join(SYSTEMS)}", repr(system))
     # a row names its objective, for systems lie below trainings
     file, name = SYSTEMS[system].objective.split(".")
     return getattr(import_module(f".{file}", __package__), name)

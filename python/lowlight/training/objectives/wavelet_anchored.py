@@ -41,7 +41,7 @@ class WaveletAnchoredOptions:
     beside the pairs', null for none; darkening: fields of `Darkening`. least_size: batches are brought to a random part
     of their size down to this. exposed: share of samples whose truth is re-exposed, by stops in `stops`.
     refined: share of batches whose x_t holds the network's own first estimate, noisy: `true_x0` holds the truth.
-    start: a file of weights, or a shipped name, to begin with: of a wavelet_anchored all, of a DiffLL the U-Net.
+    start: a DiffLL, a file or a shipped name, whose U-Net it begins with; a wavelet_anchored is for the key init.
     """
 
     made: float = 0.3
@@ -85,7 +85,7 @@ class WaveletAnchoredObjective(Objective):
 
     @classmethod
     def validator(cls, config: TrainConfig, found: list[Pair]) -> ToldValidator:
-        return ToldValidator(found, config.validate_pairs)
+        return ToldValidator(found, config.validate_pairs, config.validate_lpips)
 
     @classmethod
     def check(cls, config: TrainConfig) -> None:
@@ -180,26 +180,20 @@ class WaveletAnchoredObjective(Objective):
 
 
 def begin_with(system: WaveletAnchored, weights: str) -> None:
-    """Start from the weights of another: of a WaveletAnchored all, of a DiffLL its U-Net; what is new stays zero.
+    """Start from a DiffLL's U-Net; what is new stays zero.
 
     Raises what lowlight.load raises, ValueError for another system or other widths.
     """
     from ...checkpoints import load
 
     source = load(weights, device="cpu")
-    if isinstance(source, WaveletAnchored):
-        try:
-            system.load_state_dict(source.state_dict())
-        except RuntimeError as error:
-            raise ValueError(f"objective.start: {weights} has other widths ({str(error).splitlines()[0]})") from None
-        return
     unet = getattr(source, "Unet", None)
     if (
         unet is None
         or not unet.conv_in.in_channels <= system.unet.conv_in.in_channels
         or not hasattr(unet, "statistics")
     ):
-        raise ValueError(f"objective.start: {weights} is no WaveletAnchored and no DiffLL with a guide and statistics")
+        raise ValueError(f"objective.start: {weights} is no DiffLL with a guide and statistics")
     own = system.unet.state_dict()
     with torch.no_grad():
         for name, tensor in unet.state_dict().items():
