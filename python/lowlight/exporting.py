@@ -21,7 +21,8 @@ _TOLERANCE = 1e-3  # of the largest number: another library's convolutions round
 
 def export_program(call: Call) -> torch.export.ExportedProgram:
     """The call as a graph of PyTorch's own operators, of any batch and any size that it takes (`multiples`)."""
-    height, width, batch = (torch.export.Dim(name, min=2, max=4096) for name in ("h", "w", "batch"))
+    height, width = (torch.export.Dim(name, min=2, max=4096) for name in ("h", "w"))
+    batch = torch.export.Dim("batch", min=1, max=4096)
     shapes = []
     for name in call.inputs:
         count, multiple = call.batches.get(name, 1), call.multiples.get(name)

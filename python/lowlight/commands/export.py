@@ -11,8 +11,8 @@ import typer
 def export(
     model: Annotated[str, typer.Argument(help="A shipped model, last.pt of a training, or a published checkpoint.")],
     output: Annotated[Path | None, typer.Argument(help="The file to write: .safetensors, .onnx or .pt2.")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--output", help="The same, as an option.")] = None,
     dtype: Annotated[str, typer.Option(help="Of weights: float16, bfloat16, float32 or int8.")] = "float16",
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="The same, as an option.")] = None,
     part: Annotated[
         str, typer.Option(help="Of a graph: network (one call), picture (all the way), or another network's name.")
     ] = "network",
