@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from lowlight.systems.anlightendiff.network import UNet as MishUNet
+from lowlight.systems.blocks import Upsample
 from lowlight.systems.diffll.network import DiffLLConfig, UNet
 from lowlight.systems.exposurediffusion.nafnet import NAFNet
 
@@ -48,3 +50,13 @@ def test_networks_are_the_papers(name, gradients, layout):
     scale = max(plain.abs().max().item() for plain in results[1])
     for own, plain in zip(*results, strict=True):
         torch.testing.assert_close(own, plain, rtol=1e-3 if gradients else 1e-5, atol=1e-5 * scale)
+
+
+def test_the_kept_kernel_follows_the_weights():
+    up, x = Upsample(4), torch.randn(1, 4, 3, 5)
+    with torch.no_grad():
+        for change in (lambda: None, lambda: up.conv.weight.mul_(2), lambda: up.to(torch.float64), lambda: up.float()):
+            change()
+            given = x.to(up.conv.weight.dtype)
+            expected = up.conv(F.interpolate(given, scale_factor=2.0, mode="nearest"))
+            torch.testing.assert_close(up(given), expected, rtol=1e-5, atol=1e-6)
