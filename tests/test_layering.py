@@ -28,6 +28,7 @@ ORDER = (
     "hub",
     "training",
     "scoring",
+    "exporting",
     "enhance",
     "expose",
     "__init__",

@@ -24,7 +24,7 @@ COMMANDS = {
     "steps": "steps",
     "train": "train",
     "ablate": "ablate",
-    "export": "train",
+    "export": "export",
     "lpips": "lpips",
     "info": "info",
 }

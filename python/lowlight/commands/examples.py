@@ -22,7 +22,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "lowlight train wavelet_anchored_small --data pairs -o run stages.0.batch=2",
     ),
     "ablate": ("lowlight ablate --data LOL-v1 --split train --score-split heldout --budget-minutes 60",),
-    "export": ("lowlight export run/last.pt mine.safetensors --dtype int8",),
+    "export": (
+        "lowlight export run/last.pt mine.safetensors --dtype int8",
+        "lowlight export default -o model.onnx",
+    ),
     "lpips": ("lowlight lpips", "lowlight lpips vgg"),
     "info": ("lowlight info",),
 }
