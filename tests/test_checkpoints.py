@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from lowlight import checkpoints
 from lowlight.cameras.cameras import load_camera
 from lowlight.checkpoints import CheckpointError, load, read_checkpoint, save_weights, shipped_models
-from lowlight.commands.train import export
+from lowlight.commands.export import export
 from lowlight.metrics.scores import psnr
 from lowlight.raw.files import normalise
 from lowlight.scenes.synthetic import still_life

@@ -26,6 +26,7 @@ ORDER = (
     "checkpoints",
     "training",
     "scoring",
+    "exporting",
     "enhance",
     "expose",
     "__init__",

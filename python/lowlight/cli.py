@@ -19,7 +19,7 @@ COMMANDS = {
     "steps": "steps",
     "train": "train",
     "ablate": "ablate",
-    "export": "train",
+    "export": "export",
     "lpips": "lpips",
     "info": "info",
 }
