@@ -253,7 +253,8 @@ def test_weights_come_back(system, tmp_path, named):
     back = load(path, device="cpu")
     assert isinstance(back, WaveletAnchored)
     if named:
-        assert torch.equal(back.enhance_tensor(scene()), system.enhance_tensor(scene()))
+        # the loaded weights lie channels_last, for which a convolution may round otherwise
+        torch.testing.assert_close(back.enhance_tensor(scene()), system.enhance_tensor(scene()), rtol=0, atol=2e-6)
     else:
         told = ("ch", "ch_mult", "num_res_blocks", "attention_level", "width", "blocks")
         assert [getattr(back.config, name) for name in told] == [getattr(SMALL, name) for name in told]

@@ -25,8 +25,8 @@ def export_program(call: Call) -> torch.export.ExportedProgram:
     batch = torch.export.Dim("batch", min=1, max=4096)
     shapes = []
     for name in call.inputs:
-        count, multiple = call.batches.get(name, 1), call.multiples.get(name)
-        own: dict[int, Any] = {0: batch if count == 1 else count * batch} if call.multiples else {}
+        multiple = call.multiples.get(name)
+        own: dict[int, Any] = {0: batch} if call.batch else {}
         if multiple:
             own[2], own[3] = (side if multiple == 1 else multiple * side for side in (height, width))
         shapes.append(own)
