@@ -219,6 +219,8 @@ class Place:
     def __init__(self, shape: Sequence[int], source: Source, device: torch.device) -> None:
         seeds, stream, y0, x0, plane = source
         batch, channels, height, width = shape
+        if isinstance(seeds, Tensor) and seeds.numel() not in (1, batch):
+            raise ValueError(f"seeds: takes 1 or {batch}, one a sample, got {seeds.numel()}")
         first, skip = x0 // 4, x0 % 4
         pitch = (skip + width + 3) // 4 * 4
         # one seed known to the host is an argument: a copy to the device would wait for it
