@@ -54,9 +54,14 @@ def write_onnx(path: Path, call: Call) -> float | None:
     for module in ("onnx", "onnxscript"):
         if importlib.util.find_spec(module) is None:
             raise ValueError(f"export to ONNX needs {module}: pip install 'lowlight-ext[onnx]'")
-    written = torch.onnx.export(
-        export_program(call), dynamo=True, input_names=list(call.inputs), output_names=[call.output], verbose=False
-    )
+    program = export_program(call)
+    try:
+        written = torch.onnx.export(
+            program, dynamo=True, input_names=list(call.inputs), output_names=[call.output], verbose=False
+        )
+    except torch.onnx.OnnxExporterError as error:
+        cause = str(error.__cause__ or error).splitlines()[0]
+        raise ValueError(f"export: torch {torch.__version__} finds no ONNX form of {call.output} ({cause})") from error
     assert written is not None
     data = written.model_proto.SerializeToString()
     distance = None
