@@ -363,7 +363,7 @@ def test_every_shipped_model_loads_and_has_a_card():
     if not models:
         pytest.skip("no weights are in this checkout")
     assert models[0].name == checkpoints.DEFAULT_MODEL
-    assert sum(model.size for model in models) <= 60e6
+    assert sum(model.size for model in models) <= 40e6
     for model in models:
         assert model.summary, f"{model.name} has no model card"
         assert load(model.name, device="cpu").trained_on, f"{model.name} does not say what it was trained on"
