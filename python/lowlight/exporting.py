@@ -25,8 +25,8 @@ def export_program(call: Call) -> torch.export.ExportedProgram:
     batch = torch.export.Dim("batch", min=1, max=4096)
     shapes = []
     for name in call.inputs:
-        count, multiple = call.batches.get(name, 1), call.multiples.get(name)
-        own: dict[int, Any] = {0: batch if count == 1 else count * batch} if call.multiples else {}
+        multiple = call.multiples.get(name)
+        own: dict[int, Any] = {0: batch} if call.batch else {}
         if multiple:
             own[2], own[3] = (side if multiple == 1 else multiple * side for side in (height, width))
         shapes.append(own)
@@ -54,9 +54,14 @@ def write_onnx(path: Path, call: Call) -> float | None:
     for module in ("onnx", "onnxscript"):
         if importlib.util.find_spec(module) is None:
             raise ValueError(f"export to ONNX needs {module}: pip install 'lowlight-ext[onnx]'")
-    written = torch.onnx.export(
-        export_program(call), dynamo=True, input_names=list(call.inputs), output_names=[call.output], verbose=False
-    )
+    program = export_program(call)
+    try:
+        written = torch.onnx.export(
+            program, dynamo=True, input_names=list(call.inputs), output_names=[call.output], verbose=False
+        )
+    except torch.onnx.OnnxExporterError as error:
+        cause = str(error.__cause__ or error).splitlines()[0]
+        raise ValueError(f"export: torch {torch.__version__} finds no ONNX form of {call.output} ({cause})") from error
     assert written is not None
     data = written.model_proto.SerializeToString()
     distance = None

@@ -38,7 +38,7 @@ class Call(NamedTuple):
     module: Function
     inputs: dict[str, Tensor]
     multiples: dict[str, int]  # of the pictures among them: height and width are so many times two common numbers
-    batches: dict[str, int]  # of those whose batch is so many times the common one
+    batch: bool  # whether it takes any batch, or the examples' alone
     output: str
 
 
@@ -59,7 +59,7 @@ def picture_call(system: PictureSystem, steps: int, seed: int, width: int, heigh
         return system.enhance_tensor(low, steps=steps, seed=seed)
 
     low = torch.rand(1, 3, height, width) * 0.2
-    return Call(Function(enhance, system), {"low": low}, {}, {}, "picture")
+    return Call(Function(enhance, system), {"low": low}, {}, False, "picture")
 
 
 def _example(channels: int, multiple: int, batch: int = _BATCH) -> Tensor:
@@ -72,7 +72,7 @@ def _times() -> Tensor:
 
 def _network(module: nn.Module, inputs: dict[str, Tensor], multiple: int, output: str) -> Call:
     module = module if isinstance(module, Function) else Function(module.__call__, module)
-    return Call(module, inputs, {name: multiple for name, x in inputs.items() if x.dim() == 4}, {}, output)
+    return Call(module, inputs, {name: multiple for name, x in inputs.items() if x.dim() == 4}, True, output)
 
 
 def _diffll(system: DiffLL) -> dict[str, Call]:
@@ -88,8 +88,9 @@ def _diffll(system: DiffLL) -> dict[str, Call]:
     found = {"network": _network(Function(eps, system.Unet), inputs, multiple, "eps")}
     for name, hfrm in system.named_children():
         if isinstance(hfrm, HFRM):
-            bands = {"bands": _example(3, 4, 3 * _BATCH)}
-            found[name] = Call(Function(hfrm.__call__, hfrm), bands, {"bands": 1}, {"bands": 3}, "restored")
+            # one picture's: a third of a batch that may be one is no symbol
+            bands = {"bands": _example(3, 4, 3)}
+            found[name] = Call(Function(hfrm.__call__, hfrm), bands, {"bands": 1}, False, "restored")
     return found
 
 
@@ -107,7 +108,7 @@ def _anlightendiff(system: AnlightenDiff) -> dict[str, Call]:
 
     encoder = system.encoder["model"] if isinstance(system.encoder, nn.ModuleDict) else system.encoder
     return {
-        "network": Call(Function(eps, system.model), inputs, multiples, {}, "eps"),
+        "network": Call(Function(eps, system.model), inputs, multiples, True, "eps"),
         "encoder": _network(encoder, {"features": _example(FEATURES, multiple)}, multiple, "encoded"),
     }
 
