@@ -10,6 +10,7 @@ of the same sources by the same tools is taken from build/ again.
 
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -78,5 +79,22 @@ class CMakeBuild(build_ext):
             (place / "_build_info.json").write_text(json.dumps(info, indent=2) + "\n")
 
 
-# optional: setuptools accepts that the module is missing after a build that recorded why
-setup(ext_modules=[Extension("lowlight_ext._C", sources=[], optional=True)], cmdclass={"build_ext": CMakeBuild})
+def readme(home: str) -> str:
+    """README.md for a package index, where relative links lead nowhere: below `home`, a repository's address."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    if not home:
+        return text
+    text = re.sub(r"(!\[[^]]*\]\()(?!https?:)", rf"\1{home}/raw/main/", text)
+    return re.sub(r"(?<!!)(\[[^]]*\]\()(?!https?:|#)", rf"\1{home}/blob/main/", text)
+
+
+home = os.environ.get("LOWLIGHT_EXT_HOME", "").rstrip("/")
+links = {"Documentation": "/tree/main/docs", "Changes": "/blob/main/CHANGELOG.md", "Source": "", "Issues": "/issues"}
+setup(
+    # optional: setuptools accepts that the module is missing after a build that recorded why
+    ext_modules=[Extension("lowlight_ext._C", sources=[], optional=True)],
+    cmdclass={"build_ext": CMakeBuild},
+    long_description=readme(home),
+    long_description_content_type="text/markdown",
+    project_urls={name: home + path for name, path in links.items()} if home else {},
+)

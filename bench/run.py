@@ -138,7 +138,7 @@ def main() -> int:
     print(" | ".join(f"{k}: {v}" for k, v in facts.items() if v is not None), flush=True)
     for name, reason in missing().items():
         print(f"{name}: not timed, {reason}")
-    results, rows = {}, []
+    results, rows, path = {}, [], None
     seconds = 0.4 if options.quick else 2.0
     for shape in [tuple(options.shape)] if options.shape else SHAPES[device.type]:
         for name in options.dtype:
@@ -149,8 +149,9 @@ def main() -> int:
                     "matrix_gflop_s": round(matrix_rate(device, seconds), 1)}  # fmt: skip
             for case in chosen:
                 rows += timed(case, on, roof, options)
-    if rows:
-        path = save(rows, facts, "-quick" if options.quick else "")
+                # as they come: who is cut off keeps what was measured
+                path = save(rows, facts, "-quick" if options.quick else "") if rows else None
+    if path:
         print(f"\nwritten to {path.relative_to(ROOT)} and .csv")
         print(picture(path))
     return 1 if None in results.values() else 0

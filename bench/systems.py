@@ -92,6 +92,8 @@ def main() -> None:
                              "median_ms": round(ours.median_ms, 2), "p20_ms": round(ours.p20_ms, 2),
                              "p80_ms": round(ours.p80_ms, 2), "runs": ours.runs,
                              "pytorch_ms": round(plain.median_ms, 2)})  # fmt: skip
+                # as they come: who is cut off keeps what was measured
+                save(rows, machine(device, options.threads), "-systems", KEY)
     print(save(rows, machine(device, options.threads), "-systems", KEY))
 
 

@@ -145,6 +145,8 @@ PYBIND11_MODULE(_C, module) {
     module.def("advise_huge_pages", advise_huge_pages);
 #if defined(LOWLIGHT_CUDA)
     module.def("cuda_runtime_version", cuda_runtime_version);
+    module.def("cuda_driver_version", cuda_driver_version);
     module.def("cuda_device_count", cuda_device_count);
+    module.def("cuda_problem", cuda_problem);
 #endif
 }

@@ -2,6 +2,7 @@
 
 from lowlight_ext.anchored import anchored_q_sample
 from lowlight_ext.backends import backends, gpu_choice, use_backend
+from lowlight_ext.exporting import decompositions
 from lowlight_ext.exposure import RawNoiseParameters, exposure_step, raw_noise
 from lowlight_ext.haar import haar_dwt2d, haar_idwt2d, haar_wavedec2d, haar_waverec2d
 from lowlight_ext.kernels_compiled import build_info
@@ -15,6 +16,7 @@ __all__ = [
     "anchored_q_sample",
     "backends",
     "build_info",
+    "decompositions",
     "diffusion_step",
     "exposure_step",
     "gpu_choice",
@@ -34,3 +36,12 @@ __all__ = [
     "uniform",
     "use_backend",
 ]
+
+
+def __getattr__(name: str) -> str:
+    # looked up when asked for: it takes as long as the operators' own import
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lowlight-ext")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

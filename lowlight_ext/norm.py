@@ -3,6 +3,7 @@
 Each keeps x's memory format: a channels_last x gives a channels_last result, any other layout a contiguous one.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -52,7 +53,7 @@ def _check_needed(op: str, weight: Tensor | None, bias: Tensor | None, needed: S
 
 
 def _pixels(x: Tensor) -> int:
-    return x.shape[2:].numel()
+    return math.prod(x.shape[2:])
 
 
 def _like(x: Tensor) -> Tensor:

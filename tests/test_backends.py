@@ -1,6 +1,7 @@
 """Which backend serves which call: choice, reasons, registration, and no silent fallback."""
 
 import threading
+import types
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 import lowlight_ext
 from lowlight_ext import backends, build_info, haar_dwt2d, kernels_compiled, use_backend
 from lowlight_ext.backends import NAMES, OPERATORS, select
+from lowlight_ext.kernels_compiled import call
 
 X = torch.arange(16.0).reshape(1, 1, 4, 4)
 
@@ -116,6 +118,33 @@ def test_a_compiled_function_may_not_choose():
 
     with pytest.raises(torch._dynamo.exc.Unsupported):
         torch.compile(choose, fullgraph=True, backend="eager")(X)
+
+
+@pytest.mark.parametrize("problem", [None, "no kernel image is available for execution on the device"])
+def test_a_gpu_that_the_kernels_do_not_run_on(problem, monkeypatch):
+    built = types.SimpleNamespace(
+        cuda_noise=None,
+        cuda_problem=lambda device: problem if device == 1 else None,
+        cuda_runtime_version=lambda: 13000,
+        cuda_driver_version=lambda: 12080,
+    )
+    gpus = {"is_available": lambda: True, "device_count": lambda: 2, "get_device_name": lambda device: "GPU A"}
+    for name, value in gpus.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=0: (6, 1))
+    monkeypatch.setattr(call, "_C", built)
+    call.missing.cache_clear()
+    try:
+        reason = backends("normal")["cuda"]
+        assert (reason is None) == (problem is None)
+        if problem:
+            assert "GPU A, compute capability 6.1 (CUDA runtime 13.0, driver 12.8): no kernel image" in reason
+            # triton does not take it either
+            assert select("normal", "cuda") == "reference"
+        else:
+            assert select("normal", "cuda") == "cuda"
+    finally:
+        call.missing.cache_clear()
 
 
 def test_other_devices_are_refused_by_name():

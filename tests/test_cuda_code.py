@@ -183,8 +183,13 @@ def test_the_one_command_for_a_gpu_is_ready():
     subprocess.run(["bash", "-n", script], check=True)
     dry = subprocess.run(["bash", script, "--dry-run"], capture_output=True, text=True, env=environment)
     assert dry.returncode == 0, dry.stderr
-    for step in ("build", "kernels", "tests", "memcheck", "racecheck", "bench"):
+    for step in ("build", "kernels", "bits", "tests", "memcheck", "racecheck", "bench"):
         assert re.search(rf"^{step}: (would run|SKIPPED, no )", dry.stdout, re.MULTILINE), step
+    one = subprocess.run(["bash", script, "--dry-run", "bench"], capture_output=True, text=True, env=environment)
+    assert re.findall(r"^(\w+): (?:would run|SKIPPED)", one.stdout, re.MULTILINE) == ["bench"]
+    unknown = subprocess.run(["bash", script, "haste"], capture_output=True, text=True, env=environment)
+    assert unknown.returncode == 2
+    assert "STEP must be one of" in unknown.stderr
     if not torch.cuda.is_available():
         real = subprocess.run(["bash", script], capture_output=True, text=True, env=environment)
         assert real.returncode == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lowlight import checkpoints
+from lowlight import checkpoints, shipped
 from lowlight.cameras.cameras import load_camera
 from lowlight.data.batches.raw_cache import RawCache
 from lowlight.data.batches.raw_sources import find_clean
@@ -63,7 +63,7 @@ def test_shipped_raw_weights_on_lol(tmp_path):
     """Pictures that were not trained on, short by 200: above non-local means, which are told the noise."""
     paths = find_clean(lol(), "heldout")[::12]
     samples = synthetic_samples(paths, RawCache(tmp_path), load_camera("SonyA7S2"), [200.0], crop=96, shrink=2)
-    system = checkpoints.load(checkpoints.DEFAULT_RAW_MODEL, device="cpu")
+    system = checkpoints.load(shipped.DEFAULT_RAW_MODEL, device="cpu")
     methods = [*classical_methods(["untouched", "nlm"], ["blind"])[0], *system_methods("own", system, ["blind"])]
     report = evaluate(samples, methods, report=raw_report())
     untouched, nlm, own = (entry["raw_psnr"]["mean"] for entry in report.summary())

@@ -7,6 +7,7 @@ from scipy import stats
 import lowlight_ext
 from lowlight_ext import kernels_compiled, normal, philox, uniform, use_backend
 from lowlight_ext.checks import DTYPES
+from lowlight_ext.common import Source
 
 OPERATOR = "normal"
 OPS = ("normal", "uniform")
@@ -257,7 +258,7 @@ def test_empty(implementation):
         (lambda: normal((3, 2, 2), torch.arange(3)), ValueError, r"seed .* got \(3,\)"),
         # the kernels' own door, which checks nothing else, must not read beyond the seeds
         (
-            lambda: kernels_compiled.normal((3, 1, 2, 2), torch.arange(2), 0, 0, 0, 0, torch.float32, CPU),
+            lambda: kernels_compiled.normal((3, 1, 2, 2), Source(torch.arange(2)), torch.float32, CPU),
             ValueError,
             "seeds: takes 1 or 3, one a sample, got 2",
         ),

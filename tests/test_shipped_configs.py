@@ -17,7 +17,8 @@ from lowlight.training.objectives.lookup import objective_of
 from lowlight_ext import testing
 
 # but with --slow
-NARROW = {"diffll": {"ch": 32, "hfrm_width": 16}, "anlightendiff": {"widths": [4, 8, 8, 8, 8, 8]}}
+NARROW = {"diffll": {"ch": 32, "hfrm_width": 16}, "anlightendiff": {"widths": [4, 8, 8, 8, 8, 8]},
+          "ddpm": {"widths": [32, 32, 32, 32, 32, 32], "start": 2}}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,8 @@ def shortened(name, folder):
         changes |= {"crop": min(small, stage.crop)} if stage.crop else {}
         changes |= {"sampling_steps": 2} if stage.sampling_steps > 2 else {}
         overrides += [f"stages.{i}.{key}={value}" for key, value in changes.items()]
+    if "held_out" in {field.name for field in dataclasses.fields(objective_of(config.system).options)}:
+        overrides.append("objective.held_out=1")
     if config.system == "exposurediffusion":
         overrides.append(f"objective.cache={folder / 'cache'}")
     return load_config(name, overrides)

@@ -29,6 +29,7 @@ from lowlight_ext import (
 )
 from lowlight_ext.backends import OPERATORS, select
 from lowlight_ext.checks import DTYPES
+from lowlight_ext.common import Source
 from lowlight_ext.reference.poisson import inversion
 from lowlight_ext.testing_norm import NORMS
 
@@ -120,6 +121,13 @@ def test_a_hundred_thousand_normals_have_the_bits_of_cpp():
             expected = normal((1, 1, 25, 4001), seed, **place)
         with use_backend("triton"):
             assert torch.equal(normal((1, 1, 25, 4001), seed, device=DEVICE, **place).cpu(), expected)
+
+
+@pytest.mark.parametrize("seed", [0, -1, 2**31, 2**63 - 1])
+def test_one_compiled_kernel_serves_every_seed(seed):
+    at = noise.Place((1, 1, 4, 8), Source(seed, 7, 0, 0, 0), torch.device("cpu"))
+    # what triton takes for an int32; beyond it is an int64, and that another kernel
+    assert all(-(2**31) <= value < 2**31 for value in at.arguments)
 
 
 @both

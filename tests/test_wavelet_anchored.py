@@ -1,10 +1,13 @@
 """The anchored wavelet diffusion: exposure as asked for, one look at every size, and what it leaves alone."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from lowlight.checkpoints import load, save_weights
+from lowlight.systems.base import channels_last
 from lowlight.systems.rows import PaddedRows, TensorRows
 from lowlight.systems.tiling import pad_to_multiple
 from lowlight.systems.wavelet_anchored.anchor import AUTOMATIC_MEAN, automatic_mean, rolled_off
@@ -109,10 +112,10 @@ def test_automatic_exposure():
     # a night with lamps stays one, and is lifted all the same
     night = means(0.05, 1.0)
     assert own(night) * 1.3 < automatic(night) < 0.2
-    for mean in (0.3, 0.47, 0.5, 0.7):
+    for mean in (0.3, 0.44, 0.5, 0.7):
         lit = means(mean, 0.95)
         assert own(lit) <= automatic(lit) <= 1.1 * own(lit)
-    for mean in (0.47, 0.5, 0.7):
+    for mean in (0.44, 0.5, 0.7):
         assert automatic(means(mean, 0.95)) == pytest.approx(own(means(mean, 0.95)), rel=0.03)
     assert automatic(torch.zeros(1, 3, 8, 8)) == pytest.approx(AUTOMATIC_MEAN, abs=0.01)
 
@@ -253,7 +256,8 @@ def test_weights_come_back(system, tmp_path, named):
     back = load(path, device="cpu")
     assert isinstance(back, WaveletAnchored)
     if named:
-        assert torch.equal(back.enhance_tensor(scene()), system.enhance_tensor(scene()))
+        same_layout = channels_last(deepcopy(system))
+        assert torch.equal(back.enhance_tensor(scene()), same_layout.enhance_tensor(scene()))
     else:
         told = ("ch", "ch_mult", "num_res_blocks", "attention_level", "width", "blocks")
         assert [getattr(back.config, name) for name in told] == [getattr(SMALL, name) for name in told]

@@ -22,8 +22,11 @@ LOWLIGHT_OPERATORS(LOWLIGHT_ROW)
 LOWLIGHT_WORKSPACES(LOWLIGHT_ROW)
 #undef LOWLIGHT_ROW
 
-// what the runtime can say about itself: its version, and the number of devices it sees
+// versions of the runtime and of the CUDA that the driver knows, 0 for unknown; the number of devices the runtime sees
 int cuda_runtime_version();
+int cuda_driver_version();
 int cuda_device_count();
+// nullptr where the kernels run on a device, or why not: a driver that is too old, an architecture that was not built
+const char* cuda_problem(int device);
 
 }  // namespace lowlight

@@ -59,7 +59,22 @@ def missing(device_type: str) -> str | None:
             return "built without CUDA: " + recorded()["reason"].get("cuda", "no reason was recorded")
         if not torch.cuda.is_available():
             return "compiled, but torch finds no CUDA device"
+        return next((reason for reason in map(_not_on, range(torch.cuda.device_count())) if reason), None)
     return None
+
+
+def _version(number: int) -> str:
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _not_on(device: int) -> str | None:
+    """None where the CUDA kernels run on this GPU, or why not."""
+    problem = _C.cuda_problem(device)
+    if problem is None:
+        return None
+    name, capability = torch.cuda.get_device_name(device), ".".join(map(str, torch.cuda.get_device_capability(device)))
+    versions = f"runtime {_version(_C.cuda_runtime_version())}, driver {_version(_C.cuda_driver_version())}"
+    return f"compiled, but does not run on {name}, compute capability {capability} (CUDA {versions}): {problem}"
 
 
 def build_info() -> dict[str, Any]:
@@ -68,9 +83,9 @@ def build_info() -> dict[str, Any]:
     if _C is None:
         return info | {"loaded": False, "import_error": _import_error}
     info |= {"loaded": True, **_C.build_info()}
-    if hasattr(_C, "cuda_runtime_version"):
-        version = _C.cuda_runtime_version()
-        info["cuda_runtime"] = f"{version // 1000}.{version % 1000 // 10}"
+    if hasattr(_C, "cuda_driver_version"):
+        info["cuda_runtime"] = _version(_C.cuda_runtime_version())
+        info["cuda_driver"] = _version(_C.cuda_driver_version())
     return info
 
 

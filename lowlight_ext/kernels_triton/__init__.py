@@ -32,7 +32,10 @@ def available(device_type: str, op: str) -> str | None:
     if not settled():
         return f"TRITON_INTERPRET changed after triton {triton.__version__} had been imported"
     if device_type == "cuda":
-        return None if torch.cuda.is_available() else "torch finds no CUDA device"
+        if not torch.cuda.is_available():
+            return "torch finds no CUDA device"
+        capability = torch.cuda.get_device_capability()
+        return None if capability >= (7, 0) else f"it needs compute capability 7.0 or newer, found {capability}"
     if device_type == "cpu":
         switch = "TRITON_INTERPRET=1 set before triton is imported"
         return None if INTERPRETED.value else f"Triton runs on CPU tensors in its interpreter only, with {switch}"

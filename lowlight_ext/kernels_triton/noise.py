@@ -1,5 +1,6 @@
 """Philox4x32-10, uniforms and normals: csrc/core/philox.h and normal.h, operation for operation, so the same bits."""
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -129,7 +130,7 @@ def key_of(group, seeds_ptr, key_low, key_high, plane, channels, OWN: tl.constex
         seed = tl.load(seeds_ptr + sample * OWN)
         key0, key1 = seed & MASK, (seed >> 32) & MASK
     else:
-        key0, key1 = key_low.to(tl.int64), key_high.to(tl.int64)
+        key0, key1 = key_low.to(tl.int64) & MASK, key_high.to(tl.int64) & MASK
     if OWN:
         group = group - sample * channels
     return key0, key1, (plane.to(tl.int64) + group).to(tl.uint32)
@@ -218,6 +219,8 @@ class Place:
     def __init__(self, shape: Sequence[int], source: Source, device: torch.device) -> None:
         seeds, stream, y0, x0, plane = source
         batch, channels, height, width = shape
+        if isinstance(seeds, Tensor) and seeds.numel() not in (1, batch):
+            raise ValueError(f"seeds: takes 1 or {batch}, one a sample, got {seeds.numel()}")
         first, skip = x0 // 4, x0 % 4
         pitch = (skip + width + 3) // 4 * 4
         # one seed known to the host is an argument: a copy to the device would wait for it
@@ -227,7 +230,9 @@ class Place:
         self.seeds = None if isinstance(seeds, int) else seeds.to(device).contiguous()
         self.groups, self.area, self.width, self.pitch = batch * channels, height * width, width, pitch
         self.size = pitch * height
-        self.arguments = (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF, stream, y0, first, plane, channels, skip)
+        # words with their sign: an argument of 2^31 and more would be an int64, another kernel to compile in mid-run
+        low, high = struct.unpack("<ii", struct.pack("<Q", seed & 0xFFFFFFFFFFFFFFFF))
+        self.arguments = (low, high, stream, y0, first, plane, channels, skip)
         self.constants = {"OWN": int(not one), "ALIGNED": pitch == width and skip == 0}
 
 

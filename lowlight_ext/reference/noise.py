@@ -71,23 +71,26 @@ def draw(
     """Noise of shape [B, C, H, W]."""
     seeds, (_, stream, y0, x0, plane) = seed_tensor(source.seeds), source
     batch, channels, height, width = shape
-    out = torch.empty(batch * channels * height, width, dtype=torch.float32, device=device)
-    row = torch.arange(out.shape[0], device=device)
+    rows = batch * channels * height
+    if rows * width == 0:
+        return torch.empty(batch, channels, height, width, dtype=dtype, device=device)
+    row = torch.arange(rows, device=device)
     sample = row // max(1, channels * height)
     own_key = seeds.numel() != 1
     planes = plane + (row // max(1, height) - (sample * channels if own_key else 0))
     lines = y0 + row % max(1, height)
     seeds = seeds.to(device)
-    keys = seeds[sample] if own_key else seeds.expand(out.shape[0])
-    if out.numel():
-        for r0, r1, q0, q1 in blocks(out.shape[0], x0 // 4, (x0 + width + 3) // 4):
-            quads = torch.arange(q0, q1, device=device)
-            key = keys[r0:r1, None]
-            words = philox_words(quads, lines[r0:r1, None], planes[r0:r1, None], stream, key & MASK, (key >> 32) & MASK)
-            left, right = max(4 * q0, x0), min(4 * q1, x0 + width)
-            values = pixels(words).flatten(-2)
-            out[r0:r1, left - x0 : right - x0] = values[:, left - 4 * q0 : right - 4 * q0]
-    return out.to(dtype).reshape(batch, channels, height, width)
+    keys = seeds[sample] if own_key else seeds.expand(rows)
+    # joined, not written into one tensor: an exported graph has no place to write to
+    drawn: dict[int, list[Tensor]] = {}
+    for r0, r1, q0, q1 in blocks(rows, x0 // 4, (x0 + width + 3) // 4):
+        quads = torch.arange(q0, q1, device=device)
+        key = keys[r0:r1, None]
+        words = philox_words(quads, lines[r0:r1, None], planes[r0:r1, None], stream, key & MASK, (key >> 32) & MASK)
+        left, right = max(4 * q0, x0), min(4 * q1, x0 + width)
+        drawn.setdefault(r0, []).append(pixels(words).flatten(-2)[:, left - 4 * q0 : right - 4 * q0])
+    whole = torch.cat([torch.cat(parts, dim=1) for parts in drawn.values()])
+    return whole.to(dtype).reshape(batch, channels, height, width)
 
 
 def normal(shape: Sequence[int], source: Source, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -1,5 +1,6 @@
 """Normalisations with their activations in plain PyTorch. x: [B, C, ...]; statistics: mean and 1 / sqrt(var + eps)."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -18,7 +19,7 @@ def _statistics(v: Tensor, dim: int, eps: float) -> Tensor:
 
 def _flat(x: Tensor) -> Tensor:
     """[B, C, n], in the dtype that is computed in."""
-    return wide(x.reshape(*x.shape[:2], x.shape[2:].numel()))
+    return wide(x.reshape(*x.shape[:2], math.prod(x.shape[2:])))
 
 
 def _like(result: Tensor, x: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ def _gradients(
 
 def group_statistics(x: Tensor, groups: int, eps: float) -> Tensor:
     """[2, B, groups]."""
-    return _statistics(wide(x).reshape(x.shape[0], groups, x.shape[1:].numel() // groups), -1, eps)
+    return _statistics(wide(x).reshape(x.shape[0], groups, math.prod(x.shape[1:]) // groups), -1, eps)
 
 
 def group_norm_silu(

@@ -8,20 +8,35 @@ from typing import TYPE_CHECKING, Any
 from .enhance import enhance
 
 if TYPE_CHECKING:
-    from .checkpoints import load, shipped_models
+    from .checkpoints import load
     from .expose import enhance_raw
+    from .shipped import shipped_models
 
-__all__ = ["enhance", "enhance_raw", "load", "shipped_models"]
+    __version__: str
+
+__all__ = ["__version__", "enhance", "enhance_raw", "load", "shipped_models"]
 
 
 def __getattr__(name: str) -> Any:
     # torch takes a second to import: only who needs it waits
-    if name in ("load", "shipped_models"):
-        from . import checkpoints
+    if name == "load":
+        from .checkpoints import load
 
-        return getattr(checkpoints, name)
+        return load
     if name == "enhance_raw":
         from .expose import enhance_raw
 
         return enhance_raw
+    if name == "shipped_models":
+        from .shipped import shipped_models
+
+        return shipped_models
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lowlight-ext")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

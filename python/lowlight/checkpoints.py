@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -19,32 +19,11 @@ from torch import Tensor
 from .files.atomic import write_atomically
 from .files.int8 import SCALE, to_int8
 from .files.tensors import CheckpointError, read_checkpoint, short_list, with_checksum
+from .shipped import DEFAULT_MODEL, card_text, shipped_models
 from .systems.base import System, channels_last
 from .systems.ddpm.checkpoint import is_diffusers_folder, read_diffusers
 from .systems.fields import network_config
 from .systems.registry import SYSTEMS, Row, recognised
-
-WEIGHTS = Path(__file__).parent / "weights"
-DEFAULT_MODEL = "wavelet-anchored-small"
-DEFAULT_RAW_MODEL = "exposurediffusion-small"
-
-
-class ShippedModel(NamedTuple):
-    """Weights that come with the package."""
-
-    name: str
-    path: Path
-    summary: str  # first paragraph of the model card
-    size: int  # bytes
-
-
-def shipped_models() -> list[ShippedModel]:
-    """The weights in the package, by name, the default first."""
-    models = [
-        ShippedModel(path.stem, path, _card_summary(path.with_suffix(".md")), path.stat().st_size)
-        for path in WEIGHTS.glob("*.safetensors")
-    ]
-    return sorted(models, key=lambda model: (model.name != DEFAULT_MODEL, model.name))
 
 
 def load(
@@ -250,15 +229,5 @@ def _not_finite(state: Mapping[str, Tensor]) -> list[str]:
 
 def _card_split(card: Path) -> str | None:
     """What a model card says in a line "Training split: NAME"."""
-    found = re.search(r"^Training split: *([\w-]+)", _card_text(card), re.MULTILINE)
+    found = re.search(r"^Training split: *([\w-]+)", card_text(card), re.MULTILINE)
     return found[1] if found else None
-
-
-def _card_summary(card: Path) -> str:
-    """The first paragraph below the headings of a model card, in one line."""
-    paragraphs = (" ".join(text.split()) for text in re.split(r"\n\s*\n", _card_text(card)))
-    return next((text for text in paragraphs if text and not text.startswith("#")), "")
-
-
-def _card_text(card: Path) -> str:
-    return card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""

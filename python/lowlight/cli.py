@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from importlib import import_module, metadata
 from typing import Annotated
 
 import typer
 
+from .commands.examples import epilog
+
 # command: the file in commands/ whose function of that name it is, in the order of `lowlight --help`
 COMMANDS = {
     "enhance": "enhance",
     "sample": "sample",
+    "demo": "demo",
     "models": "models",
     "check": "check",
     "calibrate": "calibrate",
@@ -21,7 +26,7 @@ COMMANDS = {
     "ablate": "ablate",
     "study": "study",
     "generate": "generate",
-    "export": "train",
+    "export": "export",
     "lpips": "lpips",
     "info": "info",
 }
@@ -45,14 +50,30 @@ def lowlight(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
 ) -> None:
     """Brighten dark photographs with diffusion models."""
 
 
 for _name, _file in COMMANDS.items():
-    app.command(_name)(getattr(import_module(f".commands.{_file}", __package__), _name.replace("-", "_")))
+    app.command(_name, epilog=epilog(_name))(
+        getattr(import_module(f".commands.{_file}", __package__), _name.replace("-", "_"))
+    )
 
 
 def main() -> None:
-    """The entry point of the console script."""
-    app()
+    """The entry point of the console script; `--debug` may stand anywhere in the line."""
+    arguments = sys.argv[1:]
+    if "--debug" not in arguments:
+        app()
+    try:
+        code = app([a for a in arguments if a != "--debug"], standalone_mode=False)
+    # Ctrl-C as well: where it was is what one wants to know
+    except BaseException as error:
+        link: BaseException | None = error
+        while link is not None:
+            # commands say what went wrong in a sentence of their own, and hide where
+            link.__suppress_context__, link = False, link.__context__
+        traceback.print_exception(error)
+        code = getattr(error, "exit_code", 1)
+    sys.exit(code)

@@ -106,7 +106,8 @@ def enhance_raw(
     Raises PictureError for a file that cannot be used, CameraError where the gain is not known, ValueError for other
     arguments that do not fit (both are ValueErrors too), and what lowlight.load raises.
     """
-    from .checkpoints import DEFAULT_RAW_MODEL, chosen_system
+    from .checkpoints import chosen_system
+    from .shipped import DEFAULT_RAW_MODEL
     from .systems.base import raw_system
 
     system = raw_system(chosen_system(DEFAULT_RAW_MODEL if model == "default" else model, device, dtype))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import completion
 from .scoring import Device, Limit
 from .terminal import table, wide_console
 from .train import prepare
@@ -38,7 +39,10 @@ _COLUMNS = {
 
 def ablate(
     configs: Annotated[
-        list[str] | None, typer.Argument(help="YAML files or shipped names (default: the paper's ablations).")
+        list[str] | None,
+        typer.Argument(
+            help="YAML files or shipped names (default: the paper's ablations).", autocompletion=completion.configs
+        ),
     ] = None,
     *,
     data: Annotated[Path, typer.Option(help="Folder of the pairs, as for train.")],

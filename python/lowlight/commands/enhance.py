@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from . import completion
 from .enhancing import Loader, Work, work_on
 from .jobs import BESIDE, Job, Plan, PlanError, plan
 from .listing import PAIRS, summary
@@ -50,6 +51,7 @@ def enhance(
             "--model",
             "-m",
             help="Shipped name or checkpoint file (default: see `lowlight models`, raw files by the one for raw).",
+            autocompletion=completion.models,
         ),
     ] = "default",
     brightness: Annotated[

@@ -59,7 +59,7 @@ def work_on(
     A named model of pictures does raw files too, developed before; one for raw leaves pictures to the default model.
     Raises PlanError for options that do not fit, BadParameter for a model that cannot be loaded.
     """
-    from ..checkpoints import DEFAULT_RAW_MODEL
+    from ..shipped import DEFAULT_RAW_MODEL
     from ..systems.base import RawSystem, picture_system, raw_system
 
     raws = [job for job in todo if is_raw(job.source)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import completion
 from .folders import Data, DataOption, High, Low, named_folder
 from .scoring import Device, Json, Limit, Outputs, Seeds, find_splits, load_lpips, score_all, show
 from .terminal import table, wide_console
@@ -35,7 +36,10 @@ def evaluate(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", "-m", help="Shipped name or checkpoint file, or none; repeat for several (default: default)."
+            "--model",
+            "-m",
+            help="Shipped name or checkpoint file, or none; repeat for several (default: the default model).",
+            autocompletion=completion.models,
         ),
     ] = None,
     results: Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import completion
 from .folders import DataOption, named_folder
 from .scoring import Device, Json, Outputs, score_all, show
 from .terminal import table
@@ -27,7 +28,13 @@ def evaluate_raw(
     ] = None,
     folder: DataOption = None,
     model: Annotated[
-        list[str] | None, typer.Option("--model", "-m", help="Shipped name or checkpoint file; repeat for several.")
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Shipped name or checkpoint file; repeat for several.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     protocol: Annotated[
         list[str] | None, typer.Option(help="blind (no gain) or paper (fitted to the truth); repeat (default: both).")

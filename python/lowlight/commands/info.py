@@ -52,7 +52,7 @@ def _build() -> list[tuple[str, str]]:
     rows += [("  CPU level", f"{facts['cpu_level']} (this machine runs {facts['cpu_levels']})")]
     rows += [("  threads", f"{facts['threads']}{'' if facts['openmp'] else ' (built without OpenMP)'}")]
     if "cuda_runtime" in facts:
-        rows += [("  CUDA runtime", facts["cuda_runtime"])]
+        rows += [("  CUDA", f"runtime {facts['cuda_runtime']}, driver for {facts['cuda_driver']}")]
     return rows
 
 

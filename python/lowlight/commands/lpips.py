@@ -10,7 +10,7 @@ import typer
 def lpips(
     net: Annotated[str, typer.Argument(metavar="NET", help="alex (scores), vgg (the usual loss) or squeeze.")] = "alex",
 ) -> None:
-    """Fetch torchvision's weights of one of LPIPS's networks, once; nothing else here downloads anything.
+    """Fetch torchvision's weights of one of LPIPS's networks, once; no other command downloads anything.
 
     Needs the extra [lpips]. They go where torchvision keeps its own, and `evaluate` and `train` find them there.
     """

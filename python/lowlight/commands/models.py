@@ -6,20 +6,17 @@ import typer
 
 
 def models() -> None:
-    """List the weights that ship with this package."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from ..checkpoints import DEFAULT_MODEL, DEFAULT_RAW_MODEL, shipped_models
+    """List the weights that ship with this package: size, scores, terms."""
+    from ..shipped import DEFAULT_MODEL, DEFAULT_RAW_MODEL, shipped_models
 
     found = shipped_models()
     if not found:
         typer.echo("No weights ship with this installation; give --model a checkpoint file.")
         return
-    table = Table(show_edge=False)
-    for title in ("name", "size", "about"):
-        table.add_column(title, justify="right" if title == "size" else "left", no_wrap=title != "about")
     remarks = {DEFAULT_MODEL: " (default)", DEFAULT_RAW_MODEL: " (default for raw)"}
     for model in found:
-        table.add_row(model.name + remarks.get(model.name, ""), f"{model.size / 1e6:.1f} MB", model.summary)
-    Console().print(table)
+        size = f"{model.size / 1e6:.1f} MB, {model.parameters() / 1e6:.1f} M parameters"
+        typer.echo(f"{typer.style(model.name, bold=True)}{remarks.get(model.name, '')}: {size}")
+        for line in (model.summary, *model.scores, f"terms: {model.terms}"):
+            typer.echo(f"  {line}")
+    typer.echo(f"\nScores: as it comes, no gain from the truth. All of them and the terms: {found[0].path.parent}/*.md")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import completion
 from .folders import Data, DataOption, High, Low, named_folder
 from .scoring import Device, Limit, Outputs, Seeds, find_splits, score_all, show
 from .terminal import table
@@ -23,7 +24,12 @@ _SHOWN = {"psnr": "PSNR", "psnr_gt_mean": "PSNR GT-mean", "ssim_rgb": "SSIM"}
 
 
 def steps(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Shipped name, default, or checkpoint file.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Shipped name, default, or checkpoint file.", autocompletion=completion.models
+        ),
+    ],
     data: Data = None,
     steps: Annotated[str, typer.Option(metavar="S,S,...", help="Numbers of network calls.")] = "1,2,3,4,5,10,20",
     sampler: Annotated[

@@ -1,4 +1,4 @@
-"""`lowlight train` and `lowlight export`: from pairs of pictures to a file of weights."""
+"""`lowlight train`: from pairs of pictures to a file of weights."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from . import completion
 from .folders import High, Low, named_folder
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ _SILENCE = 60.0  # seconds between lines of progress where there is no terminal 
 
 def train(
     config: Annotated[
-        str | None, typer.Argument(help="A YAML file, or the name of a configuration that ships (--list).")
+        str | None,
+        typer.Argument(
+            help="A YAML file, or the name of a configuration that ships (--list).", autocompletion=completion.configs
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Settings that replace the file's: seed=1 stages.0.batch=2 ...")
@@ -142,37 +146,6 @@ def _found(
 
 def _listed(value: str | list[str] | None) -> list[str]:
     return [value] if isinstance(value, str) and value else list(value or [])
-
-
-def export(
-    checkpoint: Annotated[Path, typer.Argument(help="last.pt of a training, or a published checkpoint.")],
-    output: Annotated[
-        Path, typer.Argument(help="The safetensors file to write; a DDPM's without extension is a folder of diffusers.")
-    ],
-    dtype: Annotated[str, typer.Option(help="float16, bfloat16, float32 or int8.")] = "float16",
-) -> None:
-    """Write a checkpoint's averaged weights as a small safetensors file that holds nothing else."""
-    import torch
-
-    from ..checkpoints import load, parse_dtype, save_weights
-    from ..systems.ddpm.checkpoint import save_diffusers
-    from ..systems.ddpm.system import DDPM
-
-    try:
-        system = load(checkpoint, device="cpu")
-        if isinstance(system, DDPM) and not output.suffix:
-            save_diffusers(system, output)
-            typer.echo(f"{output}: a DDPMPipeline of the diffusers library")
-            return
-        metadata = {"system": system.name, "config": system.config}
-        if system.trained_on:
-            metadata["split"] = system.trained_on
-        kept = torch.int8 if dtype == "int8" else parse_dtype(dtype)
-        assert kept is not None
-        save_weights(output, system.state_dict(), metadata, kept)
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from None
-    typer.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
 def prepare(threads: int | None, device: str | None):

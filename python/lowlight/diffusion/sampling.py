@@ -27,9 +27,9 @@ def iterate(
     of the step from t is noise(t) where given, else lowlight_ext's stream t of `seed`; a row without noise (s = 0)
     draws none. A row of second order (e != 0) sees the estimate of the step before.
     """
+    noisy, second_order = ([row[column] != 0 for row in rows.tolist()] for column in (7, 6))
     # on the CPU, where the operator can look at them without waiting for a GPU
     rows = rows.to(device="cpu", dtype=torch.float64 if x_t.dtype == torch.float64 else torch.float32)
-    noisy, second_order = rows[:, 7].ne(0).tolist(), rows[:, 6].ne(0).tolist()
     x0 = None
     for i, t in enumerate(times):
         eps = predict_eps(x_t, t)

@@ -4,10 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from itertools import pairwise
 
 import torch
 from torch import Tensor
+
+
+def constant(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function of numbers whose result is known also while torch.export records a graph around it.
+
+    A sampler asks which of its rows are 0; recorded, they would be numbers that nobody knows yet.
+    """
+
+    @wraps(function)
+    def computed(*arguments):
+        if not torch.compiler.is_compiling() or torch.compiler.is_dynamo_compiling():
+            return function(*arguments)
+        # what records, records its own thread
+        with ThreadPoolExecutor(1) as other:
+            return other.submit(function, *arguments).result()
+
+    return computed
 
 
 def linear_betas(timesteps: int, beta_start: float, beta_end: float) -> Tensor:
@@ -109,6 +128,7 @@ def sampling_times(timesteps: int, steps: int, spacing: str = "leading") -> list
     return [round(timesteps - 1 - i * timesteps / steps) for i in range(steps)]
 
 
+@constant
 def sampler_rows(sampler: str, alpha_bar: Tensor, times: list[int]) -> Tensor:
     """[S, 8] rows of a deterministic sampler by its name: one of SAMPLERS."""
     if not alpha_bar[times].all():

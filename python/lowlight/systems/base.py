@@ -37,6 +37,15 @@ class PictureSystem(System):
 
     samplers: tuple[str, ...] = ()  # names that enhance_tensor takes
 
+    @property
+    def alpha_bar(self) -> Tensor:
+        """[T] float64, products of 1 - beta; kept where torch.export takes it for the constant that it is."""
+        return self._schedule[0]
+
+    @alpha_bar.setter
+    def alpha_bar(self, values: Tensor) -> None:
+        self._schedule = (values,)
+
     def enhance_tensor(
         self,
         low: Tensor,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from lowlight_ext import group_norm_silu
 
 
 def sinusoidal_embedding(t: Tensor, width: int, *, cosine_first: bool = False, shift: int = 1) -> Tensor:
@@ -18,6 +21,16 @@ def sinusoidal_embedding(t: Tensor, width: int, *, cosine_first: bool = False, s
     angles = t.float()[:, None] * frequencies[None]
     parts = [angles.sin(), angles.cos()]
     return torch.cat(parts[::-1] if cosine_first else parts, dim=1)
+
+
+def normalised(norm: nn.GroupNorm, x: Tensor, activation: bool = True) -> Tensor:
+    """silu(norm(x)), or without `activation` norm(x), in one pass fewer over memory than the two modules take."""
+    return group_norm_silu(x, norm.num_groups, norm.weight, norm.bias, norm.eps, activation=activation)
+
+
+def plus(x: Tensor, y: Tensor) -> Tensor:
+    """x + y, in the memory of x where no gradient is wanted: for one, an operator's output must not be changed."""
+    return x + y if torch.is_grad_enabled() else x.add_(y)
 
 
 class ResnetBlock(nn.Module):
@@ -35,10 +48,10 @@ class ResnetBlock(nn.Module):
             self.nin_shortcut = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, temb: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = h + self.temb_proj(F.silu(temb))[:, :, None, None]
-        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
-        return h + (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
+        h = self.conv1(normalised(self.norm1, x))
+        h = plus(h, self.temb_proj(F.silu(temb))[:, :, None, None])
+        h = self.conv2(self.dropout(normalised(self.norm2, h)))
+        return plus(h, self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
 
 
 class AttnBlock(nn.Module):
@@ -53,12 +66,14 @@ class AttnBlock(nn.Module):
         self.proj_out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.norm(x)
-        # contiguous, or PyTorch takes its path that stores the whole N x N matrix
-        q, k, v = (conv(h).flatten(2).mT.contiguous().unsqueeze(1) for conv in (self.q, self.k, self.v))
+        three = [(conv.weight, conv.bias) for conv in (self.q, self.k, self.v) if conv.bias is not None]
+        weight, bias = (torch.cat(parts) for parts in zip(*three, strict=True))
+        h = F.conv2d(normalised(self.norm, x, activation=False), weight, bias)
+        # each position's numbers side by side, or PyTorch takes its path that stores the whole N x N matrix
+        q, k, v = h.flatten(2).mT.contiguous().unsqueeze(1).chunk(3, dim=-1)
         h = F.scaled_dot_product_attention(q, k, v)  # scale C^-1/2, as published
         h = h.squeeze(1).transpose(1, 2).reshape(x.shape)
-        return x + self.proj_out(h)
+        return plus(self.proj_out(h), x)
 
 
 class Downsample(nn.Module):
@@ -73,11 +88,36 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Nearest x2, then conv3x3."""
+    """Nearest x2, then conv3x3: as one transposed conv4x4 of stride 2, with 4/9 of the multiplications."""
 
     def __init__(self, channels: int):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self._kept: Any = (None, 0, None)  # memory of the weight, its version, the kernel made of it
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return F.conv_transpose2d(x, self._folded(), self.conv.bias, stride=2, padding=1)
+
+    def _folded(self) -> Tensor:
+        """The transposed convolution's kernel; kept for the next call, which small maps take no longer for."""
+        weight, (source, version, kernel) = self.conv.weight, self._kept
+        # elsewhere the kernel may be memory of a graph that is being recorded
+        keep = weight.is_cpu and not (torch.is_grad_enabled() or torch.compiler.is_compiling() or weight.is_inference())
+        if not keep:
+            return _folded(weight)
+        # `source` holds the memory, so that the same address is the same memory
+        if kernel is None or source.data_ptr() != weight.data_ptr() or version != weight._version:
+            kernel = _folded(weight)
+            self._kept = (weight.detach(), weight._version, kernel)
+        return kernel
+
+
+def _folded(weight: Tensor) -> Tensor:
+    """conv3x3 [O, I, 3, 3] after nearest x2 as a transposed conv4x4 [I, O, 4, 4].
+
+    A result pixel sees two rows: on one lies one row of the kernel, on the other the sum of two; so with columns.
+    """
+    for dim in (2, 3):
+        first, second, third = weight.unbind(dim)
+        weight = torch.stack([third, second + third, first + second, first], dim=dim)
+    return weight.transpose(0, 1)

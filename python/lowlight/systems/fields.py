@@ -12,7 +12,7 @@ from typing import Any
 
 # beyond every network that was ever trained; what repeats blocks costs time before it costs memory
 _MOST, _MOST_BLOCKS, _MOST_LEVELS, _MOST_TIMES = 1 << 16, 64, 16, 100_000
-_BLOCKS = ("num_res_blocks", "blocks", "encoder", "middle", "decoder")
+_BLOCKS = ("num_res_blocks", "blocks", "layers", "encoder", "middle", "decoder")
 _TIMES = ("timesteps", "steps", "iter_num")
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 100

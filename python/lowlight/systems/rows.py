@@ -44,17 +44,17 @@ class PaddedRows:
 
     def __init__(self, rows: Rows, multiple: int):
         self._rows, (_, height, width) = rows, rows.shape
-        self._y, columns = reflected(height, multiple), reflected(width, multiple)
+        self._y, columns = reflected(height, multiple).tolist(), reflected(width, multiple)
         self.height, self.width = len(self._y), len(columns)
         self._more = columns[width:]
 
     def read(self, first: int, last: int) -> Tensor:
         """[B, 3, last - first, width] floating point in [0, 1]."""
         wanted = self._y[first:last]
-        top, bottom = int(wanted.min()), int(wanted.max()) + 1
+        top, bottom = min(wanted), max(wanted) + 1
         strip = self._rows.read(top, bottom)
         if last > self._rows.shape[1]:
-            strip = strip.index_select(-2, (wanted - top).to(strip.device))
+            strip = strip.index_select(-2, torch.tensor(wanted, device=strip.device) - top)
         if not len(self._more):
             return strip
         return torch.cat([strip, strip.index_select(-1, self._more.to(strip.device))], dim=-1)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ..diffusion.schedules import constant
+
 
 def in_strips(function: Callable[..., Tensor], x: Tensor | Sequence[Tensor], rows: int, halo: int) -> Tensor:
     """function(x) for x [..., H, W], or function(*x) for several, computed on strips of `rows` rows.
@@ -43,6 +45,7 @@ def pad_to_multiple(x: Tensor, multiple: int, margin: int = 0, least: int = 0) -
     return x
 
 
+@constant
 def reflected(size: int, multiple: int, margin: int = 0, least: int = 0) -> Tensor:
     """int64 [n]: which of `size` positions stands where after `pad_to_multiple` with these arguments."""
     total = max(math.ceil((size + 2 * margin) / multiple) * multiple, least)

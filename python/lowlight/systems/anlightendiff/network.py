@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lowlight_ext import mish_instance_norm
 
 from ...diffusion.schedules import SPACINGS
-from ..blocks import sinusoidal_embedding
+from ..blocks import plus, sinusoidal_embedding
 from ..tiling import in_strips
 from .conditioning import ABLATED
 
@@ -102,11 +102,6 @@ def _apply(convolution: Callable[[Tensor], Tensor], parts: tuple[Tensor, ...]) -
     return in_strips(joined, parts, max(32, _STRIP_BYTES // max(1, row_bytes)), 1)
 
 
-def _plus(x: Tensor, y: Tensor) -> Tensor:
-    """x + y, in the memory of x where no gradient is wanted: for one, an operator's output must not be changed."""
-    return x + y if torch.is_grad_enabled() else x.add_(y)
-
-
 class ResidualBlock(nn.Module):
     """Block, Mish, instance norm, + time, Block, Mish, instance norm, plus the input; norm: whether it has those."""
 
@@ -124,11 +119,11 @@ class ResidualBlock(nn.Module):
         """parts: [B, C, H, W] each, side by side the input."""
         h = self.activate(_apply(self.block1, parts))
         if temb is not None:
-            h = _plus(h, self.mlp(temb)[:, :, None, None])
+            h = plus(h, self.mlp(temb)[:, :, None, None])
         # in two lines, so that the first h is gone when the third is made
         h = _apply(self.block2, (h,))
         h = self.activate(h)
-        return _plus(h, _apply(self.res_conv, parts) if hasattr(self, "res_conv") else parts[0])
+        return plus(h, _apply(self.res_conv, parts) if hasattr(self, "res_conv") else parts[0])
 
 
 class Downsample(nn.Module):

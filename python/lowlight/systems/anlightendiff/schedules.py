@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...diffusion.schedules import ddim_rows, ddpm_rows, dpm_solver_rows
+from ...diffusion.schedules import constant, ddim_rows, ddpm_rows, dpm_solver_rows
 
 
 def rederived(rows: Tensor) -> Tensor:
@@ -51,6 +51,7 @@ def anchored_dpm_solver_rows(alpha_bar: Tensor, times: list[int]) -> Tensor:
 SAMPLERS = {"drds": drds_rows, "ddim": anchored_ddim_rows, "dpm++": anchored_dpm_solver_rows}
 
 
+@constant
 def anchored_sampler_rows(sampler: str, alpha_bar: Tensor, times: list[int]) -> Tensor:
     """[S, 8] rows of a sampler by its name: one of SAMPLERS; ddim with eta = 0. Without a center, of x itself."""
     if sampler not in SAMPLERS:

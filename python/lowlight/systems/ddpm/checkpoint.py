@@ -71,7 +71,8 @@ def detect_ddpm(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def is_diffusers_folder(path: Path) -> bool:
     """Whether a folder is what the diffusers library saves of a UNet2DModel or of a pipeline with one."""
-    return any((folder / "config.json").is_file() for folder in (path, path / "unet"))
+    places = (path, path / "unet")
+    return any((folder / "config.json").is_file() and not (folder / "model.safetensors").exists() for folder in places)
 
 
 def read_diffusers(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...diffusion.schedules import BETAS, SPACINGS
-from ..blocks import AttnBlock, Downsample, ResnetBlock, Upsample, sinusoidal_embedding
+from ..blocks import AttnBlock, Downsample, ResnetBlock, Upsample, normalised, sinusoidal_embedding
 
 STATISTICS = 21  # 7 quantiles of 3 channels, see systems/diffll.py
 
@@ -183,7 +183,7 @@ class UNet(nn.Module):
                 h = level.step(i, torch.cat([h, skips.pop()], dim=1), temb)
             if hasattr(level, "upsample"):
                 h = level.upsample(h)
-        return self.conv_out(F.silu(self.norm_out(h)))
+        return self.conv_out(normalised(self.norm_out, h))
 
 
 class DepthConv(nn.Module):

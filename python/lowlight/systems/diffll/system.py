@@ -161,7 +161,7 @@ class DiffLL(PictureSystem):
         sampler: "ddim" (eta = 0, the default) or "dpm++" (second-order DPM-Solver++).
         Raises ValueError on another shape or sampler.
         """
-        with torch.inference_mode():
+        with torch.no_grad():
             bands, x_T = self._start(low, noise, seed)
             step_noise = None if noise is None else lambda t: noise(t, bands.low_shape)
             low_band = self.generate(bands, x_T, steps=steps, noise=step_noise, sampler=sampler)

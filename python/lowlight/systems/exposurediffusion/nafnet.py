@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from lowlight_ext import layer_norm2d, simple_gate
 
+from ..blocks import plus
+
 
 class LayerNorm2d(nn.Module):
     """Layer norm over the channels of each pixel, with weight and bias [C]."""
@@ -51,9 +53,16 @@ class NAFBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = simple_gate(self.conv2(self.conv1(self.norm1(x))))
-        x = x + self.conv3(h * self.sca(h)) * self.beta
+        h = h * self.sca(h) if torch.is_grad_enabled() else h.mul_(self.sca(h))
+        x = plus(_scaled(self.conv3, h, self.beta), x)
         h = simple_gate(self.conv4(self.norm2(x)))
-        return x + self.conv5(h) * self.gamma
+        return plus(_scaled(self.conv5, h, self.gamma), x)
+
+
+def _scaled(conv: nn.Conv2d, x: Tensor, scale: Tensor) -> Tensor:
+    """conv1x1(x) scale, scale [1, C, 1, 1]: in the weights, which spares a pass over the map."""
+    assert conv.bias is not None
+    return F.conv2d(x, conv.weight * scale.view(-1, 1, 1, 1), conv.bias * scale.flatten())
 
 
 class NAFNet(nn.Module):
@@ -101,7 +110,7 @@ class NAFNet(nn.Module):
             x = down(x)
         x = self.middle_blks(x)
         for up, blocks in zip(self.ups, self.decoders, strict=True):
-            x = blocks(up(x) + skips.pop())
+            x = blocks(plus(up(x), skips.pop()))
         return self.ending(x)[..., :height, :width]
 
 

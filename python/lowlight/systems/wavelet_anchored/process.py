@@ -114,7 +114,7 @@ class WaveletProcess(PictureSystem):
         residual = self.unet(_channels_last(inputs.to(self.dtype)), t, analysis.vector.to(self.dtype))
         picture = self._picture(phi + analysis.change * residual.to(phi.dtype))
         reached = _inner(picture, analysis.seen).clamp(0, 1).mean(dim=(1, 2, 3))
-        gain = (analysis.mean / reached.clamp(min=1e-4)).clamp(0.5, 2).view(-1, 1, 1, 1)
+        gain = (analysis.mean / reached.clamp(min=1e-4)).clamp(0.5, 2.0).view(-1, 1, 1, 1)
         return SCALE * (2 * picture * gain - 1)
 
     def predict(self, analysis: Analysis, x_t: Tensor, t: int | Tensor) -> Tensor:

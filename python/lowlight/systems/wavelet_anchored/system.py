@@ -148,7 +148,8 @@ class WaveletAnchored(WaveletProcess):
         if mean is not None:
             return self._of_each(band, "mean", mean, 0, 1)
         stops, automatic = self._of_each(band, "brightness", brightness, -20, 20), automatic_mean(band)
-        if not stops.any():
+        # a number is looked at as such: what a tensor holds is not known while a graph is recorded
+        if not (stops.any() if isinstance(brightness, Tensor) else brightness):
             return automatic
         curve = self.anchor(band, automatic, band_statistics(band))
         return stops_to_mean(curve(band), stops)
@@ -157,7 +158,8 @@ class WaveletAnchored(WaveletProcess):
         """[B] of a number between bounds for all pictures or of one for each."""
         values = torch.as_tensor(value, dtype=band.dtype, device=band.device)
         fits = values.dim() == 0 or values.shape in ((1,), (band.shape[0],))
-        if not fits or not ((values > least) & (values < most)).all():
+        within = ((values > least) & (values < most)).all() if isinstance(value, Tensor) else least < value < most
+        if not fits or not within:
             wanted = f"a number between {least} and {most}, or one for each of {band.shape[0]} pictures"
             raise ValueError(f"{type(self).__name__}: {name} must be {wanted}, got {values.tolist()}")
         return values.expand(band.shape[0]).contiguous()

@@ -1,0 +1,26 @@
+"""What the shell completes where a command takes a model or a configuration; without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..shipped import WEIGHTS
+
+# where training.config_files has them; importing that would import torch
+_CONFIGS = Path(__file__).parents[1] / "training" / "configs"
+
+
+def models(incomplete: str) -> list[str]:
+    """Shipped names, and checkpoint files."""
+    shipped = ["default", *sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))]
+    return [name for name in shipped if name.startswith(incomplete)] + _files(incomplete, ".safetensors", ".pt", ".pth")
+
+
+def configs(incomplete: str) -> list[str]:
+    """Shipped configurations, and files of one's own."""
+    shipped = sorted(path.relative_to(_CONFIGS).with_suffix("").as_posix() for path in _CONFIGS.rglob("*.yaml"))
+    return [name for name in shipped if name.startswith(incomplete)] + _files(incomplete, ".yaml")
+
+
+def _files(incomplete: str, *suffixes: str) -> list[str]:
+    return sorted(str(path) for path in Path().glob(f"{incomplete}*") if path.suffix in suffixes or path.is_dir())

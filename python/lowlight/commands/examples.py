@@ -1,0 +1,37 @@
+"""What stands at the foot of each command's help; tests/test_shown.py parses every line."""
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "enhance": (
+        "lowlight enhance dark.jpg -o bright.jpg --brightness 0.5",
+        "lowlight enhance photos -o bright --recursive --strength 0.8",
+        "lowlight enhance dark.dng -o long.dng --ratio 100",
+    ),
+    "sample": ("lowlight sample dark.png --bright truth.png", "lowlight sample dark.dng --size 1200x800"),
+    "demo": ("lowlight demo --browser", "lowlight demo --host 0.0.0.0 --port 8000 --max-megapixels 20"),
+    "models": ("lowlight models",),
+    "check": ("lowlight check LOL-v1 --split all",),
+    "calibrate": ("lowlight calibrate frames -o mine.json",),
+    "evaluate": (
+        "lowlight evaluate LOL-v1 --split eval15 --seed 0 --seed 1 --seed 2",
+        "lowlight evaluate pairs -m diffll-small -m mine.safetensors --markdown scores.md",
+    ),
+    "evaluate-raw": ("lowlight evaluate-raw SID --split test -m exposurediffusion-small",),
+    "steps": ("lowlight steps default LOL-v1 --split eval15",),
+    "train": (
+        "lowlight train diffll_small --data LOL-v1 --split train --val-split heldout -o run",
+        "lowlight train wavelet_anchored_small --data pairs -o run stages.0.batch=2",
+    ),
+    "ablate": ("lowlight ablate --data LOL-v1 --split train --score-split heldout --budget-minutes 60",),
+    "export": (
+        "lowlight export run/last.pt mine.safetensors --dtype int8",
+        "lowlight export default -o model.onnx",
+    ),
+    "lpips": ("lowlight lpips", "lowlight lpips vgg"),
+    "info": ("lowlight info",),
+}
+
+
+def epilog(command: str) -> str | None:
+    """The examples of a command, a paragraph each; None where it has none."""
+    lines = EXAMPLES.get(command)
+    return "\n\n".join(("Examples:", *lines)) if lines else None

@@ -1,0 +1,71 @@
+"""Systems as folders of the hub's form: there and back, and the hub itself with its library replaced."""
+
+import json
+import shutil
+import sys
+
+import pytest
+import torch
+
+import lowlight
+from lowlight import hub
+from lowlight.checkpoints import load
+from lowlight.shipped import card_head, shipped_models
+
+
+@pytest.fixture(scope="module")
+def system():
+    return lowlight.load("wavelet-anchored-small", device="cpu")
+
+
+def test_there_and_back_is_the_same_picture(system, tmp_path):
+    hub.save_pretrained(system, tmp_path / "mine")
+    back = hub.from_pretrained(tmp_path / "mine", device="cpu")
+    low = torch.rand(1, 3, 40, 56, generator=torch.Generator().manual_seed(0)) * 0.1
+    assert torch.equal(back.enhance_tensor(low), system.enhance_tensor(low))
+    assert back.trained_on == system.trained_on == "train"
+    assert json.loads((tmp_path / "mine" / "config.json").read_text())["system"] == "wavelet_anchored"
+    assert card_head((tmp_path / "mine" / "README.md").read_text())["pipeline_tag"] == "image-to-image"
+
+
+def test_a_folder_without_weights(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds no model\.safetensors"):
+        hub.from_pretrained(tmp_path)
+
+
+def test_a_repository_goes_and_comes(system, tmp_path, monkeypatch):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    store, made = tmp_path / "store", []
+
+    def upload(*, repo_id, folder_path, commit_message):
+        shutil.copytree(folder_path, store / repo_id)
+        return f"commit of {repo_id}"
+
+    monkeypatch.setattr(huggingface_hub, "create_repo", lambda *told, **options: made.append((told, options)))
+    monkeypatch.setattr(huggingface_hub, "upload_folder", upload)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **options: str(store / name))
+    assert hub.push_to_hub(system, "me/dark", card="---\nlicense: mit\n---\nmine") == "commit of me/dark"
+    assert made == [(("me/dark",), {"private": True, "exist_ok": True})]
+    assert type(hub.from_pretrained("me/dark", device="cpu")) is type(system)
+    assert (store / "me/dark/README.md").read_text().endswith("mine")
+
+
+def test_without_the_extra_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match=r"lowlight-ext\[hub\]"):
+        hub.from_pretrained("nobody/nothing")
+
+
+@pytest.mark.parametrize("model", shipped_models(), ids=lambda model: model.name)
+def test_the_shipped_cards_have_a_head_that_fits_the_weights(model):
+    from lowlight.systems.base import RawSystem
+
+    system = load(model.name, device="cpu")
+    head = card_head(model.path.with_suffix(".md").read_text())
+    assert system.name in head["tags"]
+    assert (model.takes == "raw") == isinstance(system, RawSystem)
+    assert model.parameters() == sum(p.numel() for p in system.state_dict().values())
+    assert model.terms
+    assert len(model.scores) == 2
+    assert model.summary
+    assert not model.summary.startswith("-")
