@@ -36,11 +36,12 @@ def pytest_collection_modifyitems(config, items):
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.skip(reason="marked slow: run with --slow"))
         elif takes_an_interpreter_long(item):
-            item.add_marker(pytest.mark.skip(reason="triton interpreted, other dtypes and layouts: run with --slow"))
+            item.add_marker(pytest.mark.skip(reason="triton interpreted, more than small float32: run with --slow"))
 
 
 def takes_an_interpreter_long(item):
-    """Triton's interpreter takes a hundred times a kernel's time: small float32 pictures in two layouts, or --slow.
+    """Triton's interpreter takes a hundred times a kernel's time: small float32 pictures in two layouts, no network, or
+    --slow.
 
     test_triton.py has a pass of every half-precision number, and of float64's bounds.
     """
@@ -48,7 +49,8 @@ def takes_an_interpreter_long(item):
     if "triton" not in (params.get("implementation"), params.get("compiled")) or not interpreted("triton"):
         return False
     return (
-        params.get("dtype", torch.float32) != torch.float32
+        item.get_closest_marker("network") is not None
+        or params.get("dtype", torch.float32) != torch.float32
         or params.get("layout", "contiguous") not in QUICK_LAYOUTS
         or math.prod(params.get("shape", ())) > 1000
     )

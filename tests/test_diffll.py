@@ -71,6 +71,7 @@ def test_the_published_walk(published):
     torch.testing.assert_close(result, x, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.network
 def test_enhanced(published, implementation):
     backend, device = implementation
     image = golden.uniform01("diffll/image", (1, 3, 64, 96)).to(device)
@@ -86,6 +87,7 @@ def test_enhanced(published, implementation):
     assert asked == [(200, (1, 3, 16, 24))]
 
 
+@pytest.mark.network
 def test_training_step(published, implementation):
     backend, device = implementation
     system = published.to(device)
