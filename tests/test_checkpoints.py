@@ -343,7 +343,7 @@ def test_save_weights_keeps_the_old_file_when_writing_fails(tmp_path, small, mon
 
 
 def test_shipped_models(tmp_path, small, monkeypatch):
-    monkeypatch.setattr(checkpoints, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(shipped, "WEIGHTS", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"'default' is neither .* no models are shipped"):
         load("default")
     for name in ("aaa", checkpoints.DEFAULT_MODEL):

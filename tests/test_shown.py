@@ -35,8 +35,9 @@ def command_lines(text):
     """Arguments of each `lowlight ...` in shell text."""
     for line in text.replace("\\\n", " ").splitlines():
         for part in re.split(r"&&|\|\|?|;", line.split("#")[0]):
-            words = shlex.split(part)
-            if "lowlight" in words:
+            # other programs' lines may lack their closing quote
+            if "lowlight" in part.split():
+                words = shlex.split(part)
                 yield words[words.index("lowlight") + 1 :]
 
 

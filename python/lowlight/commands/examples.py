@@ -26,6 +26,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "lowlight export run/last.pt mine.safetensors --dtype int8",
         "lowlight export default -o model.onnx",
     ),
+    "study": (
+        "lowlight study ddpm_on_dim_small --scenes 512 -o study",
+        "lowlight study ddpm_on_dim --data butterflies -o study stages.0.iterations=2000",
+    ),
+    "generate": ("lowlight generate ddpm-folder -n 16 -o pictures --size 32 --steps 100",),
     "lpips": ("lowlight lpips", "lowlight lpips vgg"),
     "info": ("lowlight info",),
 }
