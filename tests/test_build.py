@@ -115,7 +115,8 @@ def test_metadata_of_the_installed_package():
     distribution = importlib.metadata.distribution("lowlight-ext")
     required = [r for r in distribution.requires if "extra ==" not in r]
     names = {re.match(r"[\w-]+", r).group().lower() for r in required}
-    assert names == {"torch", "numpy", "pillow", "safetensors", "typer", "rich", "pyyaml"}
+    light = {"torch", "numpy", "pillow", "safetensors", "typer", "rich", "pyyaml", "filelock", "platformdirs"}
+    assert names == light
     assert {"train", "eval", "lpips", "raw", "demo", "test"} <= set(distribution.metadata.get_all("Provides-Extra"))
     scripts = [e for e in distribution.entry_points if e.group == "console_scripts"]
     assert [(e.name, e.value) for e in scripts] == [("lowlight", "lowlight.cli:main")]
