@@ -4,7 +4,8 @@ python bench/lol_colours.py LOL-v1 [--model wavelet-anchored-small] [--factors 1
 
 For each picture of eval15 the one of our485 whose dark picture looks alike; between their truths the matrix that fits
 best (pixels of 8 x 8 means), what is left before and after it, and the ratio of their HSL saturations. Then the PSNR of
-a model that is told the truth's mean, its results' saturation times each factor, on eval15 and the held-out split.
+a model that is told the truth's mean, its results' saturation times each factor, on eval15 and the held-out split; and
+what becomes of eval15's truths as dark pictures, which should stay as they are.
 """
 
 import argparse
@@ -58,19 +59,34 @@ def compare_truths(root: str) -> None:
     print(f"median ratio of saturations: {np.median(ratios):.2f}")
 
 
-def score(root: str, model: str, factors: list[float]) -> None:
-    system = lowlight.load(model)
+def picture(path) -> torch.Tensor:
+    return torch.from_numpy(read_picture(path).rgb).permute(2, 0, 1)[None]
+
+
+def score(root: str, system, factors: list[float]) -> None:
     for split in ("eval15", "heldout"):
         found = {factor: [] for factor in factors}
         for pair in find_pairs(root, split):
-            low, high = (
-                torch.from_numpy(read_picture(path).rgb).permute(2, 0, 1)[None] for path in (pair.low, pair.high)
-            )
-            bright = system.enhance_tensor(low, mean=high.mean().item())
+            high = picture(pair.high)
+            bright = system.enhance_tensor(picture(pair.low), mean=high.mean().item())
             for factor in factors:
                 found[factor].append(psnr(saturated(bright, factor), high).item())
         for factor, values in found.items():
             print(f"{split}: told the mean, saturation x{factor:g}: {np.mean(values):.2f} dB")
+
+
+def enhance_truths(root: str, system) -> None:
+    off, kept = [], []
+    for pair in find_pairs(root, "eval15"):
+        high = picture(pair.high)
+        same = system.enhance_tensor(high)
+        off.append(abs(same.mean().item() / high.mean().item() - 1))
+        kept.append(psnr(same, high).item())
+    within, equal = sum(value <= 0.05 for value in off), kept.count(float("inf"))
+    print(
+        f"eval15's truths brightened: mean off by {np.mean(off):.1%}, at most {max(off):.1%}, {within} within 5 %; "
+        f"{equal} of {len(kept)} equal, the worst {min(kept):.1f} dB"
+    )
 
 
 def main() -> None:
@@ -81,7 +97,9 @@ def main() -> None:
     arguments = parser.parse_args()
     compare_truths(arguments.root)
     if arguments.model:
-        score(arguments.root, arguments.model, arguments.factors)
+        system = lowlight.load(arguments.model)
+        score(arguments.root, system, arguments.factors)
+        enhance_truths(arguments.root, system)
 
 
 if __name__ == "__main__":
