@@ -29,4 +29,5 @@ def detect_wavelet_anchored(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "attention_level": count_of(state, r"unet\.down\.(\d+)\.attn\.") - 1,
         "width": state["restorer.head.weight"].shape[0],
         "blocks": count_of(state, r"restorer\.coarse\.(\d+)\."),
+        "exposure": state["exposure.net.0.weight"].shape[0] if "exposure.net.0.weight" in state else 0,
     }
