@@ -18,8 +18,7 @@ from .writing import encode, write_picture
 
 __all__ = [
     "FORMATS", "HOLDS_16_BIT", "LUMA", "Picture", "PictureError", "decode", "encode", "format_of", "open_image",
-    "quantise", "read_picture", "reading", "srgb_of", "to_pil",
-    "turn_upright", "write_picture",
+    "quantise", "read_picture", "read_srgb", "reading", "srgb_of", "to_pil", "turn_upright", "write_picture",
 ]  # fmt: skip
 
 
@@ -32,6 +31,15 @@ def read_picture(path: str | os.PathLike) -> Picture:
         source, orientation = upright_tiff(path)
         with open_image(source, path) as image:
             return decode(image, source, orientation)
+
+
+def read_srgb(path: str | os.PathLike) -> np.ndarray:
+    """[H, W, 3] float32 in [0, 1], upright, in sRGB whatever space the file keeps its colours in; no alpha.
+
+    What learns of or measures pictures reads them by this, so that they are to it what the network is shown.
+    Raises PictureError as read_picture does.
+    """
+    return srgb_of(read_picture(path))[0]
 
 
 def decode(image: Image.Image, source: codecs.Source | None = None, orientation: int = 1) -> Picture:
