@@ -105,10 +105,10 @@ def echo_json(value: Any, indent: int | None = None) -> None:
     typer.echo(json_text(value, indent), nl=False)
 
 
-def wide_console(width: int = 160) -> Console:
-    """Standard output; a pipe has no width, and rich would take 80 columns and break the cells."""
-    console = Console()
-    return console if console.is_terminal else Console(width=width)
+def wide_console(width: int = 160, stderr: bool = False) -> Console:
+    """Standard output or stderr; a pipe has no width, and rich would take 80 columns and break the cells."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(width=width, stderr=stderr)
 
 
 def table(
