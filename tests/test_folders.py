@@ -94,7 +94,7 @@ def test_json_lines(run):
         ("in/02.tif", "enhanced"),
         ("in/zz.png", "failed"),
     ]
-    assert rows[0]["error"] == "no such file"
+    assert rows[0]["error"] == "no such file or folder"
     assert rows[2].items() >= {"target": "out/01.png", "width": 29, "height": 27, "device": "cpu", "notes": []}.items()
     assert 0 < rows[2]["seconds"] < 10
     assert rows[4]["error"]
@@ -229,12 +229,17 @@ def test_ctrl_c_writes_what_was_computed_and_reads_no_more():
     """Also where the reader waits for room that nobody will give back."""
     flight, reports, before = Flight(8000, 8000, slow_disk=0.05), [], threading.active_count()
 
-    def begin(job):
-        if job.source.name == "3.png":
-            raise KeyboardInterrupt
+    def interrupted():
+        # until the reader waits, for what is in here
+        time.sleep(0.3)
+        raise KeyboardInterrupt
+
+    def read(job):
+        opened = flight.read(job)
+        return opened._replace(compute=interrupted) if job.source.name == "3.png" else opened
 
     with pytest.raises(KeyboardInterrupt):
-        run_all(jobs_of(20), flight.read, reports.append, begin)
+        run_all(jobs_of(20), read, reports.append)
     assert [(report.source, report.status) for report in reports] == [(f"{i}.png", "enhanced") for i in range(3)]
     assert threading.active_count() == before
 
