@@ -52,11 +52,11 @@ class Bar(NamedTuple):
 class Seldom:
     """due(): whether the last time it was is a minute ago."""
 
-    def __init__(self, seconds: float = _SILENCE):
-        self._seconds, self._last = seconds, time.monotonic()
+    def __init__(self) -> None:
+        self._last = time.monotonic()
 
     def due(self) -> bool:
-        if time.monotonic() - self._last < self._seconds:
+        if time.monotonic() - self._last < _SILENCE:
             return False
         self._last = time.monotonic()
         return True
