@@ -162,7 +162,7 @@ def _enhance_tensor(system: Brightens, picture: Tensor, told: dict[str, Any]) ->
 def _parts(batch: Tensor, told: dict[str, Any], one_by_one: bool) -> Iterator[tuple[Tensor, dict[str, Any]]]:
     """What is computed at once, and what it is told.
 
-    On a CPU each picture by itself: convolutions of several round otherwise than those of one, and are no faster.
+    On a CPU each picture by itself, because convolutions of several round otherwise than those of one.
     """
     import torch
 
