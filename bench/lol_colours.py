@@ -56,8 +56,10 @@ def compare_truths(root: str) -> dict[str, float]:
         before, after = (np.sqrt(((x - ours) ** 2).mean()) for x in (theirs, theirs @ matrix))
         ratios.append(saturation(ours) / saturation(theirs))
         rows = "  ".join(" ".join(f"{value:5.2f}" for value in row) for row in matrix.T)
+        levels = f"mean {ours.mean():.2f} and {remembered[pair.name]:.2f}"
         print(
-            f"{pair.name:>6}  as {twin.name:>4}: rms {before:.3f} -> {after:.4f}, saturation x{ratios[-1]:.2f}, {rows}"
+            f"{pair.name:>6}  as {twin.name:>4}: {levels}, rms {before:.3f} -> {after:.4f}, "
+            f"saturation x{ratios[-1]:.2f}, {rows}"
         )
     print(f"median ratio of saturations: {np.median(ratios):.2f}")
     return remembered
