@@ -32,6 +32,7 @@ ORDER = (
     "exporting",
     "enhance",
     "expose",
+    "video",
     "__init__",
     "demo",
     "commands",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import completion
+from . import completion, video
 from .enhancing import Loader, Work, work_on
 from .jobs import BESIDE, Job, Plan, PlanError, plan
 from .listing import PAIRS, summary
@@ -30,6 +30,7 @@ class Outcome:
 
 
 def enhance(
+    context: typer.Context,
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -133,6 +134,8 @@ def enhance(
     the raw file is taken. Outputs that exist are left alone, so an interrupted run goes on where it stopped. Pictures
     that fail are listed at the end, files that are none counted.
     """
+    if video.in_place_of_enhance(context):
+        return
     if None not in (steps, iterations):
         raise typer.BadParameter("--iterations is the old name of --steps; give one")
     steps = iterations if steps is None else steps

@@ -6,6 +6,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "lowlight enhance photos -o bright --recursive --strength 0.8",
         "lowlight enhance dark.dng -o long.dng --ratio 100",
     ),
+    "video": (
+        "lowlight video clip.mp4 -o bright.mp4 --brightness -0.5",
+        "lowlight video frames -o bright --fps 24",
+    ),
     "sample": ("lowlight sample dark.png --bright truth.png", "lowlight sample dark.dng --size 1200x800"),
     "demo": ("lowlight demo --browser", "lowlight demo --host 0.0.0.0 --port 8000 --max-megapixels 20"),
     "models": ("lowlight models",),

@@ -11,10 +11,11 @@ from rich.table import Table
 
 
 class Bar(NamedTuple):
-    """advance(): by one; describe(text): what is worked on, in front of the bar."""
+    """advance(): by one; describe(text): what is worked on, in front of the bar; reach(done, total): total or None."""
 
     advance: Callable[[], None]
     describe: Callable[[str], None]
+    reach: Callable[[int, int | None], None]
 
 
 @contextmanager
@@ -26,7 +27,11 @@ def progress_bar(total: int, text: str = "") -> Iterator[Bar]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(text, total=total)
-        yield Bar(lambda: progress.advance(task), lambda text: progress.update(task, description=text))
+        yield Bar(
+            lambda: progress.advance(task),
+            lambda text: progress.update(task, description=text),
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
 
 
 def wide_console(width: int = 160) -> Console:
