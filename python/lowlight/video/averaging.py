@@ -8,7 +8,7 @@ from torch import Tensor
 
 LEAST_NOISE = 0.5 / 255  # what rounding to 8 bits leaves uncertain
 _ENERGY = (5, 1.6, 3.1)  # window; differences' mean square, times that of noise, that are noise and that are motion
-_DRIFT = (7, 4.0, 9.0)  # the same of a window's mean, squared: what is weaker than the noise but has one sign
+_DRIFT = (7, 4.0, 9.0)  # the same of a window's sum, squared, a pixel: what is weaker than the noise but has one sign
 _GROWTH = 5  # pixels around a motion that are taken for moving too
 
 
@@ -45,9 +45,9 @@ def motion(frame: Tensor, mean: Tensor, count: Tensor) -> Tensor:
     """[1, H, W] from 0, nothing moves, to 1: how surely a frame [3, H, W] differs from a mean of `count` frames."""
     noise = noise_level(frame)[:, None, None] * (1 + 1 / count).sqrt()
     difference = (frame - mean) / noise
-    energy = _over(_box(difference.square().mean(dim=0, keepdim=True), _ENERGY[0]), *_ENERGY[1:])
-    drift = _box(difference, _DRIFT[0]).square().mean(dim=0, keepdim=True) * _DRIFT[0] ** 2
-    moving = torch.maximum(energy, _over(drift, *_DRIFT[1:]))
+    energy = _sum(difference.square().mean(dim=0, keepdim=True), _ENERGY[0]) / _sum(torch.ones_like(count), _ENERGY[0])
+    drift = _sum(difference, _DRIFT[0]).square().mean(dim=0, keepdim=True) / _sum(torch.ones_like(count), _DRIFT[0])
+    moving = torch.maximum(_over(energy, *_ENERGY[1:]), _over(drift, *_DRIFT[1:]))
     return F.max_pool2d(moving[None], _GROWTH, 1, _GROWTH // 2)[0]
 
 
@@ -66,5 +66,6 @@ def _over(value: Tensor, noise: float, motion: float) -> Tensor:
     return ((value - noise) / (motion - noise)).clamp(0, 1)
 
 
-def _box(planes: Tensor, side: int) -> Tensor:
-    return F.avg_pool2d(F.pad(planes[None], [side // 2] * 4, mode="replicate"), side, 1)[0]
+def _sum(planes: Tensor, side: int) -> Tensor:
+    """Over windows, of which less lies in the frame at its edges."""
+    return F.avg_pool2d(planes[None], side, 1, side // 2, divisor_override=1)[0]

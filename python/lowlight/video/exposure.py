@@ -12,7 +12,7 @@ from ..systems.light import exposed
 _FLOOR = 1 / 255  # of a mean that a lift is counted from
 _CUT = math.log(1.5)  # a scene that brightens or darkens so far from one frame to the next is another
 _RANGE = (0.005, 0.98)  # means that can be asked for
-_DISPLAY = 2.2  # an exponent near enough to sRGB's for steps of a search
+_STEP = 1.6  # stops a doubling of the mean, between those of linear light (1) and of sRGB's curve (2.4)
 _ROUNDS = 8
 
 
@@ -49,5 +49,5 @@ def of_mean(picture: Tensor, mean: float) -> Tensor:
     stops = torch.zeros((), device=picture.device)
     for _ in range(_ROUNDS):
         reached = exposed(picture[None], stops).mean().clamp(min=1e-4)
-        stops = (stops + _DISPLAY * torch.log2(mean / reached)).clamp(-10, 10)
+        stops = (stops + _STEP * torch.log2(mean / reached)).clamp(-10, 10)
     return exposed(picture[None], stops)[0]

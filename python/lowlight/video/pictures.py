@@ -74,7 +74,7 @@ class PictureFilm:
 
         def write(bright: Tensor, ticket: tuple[Path, Picture, Any]) -> None:
             target, picture, space = ticket
-            rgb = bright.permute(1, 2, 0).cpu().numpy()
+            rgb = bright.permute(1, 2, 0).contiguous().cpu().numpy()
             rgb = rgb if space is None else space.from_srgb(rgb)
             self.notes += [f"{target}: {note}" for note in write_picture(target, replace(picture, rgb=rgb))]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .clips import FULL, Clip, VideoError, converted, opened, pyav
+from .clips import FULL, LIMITED, Clip, VideoError, converted, opened, pyav
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 CRF = 18  # of x264: hardly a difference to be seen
@@ -48,7 +48,10 @@ class ClipFilm:
                     target.add_stream_from_template(stream)
                 except (ValueError, av.FFmpegError):
                     what = f"the sound of {self._clip.path} ({stream.codec_context.name})"
-                    raise VideoError(f"{self._target}: {self._format} does not hold {what}; .mkv does") from None
+                    others = ", ".join(CONTAINERS)
+                    raise VideoError(
+                        f"{self._target}: {self._format} does not hold {what}; one of {others} may"
+                    ) from None
 
     def frames(self, skip: int) -> Iterator[tuple[Tensor, float, int]]:
         """(picture, seconds, ticket of `segment`'s write) from frame number `skip` on."""
@@ -73,7 +76,8 @@ class ClipFilm:
             context.max_b_frames = 0
             for name, value in clip.tags.items():
                 setattr(context, name, value)
-            context.color_range = clip.range
+            # full range comes out of the conversion with chroma half a step off
+            context.color_range = LIMITED
             if clip.aspect:
                 context.sample_aspect_ratio = clip.aspect
 
@@ -91,7 +95,7 @@ class ClipFilm:
         rgb = np.ascontiguousarray(np.rint(samples).astype(np.uint16 if deep else np.uint8))
         frame = av.VideoFrame.from_ndarray(rgb, format="rgb48le" if deep else "rgb24")
         frame = converted(
-            frame, format=self._pixels, dst_colorspace=clip.matrix, src_color_range=FULL, dst_color_range=clip.range
+            frame, format=self._pixels, dst_colorspace=clip.matrix, src_color_range=FULL, dst_color_range=LIMITED
         )
         frame.pts, frame.time_base = time, clip.time_base
         return frame
