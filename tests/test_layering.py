@@ -29,6 +29,7 @@ ORDER = (
     "training",
     "scoring",
     "study",
+    "plots",
     "exporting",
     "enhance",
     "expose",

@@ -26,6 +26,7 @@ COMMANDS = {
     "train": "train",
     "ablate": "ablate",
     "study": "study",
+    "plot": "plot",
     "generate": "generate",
     "export": "export",
     "lpips": "lpips",

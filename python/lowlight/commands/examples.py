@@ -34,6 +34,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "lowlight study ddpm_on_dim_small --scenes 512 -o study",
         "lowlight study ddpm_on_dim --data butterflies -o study stages.0.iterations=2000",
     ),
+    "plot": (
+        "lowlight plot run -o losses.svg",
+        "lowlight plot run-a run-b -o compared.png",
+        "lowlight plot steps.json -o steps.png",
+        "lowlight plot bench/results/amd-epyc.json --chart speed -o speed.png",
+    ),
     "generate": ("lowlight generate ddpm-folder -n 16 -o pictures --size 32 --steps 100",),
     "lpips": ("lowlight lpips", "lowlight lpips vgg"),
     "info": ("lowlight info",),
