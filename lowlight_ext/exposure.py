@@ -186,8 +186,9 @@ def raw_noise(
 
 def _exposure_rows(op: str, batch: int, values: dict[str, float | Tensor], saturation: float) -> Tensor:
     """float64 [1 or B, 3]: photons of white, measured photons of white, image a photon; see reference.exposure."""
-    ratio, after, K = [value if isinstance(value, Tensor) else float(value) for value in values.values()]
     tensors = [value for value in values.values() if isinstance(value, Tensor)]
+    numbers: list[Any] = [value if isinstance(value, Tensor) else float(value) for value in values.values()]
+    ratio, after, K = numbers
     # the same arithmetic on numbers, a tenth of the time; what would divide by 0 gets torch's infinities
     if not tensors and ratio and after and K and saturation:
         # a tensor takes longer to make than to look up; where a mode watches or traces it is made there

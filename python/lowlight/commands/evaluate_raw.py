@@ -12,7 +12,7 @@ from . import completion
 from .folders import DataOption, named_folder
 from .scoring import Device, Json, Outputs, score_all, show
 from .seed_option import seed_option
-from .terminal import table
+from .terminal import Quiet, table
 
 if TYPE_CHECKING:
     from ..systems.exposurediffusion.system import ExposureDiffusion
@@ -86,6 +86,7 @@ def evaluate_raw(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the models' PSNR and SSIM over --steps (.png, .svg, .pdf).")
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Score models in raw space: PSNR and SSIM of packed raw and of its rendering, by ratio, the protocol named."""
     from ..data.batches.raw_cache import RawCache
@@ -103,7 +104,7 @@ def evaluate_raw(
         steps = [*(steps or []), *(iterations or [])]
         if plot is not None and not model:
             raise ValueError("--plot draws models over --steps: name one with --model")
-        outputs = Outputs(csv, json, markdown, sheet=sheet, plot=plot)
+        outputs = Outputs(csv, json, markdown, sheet=sheet, plot=plot, quiet=quiet)
         methods, about = classical_methods(method, protocols)
         models = _models(model or [], device, {"resid": resid, "with_photon": photons})
         choice = Choice(
@@ -132,7 +133,7 @@ def evaluate_raw(
 
     notes = [found.recipe, *(scoring.PROTOCOL_NOTES[p] for p in protocols), *about, recipe_of(report.scores)]
     rows, summary = tables.ratio_rows(report), report.summary()
-    show(report, [table(rows, found.name, 3, "ratio")] if rows else [], notes)
+    show(report, [table(rows, found.name, 3, "ratio")] if rows else [], notes, voice=outputs.voice)
     json_text = tables.report_json(report, {"set": found.name, "recipe": notes}, summary=tables.means(summary))
     page = tables.markdown_page(found.name, [tables.markdown_table(rows, 3) if rows else "", *notes], report.problems)
     draw = partial(write_raw_plot, entries=summary, title=f"{found.name}: quality over network calls")

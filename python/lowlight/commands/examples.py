@@ -5,6 +5,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "lowlight enhance dark.jpg -o bright.jpg --brightness 0.5",
         "lowlight enhance photos -o bright --recursive --strength 0.8",
         "lowlight enhance dark.dng -o long.dng --ratio 100",
+        "lowlight enhance photos -o bright --devices all --json",
     ),
     "video": (
         "lowlight video clip.mp4 -o bright.mp4 --brightness -0.5",

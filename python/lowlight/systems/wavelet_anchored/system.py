@@ -148,7 +148,7 @@ class WaveletAnchored(WaveletProcess):
         if mean is not None:
             return self._of_each(band, "mean", mean, 0, 1)
         stops = self._of_each(band, "brightness", brightness, -20, 20)
-        automatic = automatic_mean(band, self.exposure and self.exposure(band))
+        automatic = automatic_mean(band, None if self.exposure is None else self.exposure(band))
         # a number is looked at as such: what a tensor holds is not known while a graph is recorded
         if not (stops.any() if isinstance(brightness, Tensor) else brightness):
             return automatic
