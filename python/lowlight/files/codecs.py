@@ -64,8 +64,7 @@ def is_lossless_webp(source: Source) -> bool:
 
 
 def _decode_as(source: Source, format: str | None, name: str) -> np.ndarray:
-    # a stream of its own: the other decoder stands somewhere in its own
-    with opened(source) as file, Image.open(file, formats=None if format is None else (format,)) as image:
+    with Image.open(source, formats=None if format is None else (format,)) as image:
         image.tile = [
             tile._replace(args=name if isinstance(tile.args, str) else (name, *tile.args[1:])) for tile in image.tile
         ]
