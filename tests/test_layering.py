@@ -34,6 +34,7 @@ ORDER = (
     "expose",
     "__init__",
     "demo",
+    "serving",
     "commands",
     "cli",
     "__main__",

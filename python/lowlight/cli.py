@@ -16,6 +16,7 @@ COMMANDS = {
     "enhance": "enhance",
     "sample": "sample",
     "demo": "demo",
+    "serve": "serve",
     "models": "models",
     "check": "check",
     "calibrate": "calibrate",
