@@ -56,7 +56,7 @@ def started(tmp_path):
 
 
 def ask(port, method="GET", path="/health", data=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request(method, path, data)
     answer = connection.getresponse()
     return answer.status, answer.read()
@@ -84,7 +84,7 @@ def test_it_finishes_what_it_took(started, ending):
         answers = [each.result() for each in waiting]
     assert [status for status, _ in answers] == [200] * 4
     assert len({body for _, body in answers}) == 1
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     with pytest.raises(OSError, match="refused"):
@@ -101,7 +101,7 @@ def test_a_second_ctrl_c_ends_at_once(started):
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=120)
         assert process.returncode == 130
         assert "Traceback" not in errors
         assert waiting.exception() is not None

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import sys
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -49,36 +45,21 @@ def serve(
     for module in ("fastapi", "uvicorn", "prometheus_client", "python_multipart"):
         if find_spec(module) is None:
             raise typer.BadParameter(f"the server needs {module}: pip install 'lowlight-ext[serve]'")
-    import uvicorn
-
     from ..serving.app import application
     from ..serving.crew import Crew, load_models
     from ..serving.gauges import Gauges
+    from ..serving.server import listen, run
     from ..serving.uploads import Limits
 
     limits, gauges = Limits(max_megabytes, max_megapixels, timeout, queue), Gauges()
     try:
-        stations = load_models(model or (), device or (), dtype)
-    except (ValueError, OSError) as error:
-        raise typer.BadParameter(str(error)) from None
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, port), family=family, backlog=2048)
+        listening, address = listen(host, port)
     except OSError as error:
         raise typer.BadParameter(f"cannot listen on {host}, port {port}: {error}") from None
-    crew = Crew(stations, queue, gauges)
-    level = "info" if log else "warning"
-    config = uvicorn.Config(application(crew, limits, gauges), log_level=level, access_log=log, server_header=False)
-    server = uvicorn.Server(config)
-    shown = f"[{host}]" if ":" in host else host
-    typer.echo(f"lowlight serve: http://{shown}:{listening.getsockname()[1]} (Ctrl-C ends it)")
-    # uvicorn, when it has finished, raises the signal that ended it once more
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    try:
-        server.run(sockets=[listening])
-    except KeyboardInterrupt:
-        pass
-    finally:
-        if server.force_exit:
-            # a worker cannot be interrupted, and Python would wait for it
-            os._exit(130)
+    with listening:
+        try:
+            crew = Crew(load_models(model or (), device or (), dtype), queue, gauges)
+        except (ValueError, OSError) as error:
+            raise typer.BadParameter(str(error)) from None
+        typer.echo(f"lowlight serve: {address} (Ctrl-C ends it)")
+        run(application(crew, limits, gauges), listening, log)

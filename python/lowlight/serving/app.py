@@ -106,7 +106,12 @@ def application(crew: Crew, limits: Limits, gauges: Gauges) -> FastAPI:
     async def health() -> Health:
         """Whether it works, what it has loaded and how busy it is."""
         return Health(
-            status="ok", version=__version__, models=crew.models, devices=crew.devices, places=crew.most, taken=crew.inside
+            status="ok",
+            version=__version__,
+            models=crew.models,
+            devices=crew.devices,
+            places=crew.most,
+            taken=crew.inside,
         )
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
