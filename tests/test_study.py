@@ -87,7 +87,8 @@ def test_shipped_studies():
     ("values", "words"),
     [
         ({"variants": {}}, "variants must name the control at least"),
-        ({"seeds": []}, "seeds must list integers"),
+        ({"seeds": []}, "seeds must list one at least"),
+        ({"seeds": [2**64]}, r"seed must be 0 to 2\^64 - 1"),
         ({"generated": 1}, "generated must be at least 2"),
         (
             {"claims": [{"text": "x", "variants": ["none"], "measure": "mse"}]},

@@ -11,6 +11,7 @@ import typer
 from . import completion
 from .folders import DataOption, named_folder
 from .scoring import Device, Json, Outputs, score_all, show
+from .seed_option import seed_option
 from .terminal import table
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def evaluate_raw(
     noise: Annotated[str, typer.Option(help="Of clean pictures: g, P+g, p+g, P+G+r+u ...")] = "P+G+r+u",
     gain: Annotated[float | None, typer.Option("--K", help="System gain of clean pictures (default: drawn).")] = None,
     shrink: Annotated[int, typer.Option(min=1, help="sRGB pictures are shrunk by this integer before.")] = 2,
-    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    seed: Annotated[int, seed_option("Of all draws.")] = 0,
     device: Device = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of packed raws (default: one of the user's).")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write one line a picture and method.")] = None,

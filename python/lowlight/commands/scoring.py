@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from .seed_option import seed_option
 from .terminal import progress_bar, wide_console
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")]
 Seeds = Annotated[
-    list[int] | None, typer.Option(help="Seed of the noise; repeat for mean and standard deviation (default: 0).")
+    list[int] | None, seed_option("Seed of the noise; repeat for mean and standard deviation (default: 0).")
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Score the first N pairs of each split only.")]
 Json = Annotated[Path | None, typer.Option(help="Write recipe, summary and every score.")]
