@@ -37,6 +37,7 @@ ORDER = (
     "video",
     "__init__",
     "demo",
+    "serving",
     "commands",
     "cli",
     "__main__",

@@ -17,6 +17,7 @@ COMMANDS = {
     "video": "video",
     "sample": "sample",
     "demo": "demo",
+    "serve": "serve",
     "models": "models",
     "check": "check",
     "calibrate": "calibrate",

@@ -13,6 +13,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "sample": ("lowlight sample dark.png --bright truth.png", "lowlight sample dark.dng --size 1200x800"),
     "demo": ("lowlight demo --browser", "lowlight demo --host 0.0.0.0 --port 8000 --max-megapixels 20"),
+    "serve": ("lowlight serve", "lowlight serve -m default -m diffll-small --port 9000 --queue 16 --timeout 30"),
     "models": ("lowlight models",),
     "check": ("lowlight check LOL-v1 --split all",),
     "calibrate": ("lowlight calibrate frames -o mine.json",),

@@ -8,7 +8,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from .codecs import Source
+from .formats import Source
 
 PQ, HLG = 16, 18  # transfers, as H.273 counts them
 _HEAD = 1 << 16  # bytes in which an AVIF file says what it holds

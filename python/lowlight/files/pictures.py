@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from io import BytesIO
 
 import numpy as np
 from PIL import Image
@@ -10,7 +11,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from . import codecs, heif
 from .colour import LUMA, MatrixSpace, Space, converted, is_grey, space_of
-from .formats import FORMATS, HOLDS_16_BIT, PictureError, format_of, open_image, reading, spoken
+from .formats import FORMATS, HOLDS_16_BIT, PictureError, Source, format_of, open_image, reading, spoken
 from .metadata import kept_exif, orientation_of, upright_tiff
 from .planes import is_planar, read_16_bit_planes
 from .profiles import declared_profile, hdr_to_srgb
@@ -23,13 +24,15 @@ __all__ = [
 ]  # fmt: skip
 
 
-def read_picture(path: str | os.PathLike) -> Picture:
+def read_picture(path: str | os.PathLike, data: bytes | None = None) -> Picture:
     """Reads the file (by content, whatever its extension), upright: the EXIF orientation is applied and reset.
+
+    data: its bytes, where they are not on a disk; `path` then is what messages call it.
 
     Raises PictureError if the file is missing, unreadable, truncated, of another format or absurdly large.
     """
     with reading(path):
-        source, orientation = upright_tiff(path)
+        source, orientation = upright_tiff(path if data is None else BytesIO(data))
         with open_image(source, path) as image:
             return decode(image, source, orientation)
 
@@ -43,7 +46,7 @@ def read_srgb(path: str | os.PathLike) -> np.ndarray:
     return srgb_of(read_picture(path))[0]
 
 
-def decode(image: Image.Image, source: codecs.Source | None = None, orientation: int = 1) -> Picture:
+def decode(image: Image.Image, source: Source | None = None, orientation: int = 1) -> Picture:
     """A PIL image of any mode as a Picture.
 
     source: the file it was opened from and not loaded yet: then 16-bit colour is read in full, and the orientation its
@@ -106,7 +109,7 @@ def _left_out(image: Image.Image) -> list[str]:
 
 
 def _profile(
-    image: Image.Image, source: codecs.Source | None, notes: list[str]
+    image: Image.Image, source: Source | None, notes: list[str]
 ) -> tuple[bytes | None, tuple[int, int] | None]:
     """As profiles.declared_profile; what cannot be understood costs the profile, not the picture."""
     try:
@@ -131,9 +134,7 @@ def _without_profile(rgb: np.ndarray, icc: bytes, grey: bool, notes: list[str]) 
     return space.to_srgb(rgb)
 
 
-def _samples(
-    image: Image.Image, source: codecs.Source | None, rawmode: str, notes: list[str]
-) -> tuple[np.ndarray, int]:
+def _samples(image: Image.Image, source: Source | None, rawmode: str, notes: list[str]) -> tuple[np.ndarray, int]:
     """Stored samples [H, W, 1 (grey), 2 (grey, alpha), 3 or 4] as uint8 or uint16, and the depth in bits."""
     if image.mode.startswith("I"):
         return _grey_16_bit(image, rawmode), 16

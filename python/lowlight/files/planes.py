@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from PIL import TiffImagePlugin as tiff
 
-from .codecs import Source
+from .formats import Source
 
 _OFFSETS = {tiff.STRIPOFFSETS: tiff.STRIPBYTECOUNTS, tiff.TILEOFFSETS: tiff.TILEBYTECOUNTS}
 # of a plane as of the whole

@@ -6,14 +6,13 @@ import os
 import struct
 from collections.abc import Callable
 from functools import lru_cache
-from io import BytesIO
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from . import colour, heif
-from .codecs import Source
 from .colour import ADOBE, BT2020, D65, P3, SRGB, Primaries, to_xyz
+from .formats import Source, opened
 
 # cICP counts as H.273 does: primaries; light of the value, both in [0, 1]
 _PRIMARIES: dict[int, Primaries] = {1: SRGB, 9: BT2020, 12: P3}
@@ -118,9 +117,7 @@ def _by_gamma(gamma: float | None, chromaticity: tuple[float, ...] | None, grey:
 
 def _cicp(source: Source) -> tuple[int, int] | None:
     """Primaries and transfer of a PNG's cICP chunk, before its samples."""
-    if isinstance(source, BytesIO):
-        return None
-    with open(source, "rb") as file:
+    with opened(source) as file:
         file.seek(8)
         while len(head := file.read(8)) == 8:
             size, name = struct.unpack(">I4s", head)
