@@ -27,6 +27,7 @@ COMMANDS = {
     "study": "study",
     "generate": "generate",
     "export": "export",
+    "tune": "tune",
     "lpips": "lpips",
     "info": "info",
 }

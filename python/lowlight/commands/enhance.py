@@ -76,6 +76,12 @@ def enhance(
     ] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 (default: float32).")] = None,
+    engine: Annotated[
+        str, typer.Option(help="What computes the networks: torch, openvino, or auto, see `lowlight tune`.")
+    ] = "torch",
+    precision: Annotated[
+        str | None, typer.Option(help="exact (default), or fast: bfloat16, where the processor has it.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     suffix: Annotated[str, typer.Option(help="Put before the extension of names in an output folder.")] = "",
     format: Annotated[
@@ -156,7 +162,7 @@ def enhance(
     try:
         # nothing to do needs no model
         if todo:
-            load = Loader(device, dtype, {"resid": resid, "with_photon": photons})
+            load = Loader(device, dtype, {"resid": resid, "with_photon": photons}, engine, precision)
             one = work_on(todo, model, load, options, wish=wish, steps=steps, seed=seed, quality=quality)
             _run(todo, one, outcome)
     except PlanError as error:

@@ -27,6 +27,8 @@ class Loader(NamedTuple):
     device: str | None
     dtype: str | None
     told: dict[str, bool | None]  # of what a file may not say
+    engine: str = "torch"
+    precision: str | None = None
 
     def __call__(self, name: str) -> System:
         from ..checkpoints import load_system
@@ -34,7 +36,8 @@ class Loader(NamedTuple):
         try:
             with warnings.catch_warnings(record=True) as notes:
                 warnings.simplefilter("always")
-                system = load_system(name, device=self.device, dtype=self.dtype, **self.told)
+                how = {"engine": self.engine, "precision": self.precision}
+                system = load_system(name, device=self.device, dtype=self.dtype, **how, **self.told)
         # TypeError: something told of a system that has none of it
         except (ValueError, TypeError, OSError) as error:
             raise typer.BadParameter(str(error)) from None

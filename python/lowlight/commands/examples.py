@@ -31,6 +31,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "lowlight study ddpm_on_dim --data butterflies -o study stages.0.iterations=2000",
     ),
     "generate": ("lowlight generate ddpm-folder -n 16 -o pictures --size 32 --steps 100",),
+    "tune": ("lowlight tune", "lowlight tune diffll-small --size 1920x1080"),
     "lpips": ("lowlight lpips", "lowlight lpips vgg"),
     "info": ("lowlight info",),
 }

@@ -13,7 +13,7 @@ def info() -> None:
     from rich.text import Text
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for section in (_versions(), _build(), _gpus(), _backends()):
+    for section in (_versions(), _build(), _gpus(), _backends(), _engines()):
         for name, value in section:
             table.add_row(name, Text(value))
         table.add_row()
@@ -74,3 +74,18 @@ def _backends() -> list[tuple[str, str]]:
 
     rows = [(f"backend {name}", reason or "available") for name, reason in backends().items()]
     return rows + [(f"  {op} on a GPU", f"{name} ({reason})") for op, (name, reason) in gpu_choice().items()]
+
+
+def _engines() -> list[tuple[str, str]]:
+    from ..engines.choices import choices
+    from ..engines.openvino import missing
+
+    rows = [("engine torch", "available"), ("engine openvino", missing() or f"available, {_version('openvino')}")]
+    measured = choices()
+    if not measured:
+        return [*rows, ("engine auto", "torch: nothing measured on this machine (`lowlight tune`)")]
+    for choice in measured:
+        times = ", ".join(f"{name} {each:.0f} ms" for name, each in choice.milliseconds.items())
+        width, height = choice.size
+        rows.append((f"engine auto, {choice.precision}", f"{choice.model}: {choice.engine} ({width}x{height}: {times})"))
+    return rows
