@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from test_export import SYSTEMS, small
 from typer.testing import CliRunner
 
 from lowlight.checkpoints import load, save_weights
@@ -16,7 +17,6 @@ from lowlight.systems.base import RawSystem
 from lowlight.systems.exposurediffusion.network import ExposureDiffusionConfig
 from lowlight.systems.exposurediffusion.system import ExposureDiffusion
 from lowlight.systems.networks import networks
-from test_export import SYSTEMS, small
 
 needs_openvino = pytest.mark.skipif(openvino.missing() is not None, reason=f"openvino {openvino.missing()}")
 CPU = torch.device("cpu")
@@ -117,7 +117,7 @@ def test_refusals(file, monkeypatch):
         load(file, engine="tvm")
     with pytest.raises(ValueError, match="precision: must be one of exact, fast, got 'half'"):
         load(file, precision="half")
-    with pytest.raises(ValueError, match="must be float32, got torch.float16"):
+    with pytest.raises(ValueError, match=r"must be float32, got torch\.float16"):
         load(file, dtype=torch.float16, precision="exact")
     # without either a dtype is what it was
     assert load(file, dtype=torch.float16, device="cpu").dtype == torch.float16
@@ -129,7 +129,9 @@ def test_refusals(file, monkeypatch):
 
 
 def choice(engine="openvino", precision="exact", **fields):
-    return Choice("net", precision, engine, (60, 40), {"torch": 2.0, "openvino": 1.0}, **{"machine": machine()} | fields)
+    return Choice(
+        "net", precision, engine, (60, 40), {"torch": 2.0, "openvino": 1.0}, **{"machine": machine()} | fields
+    )
 
 
 def test_auto_is_what_was_measured_here(cache, monkeypatch):

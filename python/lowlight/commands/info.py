@@ -87,5 +87,7 @@ def _engines() -> list[tuple[str, str]]:
     for choice in measured:
         times = ", ".join(f"{name} {each:.0f} ms" for name, each in choice.milliseconds.items())
         width, height = choice.size
-        rows.append((f"engine auto, {choice.precision}", f"{choice.model}: {choice.engine} ({width}x{height}: {times})"))
+        rows.append(
+            (f"engine auto, {choice.precision}", f"{choice.model}: {choice.engine} ({width}x{height}: {times})")
+        )
     return rows

@@ -37,7 +37,7 @@ def measure(
     clock: Callable[[], float] = time.perf_counter,
     advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Measured]:
-    """systems: ways of one model, the exact torch first. picture: what it takes. advance: called after every picture."""
+    """systems: ways of one model, the exact torch first. picture: what it takes. advance: called after each picture."""
     times: dict[str, list[float]] = {name: [] for name in systems}
     results = {}
     with torch.no_grad():

@@ -61,9 +61,7 @@ def use_engine(system: System, engine: str, precision: str | None) -> System:
     if engine == "auto":
         return use_engine(system, _measured(system, key, precision), precision)
     for name, network in networks(system).items():
-        graph = openvino.Graph(
-            openvino.graph_file(engine_folder(), key, name), network.call, precision, network.varied
-        )
+        graph = openvino.Graph(openvino.graph_file(engine_folder(), key, name), network.call, precision, network.varied)
         setattr(network.owner, network.method, InPlace(network, graph))
     return system
 
