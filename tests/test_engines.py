@@ -123,6 +123,8 @@ def test_refusals(file, monkeypatch):
     assert load(file, dtype=torch.float16, device="cpu").dtype == torch.float16
     with pytest.raises(ValueError, match="openvino runs on the CPU, got device cuda"):
         use.check_engine("openvino", None, torch.device("cuda"), None)
+    with pytest.raises(ValueError, match="engine: must be torch for Linear"):
+        networks(torch.nn.Linear(1, 1))
     monkeypatch.setattr(openvino.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'lowlight-ext\[openvino\]'"):
         load(file, engine="openvino", device="cpu")

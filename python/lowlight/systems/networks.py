@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from .anlightendiff.system import AnlightenDiff
 from .base import System
 from .calls import Call, Function, calls, example, network_call, times
-from .ddpm.system import DDPM
 from .diffll.network import STATISTICS
 from .diffll.system import DiffLL
 from .exposurediffusion.system import ExposureDiffusion
@@ -85,16 +84,9 @@ def _exposurediffusion(system: ExposureDiffusion) -> dict[str, Network]:
     return {"network": Network(network, method, call, strips)}
 
 
-def _ddpm(system: DDPM) -> dict[str, Network]:
-    inputs = {"x": example(3, system.config.multiple), "t": times()}
-    call = network_call(system.unet, inputs, system.config.multiple, "predicted")
-    return {"network": Network(system.unet, "forward", call, False, most=2**19)}
-
-
 _NETWORKS: dict[type[System], Callable] = {
     WaveletAnchored: _wavelet_anchored,
     DiffLL: _diffll,
     AnlightenDiff: _anlightendiff,
     ExposureDiffusion: _exposurediffusion,
-    DDPM: _ddpm,
 }
