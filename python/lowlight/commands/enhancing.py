@@ -36,8 +36,8 @@ class Loader(NamedTuple):
         try:
             with warnings.catch_warnings(record=True) as notes:
                 warnings.simplefilter("always")
-                how = {"engine": self.engine, "precision": self.precision}
-                system = load_system(name, device=self.device, dtype=self.dtype, **how, **self.told)
+                how: dict[str, Any] = {"engine": self.engine, "precision": self.precision, **self.told}
+                system = load_system(name, device=self.device, dtype=self.dtype, **how)
         # TypeError: something told of a system that has none of it
         except (ValueError, TypeError, OSError) as error:
             raise typer.BadParameter(str(error)) from None

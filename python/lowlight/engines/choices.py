@@ -72,5 +72,6 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    facts = dict(tuple(map(str.strip, line.split(":", 1))) for line in lines if ":" in line)
+    parts = (line.partition(":") for line in lines)
+    facts = {name.strip(): value.strip() for name, _, value in parts}
     return " ".join(facts[name] for name in wanted if name in facts) or platform.machine()
