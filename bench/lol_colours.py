@@ -15,7 +15,7 @@ import torch
 
 import lowlight
 from lowlight.data.sets.pairs import find_pairs
-from lowlight.files.pictures import read_picture
+from lowlight.files.pictures import read_srgb
 from lowlight.metrics.scores import psnr
 from lowlight.systems.light import saturated
 
@@ -23,7 +23,7 @@ ALIKE = 0.05  # mean squared difference of logarithms of 50 x 50 means, their ow
 
 
 def means(path, size: int) -> np.ndarray:
-    rgb = read_picture(path).rgb
+    rgb = read_srgb(path)
     height, width = (side // size * size for side in rgb.shape[:2])
     return rgb[:height, :width].reshape(height // size, size, width // size, size, 3).mean((1, 3))
 
@@ -60,7 +60,7 @@ def compare_truths(root: str) -> None:
 
 
 def picture(path) -> torch.Tensor:
-    return torch.from_numpy(read_picture(path).rgb).permute(2, 0, 1)[None]
+    return torch.from_numpy(read_srgb(path)).permute(2, 0, 1)[None]
 
 
 def score(root: str, system, factors: list[float]) -> None:

@@ -64,6 +64,11 @@ def way(arguments: tuple[Any, ...]) -> tuple[int, Any]:
     return compiled._C.ordinary(arguments, _WITNESSES)
 
 
+def plain_thread() -> bool:
+    """Whether nobody traces, transforms, watches or records what this thread calls, as far as `way` can tell."""
+    return way(())[0] == PLAIN
+
+
 def filled(like: Tensor, results: Any) -> Any:
     """A schema's results are tensors: an empty one stands for a result that was not asked for."""
     if isinstance(results, tuple) and None in [r if r is None else 0 for r in results]:
@@ -84,7 +89,8 @@ def _function(name: str, kernel: Callable, backward: Callable, setup_context: Ca
     """What torch.library's autograd formula does, without the dispatcher around it."""
 
     def forward(ctx: Any, *arguments: Any) -> Any:
-        output = filled(arguments[0], kernel(*arguments))
+        # unlike a schema's, its results may be None
+        output = kernel(*arguments)
         setup_context(ctx, arguments, output)
         return output
 

@@ -5,6 +5,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "lowlight enhance dark.jpg -o bright.jpg --brightness 0.5",
         "lowlight enhance photos -o bright --recursive --strength 0.8",
         "lowlight enhance dark.dng -o long.dng --ratio 100",
+        "lowlight enhance photos -o bright --devices all --json",
     ),
     "sample": ("lowlight sample dark.png --bright truth.png", "lowlight sample dark.dng --size 1200x800"),
     "demo": ("lowlight demo --browser", "lowlight demo --host 0.0.0.0 --port 8000 --max-megapixels 20"),

@@ -8,18 +8,18 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from . import codecs
+from . import codecs, heif
 from .colour import LUMA, MatrixSpace, Space, converted, is_grey, space_of
-from .formats import FORMATS, HOLDS_16_BIT, PictureError, format_of, open_image, reading
+from .formats import FORMATS, HOLDS_16_BIT, PictureError, format_of, open_image, reading, spoken
 from .metadata import kept_exif, orientation_of, upright_tiff
+from .planes import is_planar, read_16_bit_planes
 from .profiles import declared_profile, hdr_to_srgb
 from .samples import Picture, quantise, to_pil, turn_upright
 from .writing import encode, write_picture
 
 __all__ = [
     "FORMATS", "HOLDS_16_BIT", "LUMA", "Picture", "PictureError", "decode", "encode", "format_of", "open_image",
-    "quantise", "read_picture", "reading", "srgb_of", "to_pil",
-    "turn_upright", "write_picture",
+    "quantise", "read_picture", "read_srgb", "reading", "srgb_of", "to_pil", "turn_upright", "write_picture",
 ]  # fmt: skip
 
 
@@ -32,6 +32,15 @@ def read_picture(path: str | os.PathLike) -> Picture:
         source, orientation = upright_tiff(path)
         with open_image(source, path) as image:
             return decode(image, source, orientation)
+
+
+def read_srgb(path: str | os.PathLike) -> np.ndarray:
+    """[H, W, 3] float32 in [0, 1], upright, in sRGB whatever space the file keeps its colours in; no alpha.
+
+    What learns of or measures pictures reads them by this, so that they are to it what the network is shown.
+    Raises PictureError as read_picture does.
+    """
+    return srgb_of(read_picture(path))[0]
 
 
 def decode(image: Image.Image, source: codecs.Source | None = None, orientation: int = 1) -> Picture:
@@ -91,8 +100,6 @@ def _left_out(image: Image.Image) -> list[str]:
     xmp = image.info.get("xmp") or b""
     if b"hdrgm:" in (xmp if isinstance(xmp, bytes) else str(xmp).encode()):
         notes.append("gain map dropped: the picture is what a display without HDR shows")
-    if (deep := image.info.get("bit_depth", 8)) > 8 and image.format == "HEIF":
-        notes.append(f"{deep} bits became 8, with which HEIC is read")
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         notes.append(f"stored as {image.mode}, written as RGB")
     return notes
@@ -133,10 +140,18 @@ def _samples(
     if image.mode == "F":
         raise PictureError("floating-point pixels have no agreed range; convert it to 16 bit first")
     if source is not None and codecs.is_16_bit(image, rawmode):
-        samples = codecs.read_16_bit_colour(image, source, rawmode)
+        if is_planar(image):
+            samples = read_16_bit_planes(image, source)
+        else:
+            samples = codecs.read_16_bit_colour(image, source, rawmode)
         if samples is None:
-            raise PictureError("16-bit colour as planes or with premultiplied alpha; save it as plain RGB first")
+            raise PictureError("16-bit colour with premultiplied alpha or of another kind; save it as plain RGB first")
         return _cut_out(samples, image.info.get("transparency")), 16
+    if (depth := heif.depth_of(image, source)) > 8:
+        deep = heif.read_deep(image, source, depth)
+        if deep is not None:
+            return deep, 16
+        notes.append(f"{depth} bits became 8, with which {spoken(image.format or '')} is read here")
     icc = image.info.get("icc_profile")
     if image.mode == "LAB" or (image.mode == "CMYK" and icc):
         try:

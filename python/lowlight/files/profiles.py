@@ -11,7 +11,7 @@ from io import BytesIO
 import numpy as np
 from PIL import ExifTags, Image
 
-from . import colour
+from . import colour, heif
 from .codecs import Source
 from .colour import ADOBE, BT2020, D65, P3, SRGB, Primaries, to_xyz
 
@@ -25,7 +25,7 @@ _CURVES: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     8: lambda v: v,
     13: colour.linear,
 }
-_PQ, _HLG = 16, 18
+_PQ, _HLG = heif.PQ, heif.HLG
 _PAPER = 203.0  # cd/m2 of diffuse white in HDR (ITU-R BT.2408), sRGB's white
 _PEAK = 1000.0  # of the display that HLG is meant for
 
@@ -45,6 +45,8 @@ def declared_profile(image: Image.Image, source: Source | None) -> tuple[bytes |
             return None, cicp
         return made_profile(_PRIMARIES[cicp[0]], D65, transfer=cicp[1], grey=grey), None
     info = image.info
+    if (cicp := heif.hdr_of(image)) is not None and cicp[0] in _PRIMARIES:
+        return None, cicp
     if "icc_profile" in info or "srgb" in info:
         return info.get("icc_profile"), None
     if "gamma" in info or "chromaticity" in info:

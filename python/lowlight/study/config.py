@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..seeds import checked_seed
 from ..systems.fields import build
 from ..training.config import TrainConfig, require
 from ..training.config_files import load_config, parse_yaml
@@ -49,8 +50,9 @@ class StudyConfig:
         require(bool(self.variants), "variants", "name the control at least", self.variants)
         same = len({slug(name) for name in self.variants}) < len(self.variants)
         require(not same, "variants", "have names that differ in letters and digits", ", ".join(self.variants))
-        whole = bool(self.seeds) and all(isinstance(seed, int) and 0 <= seed < 1 << 10 for seed in self.seeds)
-        require(whole, "seeds", f"list integers in 0 .. {(1 << 10) - 1}", self.seeds)
+        require(bool(self.seeds), "seeds", "list one at least", self.seeds)
+        for seed in self.seeds:
+            checked_seed(seed)
         require(self.generated >= 2, "generated", "be at least 2", self.generated)
         require(self.generate_steps >= 1, "generate_steps", "be positive", self.generate_steps)
         for claim in self.parsed_claims:
