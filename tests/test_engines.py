@@ -194,6 +194,6 @@ def test_tune_writes_what_info_says(file, cache, monkeypatch):
     kept = json.loads((cache / "choices.json").read_text())
     assert [each["engine"] for each in kept.values()] == ["torch"] * len(kept)
     info = CliRunner().invoke(app, ["info"]).output
-    assert "engine auto, exact" in info
-    assert f"{file}: torch (32x32: torch " in info
+    assert f"auto, exact, {file}" in info
+    assert "torch (32x32: torch " in info
     assert CliRunner().invoke(app, ["tune", str(file), "--size", "x"]).exit_code == 2

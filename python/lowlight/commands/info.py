@@ -94,7 +94,7 @@ def _engines() -> list[tuple[str, str]]:
     for choice in measured:
         times = ", ".join(f"{name} {each:.0f} ms" for name, each in choice.milliseconds.items())
         width, height = choice.size
-        rows.append(
-            (f"engine auto, {choice.precision}", f"{choice.model}: {choice.engine} ({width}x{height}: {times})")
-        )
+        # a name of its own for each: --json has them as keys
+        name = f"  auto, {choice.precision}, {choice.model}"
+        rows.append((name, f"{choice.engine} ({width}x{height}: {times})"))
     return rows
