@@ -14,6 +14,7 @@ from .commands.examples import epilog
 # command: the file in commands/ whose function of that name it is, in the order of `lowlight --help`
 COMMANDS = {
     "enhance": "enhance",
+    "video": "video",
     "sample": "sample",
     "demo": "demo",
     "models": "models",
@@ -25,6 +26,7 @@ COMMANDS = {
     "train": "train",
     "ablate": "ablate",
     "study": "study",
+    "plot": "plot",
     "generate": "generate",
     "export": "export",
     "tune": "tune",

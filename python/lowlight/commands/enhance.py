@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..raw.develop import is_raw
-from . import completion
+from . import completion, video
 from .enhancing import Request, reader_of
 from .jobs import BESIDE, Job, Plan, PlanError, plan
 from .listing import PAIRS, summary
@@ -25,6 +25,7 @@ _RAW = "Raw files, with a model for them (ExposureDiffusion)"
 
 
 def enhance(
+    context: typer.Context,
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -141,6 +142,8 @@ def enhance(
     the raw file is taken. Outputs that exist are left alone, so an interrupted run goes on where it stopped. Pictures
     that fail are listed at the end, files that are none counted. While one is computed others are read and written.
     """
+    if video.in_place_of_enhance(context):
+        return
     if None not in (steps, iterations):
         raise typer.BadParameter("--iterations is the old name of --steps; give one")
     steps = iterations if steps is None else steps

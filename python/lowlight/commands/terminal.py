@@ -42,11 +42,13 @@ ALOUD = Voice()
 
 
 class Bar(NamedTuple):
-    """advance(): by one; describe(text): what is worked on, in front of the bar; say(line): on stderr, past the bar."""
+    """advance(): by one; describe(text): what is worked on, in front of the bar; say(line): on stderr, past the bar;
+    reach(done, total): as far as that, of so many, None where that is not known."""
 
     advance: Callable[[], None]
     describe: Callable[[str], None]
     say: Callable[[str], None]
+    reach: Callable[[int, int | None], None]
 
 
 class Seldom:
@@ -80,6 +82,7 @@ def progress_bar(total: int, text: str = "", voice: Voice = ALOUD) -> Iterator[B
             lambda: progress.advance(task),
             lambda text: progress.update(task, description=escape(text)),
             lambda line: progress.console.print(line, markup=False, highlight=False, soft_wrap=True),
+            lambda done, total: progress.update(task, completed=done, total=total),
         )
 
 
@@ -90,14 +93,18 @@ def _lines(total: int, voice: Voice) -> Bar:
     def say(line: str) -> None:
         typer.echo(line, err=True)
 
-    def advance() -> None:
+    def reach(now: int, of: int | None) -> None:
         nonlocal done
-        done += 1
-        if not voice.quiet and seldom.due():
-            left = timedelta(seconds=round((time.monotonic() - start) / done * (total - done)))
-            say(f"{done} of {total}, {left} left")
+        done = now
+        if voice.quiet or not seldom.due():
+            return
+        if of is None:
+            say(f"{done} done")
+        else:
+            left = timedelta(seconds=round((time.monotonic() - start) / done * (of - done)))
+            say(f"{done} of {of}, {left} left")
 
-    return Bar(advance, lambda text: None, say)
+    return Bar(lambda: reach(done + 1, total), lambda text: None, say, reach)
 
 
 def echo_json(value: Any, indent: int | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -108,9 +109,10 @@ def load_study(name: str) -> StudyConfig:
 
 def _read(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     path = Path(name) if Path(name).suffix in (".yaml", ".yml") else CONFIGS / f"{name}.yaml"
-    if not path.is_file():
+    # os.path's is False for names that no file can have, pathlib's raises
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"no study {name}: give a YAML file or one of {', '.join(shipped_studies())}")
-    values = parse_yaml(path.read_text(encoding="utf-8"), name)
+    values = parse_yaml(path.read_bytes(), name)
     require(
         isinstance(values, dict) and name not in seen, name, "hold keys and values, and be no base of itself", values
     )
@@ -118,8 +120,10 @@ def _read(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     if base is None:
         return values
     whole = _read(str(base), (*seen, name))
-    variants = {**whole.get("variants", {}), **values.pop("variants", {})}
-    return {**whole, **values, "variants": variants}
+    of_base, own = whole.get("variants", {}), values.pop("variants", {})
+    for variants in (of_base, own):
+        require(isinstance(variants, dict), f"{name}: variants", "be names with their settings", variants)
+    return {**whole, **values, "variants": {**of_base, **own}}
 
 
 def tasks_of(study: StudyConfig, overrides: Sequence[str] = ()) -> list[Task]:

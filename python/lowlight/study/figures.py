@@ -9,7 +9,7 @@ from typing import Any
 
 from ..files.contact_sheet import ContactSheet
 from ..scoring.report import Report
-from ..training.logs import read_log
+from ..training.curves import read_log
 from .config import StudyConfig, Task
 from .measuring import EQUAL, GENERATED
 from .results import read_strip, training_folder
