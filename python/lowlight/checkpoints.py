@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from .engines.use import check_engine, use_engine
 from .files.atomic import write_atomically
 from .files.int8 import SCALE, to_int8
 from .files.tensors import CheckpointError, read_checkpoint, short_list, with_checksum
@@ -31,6 +32,8 @@ def load(
     *,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
+    engine: str = "torch",
+    precision: str | None = None,
     **options: Any,
 ) -> System:
     """A system with its weights, ready to enhance (in evaluation mode).
@@ -41,22 +44,25 @@ def load(
     DDPM's UNet2DModel. What a file without this project's metadata
     holds is told from the names and shapes of its tensors; those that are no part of the system are named in a warning.
     device: default the first GPU, or the CPU where there is none. dtype: of the weights, default float32.
+    engine: what computes the networks: torch, openvino (the extra [openvino]; on the CPU) or auto, the one that
+    `lowlight tune` found to be fastest. precision: exact (default), float32, within 1e-3 of torch's picture; or fast,
+    bfloat16 where the processor has it, at least 45 dB from it.
     options: what the file of an ExposureDiffusion may not say: resid, whether its network predicts the noise, needed
     for a unet of 4 outputs; with_photon, whether it sees the photons (True, most) or the original input beside the
     picture, needed for one of 8 inputs; camera, whose noise it was trained on. Of an AnlightenDiff: the switches of the
     published ablations, use_center ... without, as AnlightenDiffConfig has them.
-    Raises FileNotFoundError, TypeError on another option, and CheckpointError for a file that is no usable checkpoint;
-    no code in a file is run.
+    Raises FileNotFoundError, TypeError on another option, ValueError for an engine or a precision that cannot be had
+    here, and CheckpointError for a file that is no usable checkpoint; no code in a file is run.
     """
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    check_engine(engine, precision, device, dtype)
     path = _find(name_or_path)
     state, metadata = (read_diffusers if is_diffusers_folder(path) else read_checkpoint)(path)
     system = _build(path, state, metadata, options)
     system.trained_on = metadata.get("split") or _card_split(path.with_suffix(".md"))
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     system = system.to(device=device, dtype=dtype or torch.float32).eval().requires_grad_(False)
     # a quarter to a third of the time less on a CPU; not measured on a GPU
-    return channels_last(system) if system.device.type == "cpu" else system
+    return use_engine(channels_last(system) if device.type == "cpu" else system, engine, precision)
 
 
 def chosen_system(
@@ -75,6 +81,8 @@ def load_system(
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
+    engine: str = "torch",
+    precision: str | None = None,
     **options: Any,
 ) -> System:
     """lowlight.load with names for device and dtype; keeps the last two, so that a loop of calls loads once.
@@ -87,7 +95,8 @@ def load_system(
     # a file written anew under the same name is another model
     version = path.stat().st_mtime_ns if path.is_file() else 0
     given = {name: value for name, value in options.items() if value is not None}
-    return _load(os.fspath(model), version, parse_device(device), parse_dtype(dtype), **given)
+    told = {"engine": engine, "precision": precision, **given}
+    return _load(os.fspath(model), version, parse_device(device), parse_dtype(dtype), **told)
 
 
 @lru_cache(maxsize=2)

@@ -30,6 +30,7 @@ COMMANDS = {
     "plot": "plot",
     "generate": "generate",
     "export": "export",
+    "tune": "tune",
     "lpips": "lpips",
     "info": "info",
 }

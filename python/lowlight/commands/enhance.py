@@ -76,6 +76,12 @@ def enhance(
         typer.Option(metavar="NAME,...", help="A process on each: cuda:0,cuda:1 ... or all, every GPU; not --device."),
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 (default: float32).")] = None,
+    engine: Annotated[
+        str, typer.Option(help="What computes the networks: torch, openvino, or auto, see `lowlight tune`.")
+    ] = "torch",
+    precision: Annotated[
+        str | None, typer.Option(help="exact (default), or fast: bfloat16, where the processor has it.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     suffix: Annotated[str, typer.Option(help="Put before the extension of names in an output folder.")] = "",
     format: Annotated[
@@ -146,7 +152,7 @@ def enhance(
     wished = {"brightness": brightness, "saturation": saturation, "strength": strength, "sampler": sampler}
     wish = {name: value for name, value in wished.items() if value is not None}
     told = {"resid": resid, "with_photon": photons}
-    request = Request(model, device, dtype, told, options, wish, steps, seed, quality)
+    request = Request(model, device, dtype, told, options, wish, steps, seed, quality, engine, precision)
     try:
         if None not in (device, devices):
             raise PlanError("give --device or --devices, not both")

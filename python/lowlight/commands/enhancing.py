@@ -34,6 +34,8 @@ class Request:
     steps: int | None = None
     seed: int = 0
     quality: int | None = None
+    engine: str = "torch"
+    precision: str | None = None
 
     def load(self, name: str, say: Say) -> System:
         """Raises PlanError for what keeps a model from being loaded."""
@@ -42,7 +44,8 @@ class Request:
         try:
             with warnings.catch_warnings(record=True) as notes:
                 warnings.simplefilter("always")
-                system = load_system(name, device=self.device, dtype=self.dtype, **self.told)
+                how: dict[str, Any] = {"engine": self.engine, "precision": self.precision, **self.told}
+                system = load_system(name, device=self.device, dtype=self.dtype, **how)
         # TypeError: something told of a system that has none of it
         except (ValueError, TypeError, OSError) as error:
             raise PlanError(str(error)) from None

@@ -43,6 +43,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "lowlight plot bench/results/amd-epyc.json --chart speed -o speed.png",
     ),
     "generate": ("lowlight generate ddpm-folder -n 16 -o pictures --size 32 --steps 100",),
+    "tune": ("lowlight tune", "lowlight tune diffll-small --size 1920x1080"),
     "lpips": ("lowlight lpips", "lowlight lpips vgg"),
     "info": ("lowlight info",),
 }

@@ -15,6 +15,7 @@ def info(json: Json = False) -> None:
     from rich.text import Text
 
     sections = {"versions": _versions(), "build": _build(), "gpus": _gpus(), "backends": _backends()}
+    sections["engines"] = _engines()
     if json:
         echo_json({title: {name.strip(): value for name, value in rows} for title, rows in sections.items()}, 1)
         return
@@ -80,3 +81,20 @@ def _backends() -> list[tuple[str, str]]:
 
     rows = [(f"backend {name}", reason or "available") for name, reason in backends().items()]
     return rows + [(f"  {op} on a GPU", f"{name} ({reason})") for op, (name, reason) in gpu_choice().items()]
+
+
+def _engines() -> list[tuple[str, str]]:
+    from ..engines.choices import choices
+    from ..engines.openvino import missing
+
+    rows = [("engine torch", "available"), ("engine openvino", missing() or f"available, {_version('openvino')}")]
+    measured = choices()
+    if not measured:
+        return [*rows, ("engine auto", "torch: nothing measured on this machine (`lowlight tune`)")]
+    for choice in measured:
+        times = ", ".join(f"{name} {each:.0f} ms" for name, each in choice.milliseconds.items())
+        width, height = choice.size
+        # a name of its own for each: --json has them as keys
+        name = f"  auto, {choice.precision}, {choice.model}"
+        rows.append((name, f"{choice.engine} ({width}x{height}: {times})"))
+    return rows

@@ -32,7 +32,7 @@ def sample(
     from ..files.pictures import PictureError, format_of
     from ..scenes.synthetic import still_life
 
-    width, height = _parse_size(size)
+    width, height = parse_size(size)
     paths = [path for path in (dark, bright) if path is not None]
     raw = dark.suffix.lower() == ".dng"
     if raw and (width % 2 or height % 2):
@@ -93,7 +93,8 @@ def _raw_writers(scene: np.ndarray, seed: int) -> tuple[Callable[[Path], str], .
     return write_dark, write_bright
 
 
-def _parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of WIDTHxHEIGHT; raises BadParameter."""
     match = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
     if not match or not all(1 <= int(side) <= 8192 for side in match.groups()):
         raise typer.BadParameter(f"expected WIDTHxHEIGHT of 1 to 8192 pixels, such as 600x400, got {text!r}")

@@ -62,15 +62,18 @@ def picture_call(system: PictureSystem, steps: int, seed: int, width: int, heigh
     return Call(Function(enhance, system), {"low": low}, {}, False, "picture")
 
 
-def _example(channels: int, multiple: int, batch: int = _BATCH) -> Tensor:
+def example(channels: int, multiple: int, batch: int = _BATCH) -> Tensor:
+    """A batch of pictures whose sides are multiples of this."""
     return torch.randn(batch, channels, 3 * multiple, 4 * multiple)
 
 
-def _times() -> Tensor:
+def times() -> Tensor:
+    """One of each picture of the examples."""
     return torch.arange(1, 1 + _BATCH)
 
 
-def _network(module: nn.Module, inputs: dict[str, Tensor], multiple: int, output: str) -> Call:
+def network_call(module: nn.Module, inputs: dict[str, Tensor], multiple: int, output: str) -> Call:
+    """Of a module that takes any batch and pictures of these multiples, by the names of its inputs."""
     module = module if isinstance(module, Function) else Function(module.__call__, module)
     return Call(module, inputs, {name: multiple for name, x in inputs.items() if x.dim() == 4}, True, output)
 
@@ -78,30 +81,30 @@ def _network(module: nn.Module, inputs: dict[str, Tensor], multiple: int, output
 def _diffll(system: DiffLL) -> dict[str, Call]:
     config = system.config
     multiple = 2 ** (len(config.ch_mult) - 1)
-    inputs = {"x_t": _example(3, multiple), "t": _times(), "condition": _example(config.condition_channels, multiple)}
+    inputs = {"x_t": example(3, multiple), "t": times(), "condition": example(config.condition_channels, multiple)}
     if config.statistics:
         inputs["statistics"] = torch.randn(_BATCH, STATISTICS)
 
     def eps(x_t: Tensor, t: Tensor, condition: Tensor, statistics: Tensor | None = None) -> Tensor:
         return system.Unet(torch.cat([condition, x_t], dim=1), t, statistics)
 
-    found = {"network": _network(Function(eps, system.Unet), inputs, multiple, "eps")}
+    found = {"network": network_call(Function(eps, system.Unet), inputs, multiple, "eps")}
     for name, hfrm in system.named_children():
         if isinstance(hfrm, HFRM):
             # one picture's: a third of a batch that may be one is no symbol
-            bands = {"bands": _example(3, 4, 3)}
+            bands = {"bands": example(3, 4, 3)}
             found[name] = Call(Function(hfrm.__call__, hfrm), bands, {"bands": 1}, False, "restored")
     return found
 
 
 def _anlightendiff(system: AnlightenDiff) -> dict[str, Call]:
     widths, multiple = system.config.widths, system.multiple
-    inputs = {"x_t": _example(3, multiple), "t": _times(), "low": _example(3, multiple)}
+    inputs = {"x_t": example(3, multiple), "t": times(), "low": example(3, multiple)}
     multiples = dict.fromkeys(("x_t", "low"), multiple)
     if system.config.stronger_cond:
         for i, width in enumerate(widths):
             multiples[f"feature_{i}"] = multiple >> i
-            inputs[f"feature_{i}"] = _example(width, multiple >> i)
+            inputs[f"feature_{i}"] = example(width, multiple >> i)
 
     def eps(x_t: Tensor, t: Tensor, low: Tensor, *features: Tensor) -> Tensor:
         return system.model["unet"](torch.cat([x_t, low], dim=1), t, list(features) or None)
@@ -109,7 +112,7 @@ def _anlightendiff(system: AnlightenDiff) -> dict[str, Call]:
     encoder = system.encoder["model"] if isinstance(system.encoder, nn.ModuleDict) else system.encoder
     return {
         "network": Call(Function(eps, system.model), inputs, multiples, True, "eps"),
-        "encoder": _network(encoder, {"features": _example(FEATURES, multiple)}, multiple, "encoded"),
+        "encoder": network_call(encoder, {"features": example(FEATURES, multiple)}, multiple, "encoded"),
     }
 
 
@@ -119,21 +122,21 @@ def _exposurediffusion(system: ExposureDiffusion) -> dict[str, Call]:
     def picture(inputs: Tensor) -> Tensor:
         return predict(system.netG, system.config, inputs)[0]
 
-    inputs = {"inputs": _example(system.config.in_channels, multiple)}
-    return {"network": _network(Function(picture, system.netG), inputs, multiple, "picture")}
+    inputs = {"inputs": example(system.config.in_channels, multiple)}
+    return {"network": network_call(Function(picture, system.netG), inputs, multiple, "picture")}
 
 
 def _wavelet_anchored(system: WaveletAnchored) -> dict[str, Call]:
     multiple = 2 ** (len(system.config.ch_mult) - 1)
     inputs = {
-        "inputs": _example(UNET_INPUTS, multiple),
-        "t": _times(),
+        "inputs": example(UNET_INPUTS, multiple),
+        "t": times(),
         "vector": torch.randn(_BATCH, UNET_STATISTICS),
     }
-    bands = {"bands": _example(RESTORER_INPUTS, 2), "told": torch.randn(_BATCH, TOLD)}
+    bands = {"bands": example(RESTORER_INPUTS, 2), "told": torch.randn(_BATCH, TOLD)}
     return {
-        "network": _network(system.unet, inputs, multiple, "residual"),
-        "restorer": _network(system.restorer, bands, 2, "gates_and_residuals"),
+        "network": network_call(system.unet, inputs, multiple, "residual"),
+        "restorer": network_call(system.restorer, bands, 2, "gates_and_residuals"),
     }
 
 

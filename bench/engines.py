@@ -1,0 +1,171 @@
+"""Time one network call by several engines: `python bench/engines.py`, beside it how far each is from eager PyTorch.
+
+compile: torch.compile of the call, its weights frozen. onnx: ONNX Runtime of the exported call. openvino: as
+`--engine openvino` runs it, and the same graph compiled for one size. fast: in bfloat16. What is not installed is left
+out and named. Making the graphs takes minutes. --shared: as in networks.py. --pictures FOLDER [--models ...]: whole
+pictures instead, by the engines of the package, every fourth of a folder.
+"""
+
+import argparse
+import copy
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from records import machine, save
+from timing import Contender, keep_memory, race
+
+import lowlight
+from lowlight.engines import openvino
+from lowlight.engines.measuring import measure
+from lowlight.exporting import export_program
+from lowlight.files.pictures import read_picture
+from lowlight.systems.anlightendiff.system import AnlightenDiff
+from lowlight.systems.base import channels_last
+from lowlight.systems.calls import Call
+from lowlight.systems.diffll.system import DiffLL
+from lowlight.systems.exposurediffusion.network import published
+from lowlight.systems.exposurediffusion.system import ExposureDiffusion
+from lowlight.systems.networks import networks
+
+CPU = torch.device("cpu")
+# a system, which of its networks, and height and width of the largest map of a 600 x 400 photograph
+NETWORKS: dict[str, tuple[Callable, str, tuple[int, int]]] = {
+    "default, U-Net": (lowlight.load, "network", (54, 78)),
+    "default, restorer": (lowlight.load, "restorer", (200, 300)),
+    "diffll-small, U-Net": (lambda: lowlight.load("diffll-small"), "network", (104, 152)),
+    "DiffLL, published": (DiffLL, "network", (104, 152)),
+    "AnlightenDiff, 320 x 224": (AnlightenDiff, "network", (224, 320)),
+    "ExposureDiffusion, U-Net": (ExposureDiffusion, "network", (208, 304)),
+    "ExposureDiffusion, NAFNet": (lambda: ExposureDiffusion(published("naf2")), "network", (208, 304)),
+}
+
+
+def inputs_of(call: Call, height: int, width: int) -> list[torch.Tensor]:
+    """One picture's, of sides that the network takes."""
+    largest, found = max(call.multiples.values()), []
+    for name, x in call.inputs.items():
+        x = x[:1] if call.batch else x
+        if multiple := call.multiples.get(name):
+            sides = (-(-side // largest) * multiple for side in (height, width))
+            x = torch.randn(*x.shape[:2], *sides).mul(0.5).contiguous(memory_format=torch.channels_last)
+        found.append(x)
+    return found
+
+
+def in_bfloat16(call: Call) -> Callable:
+    """As --precision fast runs it with torch: the weights and the tensors."""
+    module = copy.deepcopy(call.module).to(torch.bfloat16)
+    return lambda *xs: module(*(x.to(torch.bfloat16) if x.is_floating_point() else x for x in xs)).float()
+
+
+def compiled(call: Call) -> Callable:
+    import torch._inductor.config
+
+    torch._inductor.config.freezing = True
+    return torch.compile(call.module, dynamic=False)
+
+
+def onnx(call: Call) -> Callable:
+    import onnxruntime
+
+    written = torch.onnx.export(export_program(call), dynamo=True, input_names=list(call.inputs), verbose=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    data = written.model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+    def run(*xs: torch.Tensor) -> torch.Tensor:
+        given = {name: x.contiguous().numpy() for name, x in zip(call.inputs, xs, strict=True)}
+        return torch.from_numpy(session.run(None, given)[0])
+
+    return run
+
+
+def engines(call: Call, wanted: list[str]) -> Iterator[tuple[str, Callable]]:
+    """Each engine's name and what it makes of the call, eager PyTorch first."""
+    yield "eager", call.module
+    makers: dict[str, Callable] = {"compile": compiled, "torch fast": in_bfloat16, "onnx": onnx}
+    with tempfile.TemporaryDirectory() as folder:
+        for precision in ("exact", "fast"):
+            for varied in (True, False):
+                name = f"openvino {precision}{'' if varied else ', one size'}"
+                file = Path(folder) / "network.xml"
+                makers[name] = lambda call, p=precision, v=varied, f=file: openvino.Graph(f, call, p, v)
+        for name, make in makers.items():
+            if any(each in name for each in wanted):
+                try:
+                    yield name, make(call)
+                except ImportError as error:
+                    print(f"  {name}: left out ({error})")
+
+
+def measured(name: str, make: Callable, part: str, size: tuple[int, int], options: argparse.Namespace) -> list[dict]:
+    call = networks(channels_last(make().eval().requires_grad_(False)))[part].call
+    inputs = inputs_of(call, *size)
+    clock = time.process_time if options.shared else time.perf_counter
+    found, differences, exact = {}, {}, call.module(*inputs)
+    for engine, run in engines(call, options.engines):
+        try:
+            differences[engine] = ((run(*inputs) - exact).abs().max() / exact.abs().max()).item()
+        # an engine's fault is no reason to lose the others' figures
+        except RuntimeError as error:
+            print(f"  {engine}: failed ({str(error).strip().splitlines()[-1]})")
+            continue
+        found[engine] = Contender(run, [tuple(inputs)], CPU, clock)
+    times = dict(zip(found, race(list(found.values()), options.seconds, rounds=3), strict=True))
+    print(f"{name}, {size[1]} x {size[0]}")
+    rows = []
+    for engine, timing in times.items():
+        gain = times["eager"].median_ms / timing.median_ms
+        print(f"  {engine:<26}{timing.median_ms:>9.1f} ms{gain:>7.2f}x   difference {differences[engine]:.1e}")
+        rows.append({"network": name, "engine": engine, "threads": options.threads, "gain": round(gain, 3),
+                     "median_ms": round(timing.median_ms, 2), "difference": differences[engine]})  # fmt: skip
+    return rows
+
+
+def pictures(options: argparse.Namespace) -> None:
+    """Seconds and distance from exact torch of whole pictures."""
+    for model in options.models:
+        ways = [(engine, precision) for precision in ("exact", "fast") for engine in ("torch", "openvino")]
+        systems = {
+            f"{engine} {precision}": lowlight.load(model, device="cpu", engine=engine, precision=precision)
+            for engine, precision in ways
+            if any(each in engine for each in options.engines)
+        }
+        for path in sorted(options.pictures.glob("*.png"))[::4]:
+            low = torch.from_numpy(read_picture(path).rgb).permute(2, 0, 1)[None].contiguous()
+            clock = time.process_time if options.shared else time.perf_counter
+            for name, each in measure(systems, low, 1, clock=clock).items():
+                print(f"{model:<24}{path.name:<12}{name:<16}{each.milliseconds:>8.0f} ms"
+                      f"{each.decibels:>8.1f} dB   largest {each.difference:.1e}", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", default="", help="networks whose name contains this")
+    parser.add_argument("--engines", nargs="+", default=["compile", "torch", "onnx", "openvino"])
+    parser.add_argument("--pictures", type=Path, help="a folder of 8-bit PNGs")
+    parser.add_argument("--models", nargs="+", default=["default", "diffll-small", "anlightendiff-small"])
+    parser.add_argument("--seconds", type=float, default=3.0, help="for the runs of one engine")
+    parser.add_argument("--shared", action="store_true", help="count the process's own seconds; for --threads 1")
+    options = parser.parse_args()
+    if options.shared and options.threads != 1:
+        parser.error("--shared counts the seconds of all threads together: it is for --threads 1")
+    keep_memory()
+    torch.set_num_threads(options.threads)
+    torch.set_grad_enabled(False)
+    if options.pictures:
+        pictures(options)
+        return
+    for name, (make, part, size) in NETWORKS.items():
+        if options.only in name:
+            rows = measured(name, make, part, size, options)
+            print(save(rows, machine(CPU, options.threads), "-engines", ("network", "engine", "threads")), flush=True)
+
+
+if __name__ == "__main__":
+    main()
