@@ -16,10 +16,11 @@ from lowlight.checkpoints import load
 from lowlight.cli import app
 from lowlight.data.batches.picture_batches import Dimming, PictureBatches, hold_out, read_square
 from lowlight.scenes.views import scene_views
+from lowlight.study.answers import anchor_words, best_words, few_seeds
 from lowlight.study.config import Claim, StudyConfig, load_study, shipped_studies, tasks_of
 from lowlight.study.measuring import relative_shift, shift
 from lowlight.study.page import Cells, Figure, Heading, Points, Text, write_html, write_markdown
-from lowlight.study.summary import best_words, difference, report_of, share_of_shift, verdict
+from lowlight.study.summary import difference, report_of, share_of_shift, verdict
 from lowlight.training.config_files import from_dict, load_config
 from lowlight.training.objectives.ddpm import DDPMObjective, DDPMOptions, HeldOut
 
