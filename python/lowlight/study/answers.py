@@ -38,8 +38,11 @@ def best_words(report: Report, tasks: list[Task], study: StudyConfig, view: str)
     spread = _spread(report, ranked[0].variant, view)
     if spread is not None and not _ALIKE[0] <= spread <= _ALIKE[1]:
         right = [d for d in ranked if _ALIKE[0] <= (_spread(report, d.variant, view) or 0) <= _ALIKE[1]]
-        start = f"Its pictures do not differ in brightness as they should. Of knobs within {_ALIKE[0]:g} to {_ALIKE[1]:g}"
-        lines.append(f"{start} times that the least has {_words(report, right[0])}" if right else f"{start}: none.")
+        lines.append(
+            "But its pictures do not differ in brightness as they should. Of the knobs with "
+            f"{_ALIKE[0]:g} to {_ALIKE[1]:g} times the right spread the least has "
+            + (_words(report, right[0]) if right else "none.")
+        )
     if all(len(d.values) < 2 for d in ranked):
         return [*lines, "One seed decides nothing."]
     for kind, text in (

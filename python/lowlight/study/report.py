@@ -43,7 +43,11 @@ def write_report(
     """
     title = f"Diffusion on dim pictures: {name}"
     report = report_of(work.tasks, work.results, work.more)
-    parts: list[Part] = [*_what(work, report, source, overrides, notes), *_answers(work, report), *_tables(work, report)]
+    parts: list[Part] = [
+        *_what(work, report, source, overrides, notes),
+        *_answers(work, report),
+        *_tables(work, report),
+    ]
     parts += _curves(work, report)
     if pictures:
         parts += _pictures(work)
@@ -53,9 +57,7 @@ def write_report(
     return [markdown, page]
 
 
-def _what(
-    work: Work, report: Report, source: str, overrides: Sequence[str], notes: Sequence[str]
-) -> list[Part]:
+def _what(work: Work, report: Report, source: str, overrides: Sequence[str], notes: Sequence[str]) -> list[Part]:
     config, plan, there = work.tasks[0].config, work.plan, list(work.results.values())
     options, machine = DDPMOptions(**config.objective), conditions()
     few = few_seeds(report, work.tasks)
@@ -167,8 +169,8 @@ def _curves(work: Work, report: Report) -> list[Part]:
         drawn = [
             Figure("damage.png", figures.damage(curves), "Relative shift over the factor of brightness."),
             Figure("shifts.png", figures.shifts(report, work.tasks, work.plan),
-                   "Relative shift of every knob, and the spread of its new pictures' brightness; bars are one standard "
-                   "deviation over seeds, red the control, green what is right."),
+                   "Relative shift of every knob, and the spread of its new pictures' brightness; bars are one "
+                   "standard deviation over seeds, red the control, green what is right."),
             Figure("losses.png", figures.losses(work.folder, tasks),
                    f"Training curves, seed {tasks[0].seed}; a network that predicts v has another loss."),
         ]  # fmt: skip
