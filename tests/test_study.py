@@ -167,7 +167,7 @@ def test_a_study_is_whole(finished):
     assert 'src="figures' not in page
 
 
-def test_some_variants_and_no_pictures(finished):
+def test_some_variants_and_no_pictures(finished, monkeypatch):
     """Of what is there: the control and one variant, what is claimed of them, tables and curves alone."""
     plan, data, out = finished
     study(plan, "--data", data, "-o", out, "--only", "large", "--no-pictures")
@@ -177,9 +177,18 @@ def test_some_variants_and_no_pictures(finished):
     assert "more noise is better" in text
     assert "betas" not in text.split("## How the study was read")[1].split("## Which knob")[1]
     assert re.findall(r"\]\(figures/([\w.]+)\)", text) == ["shifts.png", "losses.png"]
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") == len(list((out / "figures").iterdir())) == 2
+    # what the first seed has not yet, another one shows
+    for path in (out / "results").glob("*-seed0.json"):
+        path.rename(path.with_suffix(".aside"))
+    monkeypatch.setattr(command, "_run", lambda work: False)
+    study(plan, "--data", data, "-o", out, code=130)
+    assert "Pictures, seed 1" in (out / "report.md").read_text()
+    for path in (out / "results").glob("*.aside"):
+        path.rename(path.with_suffix(".json"))
     said = study(plan, "--data", data, "-o", out, "--only", "wide", code=2)
     assert "--only must name one of control; large; brightness 1; betas, got wide" in said
+    monkeypatch.undo()
     study(plan, "--data", data, "-o", out)
     assert "8 of 8 results are there" in (out / "report.md").read_text()
 
@@ -256,7 +265,7 @@ def test_what_the_figures_say():
     for key, ending in endings.items():
         assert said[key].endswith(ending)
     said = best_words(report, tasks, plan, "generated")
-    assert said[0].startswith("The least relative shift has less. less: relative shift 0.1200 against 0.3100")
+    assert said[0].startswith("The least has less: relative shift 0.1200 against 0.3100")
     assert said[1:] == [
         "Less than the control, told from chance at 95 %: less.",
         "Less with all seeds, too few to be sure of: none.",
@@ -292,7 +301,7 @@ def test_pictures_that_are_all_alike_are_no_cure():
         if row["view"] == "generated":
             row["spread"] = spread[row["variant"]]
     said = best_words(report, tasks, plan, "generated")
-    assert said[0].startswith("The least relative shift has alike.")
+    assert said[0].startswith("The least has alike: relative shift 0.0100")
     assert "the knobs with 0.5 to 2 times the right spread the least has anchored: relative shift 0.1000" in said[1]
     assert anchor_words(report, tasks, plan) == []
     plan.variants["anchored"] = {"network.anchor": 4}

@@ -70,7 +70,11 @@ def study(
         more, note = _lpips(size, str(processes.device))
         work = Work(plan, tasks, folder, output, processes, more)
         finished = _run(work)
-        source = f"{scenes} procedural pictures (--scenes)" if data is None else f"the folder {data.resolve().name}"
+        source = (
+            f"{scenes} procedural pictures (--scenes)"
+            if data is None
+            else f"the folder {'/'.join(data.resolve().parts[-2:])}"
+        )
         if work.results:
             notes = [note] if note else []
             if only:

@@ -33,8 +33,8 @@ def best_words(report: Report, tasks: list[Task], study: StudyConfig, view: str)
     if not ranked:
         return ["Nothing to compare yet."]
     # the variance types that differ by rounding alone come in pairs
-    names = " and ".join(d.variant for d in ranked if d.ours == ranked[0].ours)
-    lines = [f"The least relative shift has {names}. {_words(report, ranked[0])}"]
+    alike = "; ".join(d.variant for d in ranked[1:] if d.ours == ranked[0].ours)
+    lines = [f"The least has {_words(report, ranked[0])}" + (f" The same: {alike}." if alike else "")]
     spread = _spread(report, ranked[0].variant, view)
     if spread is not None and not _ALIKE[0] <= spread <= _ALIKE[1]:
         right = [d for d in ranked if _ALIKE[0] <= (_spread(report, d.variant, view) or 0) <= _ALIKE[1]]

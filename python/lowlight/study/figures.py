@@ -14,10 +14,10 @@ from ..scoring.report import Report
 from ..training.logs import read_log
 from .answers import best_knobs
 from .config import StudyConfig, Task
-from .measuring import EQUAL, GENERATED
+from .measuring import EQUAL, GENERATED, START
 from .results import read_strip, training_folder
 
-_WIDTH, _ACROSS = 1024, 8  # of a row of pictures in a grid, in pixels and pictures
+_WIDTH, _ACROSS = 960, 6  # of a row of pictures in a grid, in pixels and pictures
 _ROUNDING = 4 / 255
 
 
@@ -84,6 +84,7 @@ def damage(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
     """The relative shift over the factor of brightness, a line a view."""
     figure = _figure(6, 4)
     axes = figure.subplots()
+    named = {START: "noised and denoised", GENERATED: "new pictures"}
     for view, entries in curves.items():
         values = [entry["relative_shift"] for entry in entries]
         axes.errorbar(
@@ -91,9 +92,12 @@ def damage(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
             [value["mean"] for value in values],
             yerr=[value["std"] or 0 for value in values],
             marker="o",
-            label=view,
+            label=named[view],
         )
     axes.set(xscale="log", yscale="log", xlabel="brightness, times the picture's", ylabel="relative RGB shift")
+    factors = sorted({entry["brightness"] for entries in curves.values() for entry in entries})
+    axes.set_xticks(factors, [f"{factor:g}" for factor in factors])
+    axes.minorticks_off()
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize="small")
     return _png(figure)

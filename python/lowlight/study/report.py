@@ -11,12 +11,11 @@ from ..scoring.report import Report
 from ..scoring.tables import cell, conditions
 from ..systems.ddpm.config import DDPMConfig
 from ..training.objectives.ddpm import DDPMOptions
-from . import figures
 from .answers import anchor_words, best_words, far_off, few_seeds
-from .config import Task
+from .drawn import curves, pictures_of
 from .measuring import EQUAL, GENERATED, GENERATED_MEASURES, START
-from .page import Cells, Figure, Heading, Part, Points, Text, write_html, write_markdown
-from .summary import darkness, report_of, share_of_shift, verdict
+from .page import Cells, Heading, Part, Points, Text, write_html, write_markdown
+from .summary import report_of, share_of_shift, verdict
 from .work import Work
 
 _KNOWN = (
@@ -48,9 +47,9 @@ def write_report(
         *_answers(work, report),
         *_tables(work, report),
     ]
-    parts += _curves(work, report)
+    parts += curves(work, report)
     if pictures:
-        parts += _pictures(work)
+        parts += pictures_of(work)
     markdown, page = work.folder / "report.md", work.folder / "report.html"
     write_markdown(markdown, title, parts)
     write_html(page, title, parts)
@@ -108,7 +107,8 @@ def _caution(work: Work, report: Report) -> str:
     chance, far = work.chance(), far_off(report, work.plan)
     text = (
         f"Chance: as new pictures the {len(work.found[1])} held-out ones would have a relative shift of "
-        f"{chance['relative_shift']:.4f} and vary {chance['spread']:.2f} times as much."
+        f"{chance['relative_shift']:.4f} and vary {chance['spread']:.2f} times as much; an anchored process, which is "
+        "told their blur, would end there if it kept to it."
     )
     if far is not None:
         text += (
@@ -154,55 +154,3 @@ def _processes(work: Work) -> list[dict[str, str]]:
                 "signal left at the end": f"{about['signal_left']:.4f}",
             }
     return list(rows.values())
-
-
-def _curves(work: Work, report: Report) -> list[Part]:
-    tasks = _shown(work)
-    parts: list[Part] = []
-    curves = {view: darkness(report, work.tasks, work.plan, view) for view in (START, GENERATED)}
-    rows = [
-        {"brightness": f"{e['brightness']:g}", **{report.scores[n].title: cell(e[n], report.scores[n]) for n in
-         ("shift", "relative_shift", "psnr", "ssim_rgb")}}
-        for e in curves[START]
-    ]  # fmt: skip
-    try:
-        drawn = [
-            Figure("damage.png", figures.damage(curves), "Relative shift over the factor of brightness."),
-            Figure("shifts.png", figures.shifts(report, work.tasks, work.plan),
-                   "Relative shift of every knob, and the spread of its new pictures' brightness; bars are one "
-                   "standard deviation over seeds, red the control, green what is right."),
-            Figure("losses.png", figures.losses(work.folder, tasks),
-                   f"Training curves, seed {tasks[0].seed}; a network that predicts v has another loss."),
-        ]  # fmt: skip
-    except ImportError:
-        drawn = []
-        parts.append(Text("Curves need matplotlib: pip install 'lowlight-ext[train]'."))
-    if len(rows) > 1:
-        parts += [Heading("Damage over darkness"), Cells(rows), *drawn[:1]]
-    return [*parts, Heading("Curves"), *drawn[1:]] if drawn else parts
-
-
-def _pictures(work: Work) -> list[Part]:
-    tasks = _shown(work)
-    dimmed = {"objective.brightness", "objective.exposed"}
-    other = [t for t in tasks if work.results[t.name]["about"]["equal_start"] != t.config.network.get("start", 50)]
-    shown = {
-        "truth": ([t for t in tasks if set(work.plan.variants[t.variant]) <= dimmed],
-                  "What is noised: held-out pictures as each variant sees them."),
-        "denoised": (tasks, "Noised at the variant's own time and denoised."),
-        "equal noise": (other, "Noised to the control's alpha_bar and denoised, where that is another time."),
-        "generated": (tasks, "New pictures."),
-    }  # fmt: skip
-    return [
-        Heading(f"Pictures, seed {tasks[0].seed}"),
-        *(
-            Figure(f"{name.replace(' ', '_')}.png", figures.grid(work.folder, one, name), text)
-            for name, (one, text) in shown.items()
-            if one
-        ),
-    ]
-
-
-def _shown(work: Work) -> list[Task]:
-    """Those of the first seed that are there."""
-    return [task for task in work.tasks if task.seed == work.plan.seeds[0] and task.name in work.results]
