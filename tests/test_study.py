@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,6 +162,8 @@ def test_a_study_is_whole(finished):
                   "standard deviation over seeds"):  # fmt: skip
         assert words in text
         assert words in page
+    # the curve of damage over darkness, the brightest first
+    assert re.search(r"## Damage over darkness\n\n\| brightness .*\n.*\n\| 1 \|.*\n\| 0\.5 \|.*\n\n!", text)
     shown = re.findall(r"\]\((figures/[\w.]+)\)", text)
     assert len(shown) == page.count("data:image/png;base64,") >= 4
     assert all((out / name).is_file() for name in shown)
@@ -415,3 +418,12 @@ def test_a_training_off_a_terminal_says_how_far_it_is(tmp_path, monkeypatch):
     said = CliRunner().invoke(app, [*go[:-1], str(tmp_path / "other")])
     assert said.exit_code == 0, said.output
     assert re.search(r"loss \d\.\d+, iteration 2 of 4, 0:00:\d\d left", said.output)
+
+
+def test_the_page_has_a_study_of_other_factors(tmp_path):
+    page = (Path(__file__).parents[1] / "docs/ddpm.md").read_text(encoding="utf-8")
+    (written,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "own.yaml").write_text(written)
+    plan = load_study(str(tmp_path / "own.yaml"))
+    brightness = {task.variant: task.config.objective["brightness"] for task in tasks_of(plan) if task.seed == 0}
+    assert {"brightness 0.7": 0.7, "brightness 0.05": 0.05, "control": 0.5}.items() <= brightness.items()
