@@ -9,7 +9,6 @@ from train_process import NETWORK, make_pairs
 from lowlight.data.batches.batches import PairBatches
 from lowlight.training.config_files import from_dict
 from lowlight.training.loop import Trainer
-from lowlight.training.optimizers import make_optimizer
 
 TINY = {
     "network": NETWORK,
@@ -84,28 +83,6 @@ def test_the_published_optimisers(pairs, tmp_path, optimizer):
     assert again.resume()
     again.train_step()
     assert torch.equal(again.system.Unet.conv_out.bias, bias)
-
-
-@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-def test_adam_in_one_pass_is_adam(optimizer):
-    """On the CPU the fused form takes the steps of the plain one; the weights are those of a layout of their own too."""
-    generator = torch.Generator().manual_seed(3)
-    shapes = ((4, 3, 3, 3), (5,))
-    start, grads = ([torch.randn(shape, generator=generator) for shape in shapes] for _ in range(2))
-    start[0] = start[0].to(memory_format=torch.channels_last)
-    config = from_dict(TINY | {"optimizer": optimizer, "weight_decay": 0.1})
-    plain = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimizer]
-    taken = []
-    for make in (lambda p: make_optimizer(config, p), lambda p: plain(p, 1e-4, (0.9, 0.99), weight_decay=0.1)):
-        parameters = [torch.nn.Parameter(x.clone()) for x in start]
-        one = make(parameters)
-        for times in (1.0, -3.0):
-            for parameter, grad in zip(parameters, grads, strict=True):
-                parameter.grad = times * grad
-            one.step()
-        taken.append(parameters)
-    assert make_optimizer(config, parameters).param_groups[0]["fused"]
-    torch.testing.assert_close(*taken, rtol=1e-6, atol=1e-7)
 
 
 def test_another_seed_trains_otherwise(pairs, tmp_path):

@@ -29,7 +29,4 @@ def make_optimizer(config: TrainConfig, parameters: Iterable[nn.Parameter]) -> t
             raise ValueError("optimizer lion needs lion-pytorch: pip install 'lowlight-ext[train]'") from None
         return Lion(parameters, **settings)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    parameters = list(parameters)
-    # one pass over memory; without it a narrow network on a CPU spends a tenth of its time on single tensors
-    fused = all(p.device.type == "cpu" for p in parameters)
-    return kinds[config.optimizer](parameters, **settings, fused=fused or None)
+    return kinds[config.optimizer](parameters, **settings)
