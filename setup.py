@@ -91,6 +91,8 @@ def readme(home: str) -> str:
 home = os.environ.get("LOWLIGHT_EXT_HOME", "").rstrip("/")
 links = {"Documentation": "/tree/main/docs", "Changes": "/blob/main/CHANGELOG.md", "Source": "", "Issues": "/issues"}
 setup(
+    author="The lowlight_ext maintainers",
+    author_email=os.environ.get("LOWLIGHT_EXT_EMAIL"),
     # optional: setuptools accepts that the module is missing after a build that recorded why
     ext_modules=[Extension("lowlight_ext._C", sources=[], optional=True)],
     cmdclass={"build_ext": CMakeBuild},

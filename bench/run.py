@@ -9,20 +9,31 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from case import Case, Setting, available, forced
 from cases import cases
 from records import ROOT, machine, save
 from rivals import compiled, missing
-from roofline import picture
 from timing import Contender, copy_bandwidth, keep_memory, matrix_rate, race, rotations
 
+from lowlight.plots.drawing import figure_of
+from lowlight.plots.drawing import save as save_figure
 from lowlight_ext.backends import NAMES
 
 SHAPES = {"cpu": ((1, 3, 400, 600), (8, 3, 1024, 1024)), "cuda": ((1, 3, 400, 600), (16, 3, 2048, 2048))}
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 HEADER = f"{'implementation':<18}{'median ms':>10}{'p20':>9}{'p80':>9}{'GB/s':>8}{'x floor':>9}{'vs PyTorch':>12}"
+
+
+def roofline_picture(results: Path) -> str:
+    """Draws NAME.png beside NAME.json; a sentence that says what came of it."""
+    try:
+        save_figure(figure_of([results]), results.with_suffix(".png"))
+    except (ImportError, ValueError) as error:
+        return f"no roofline picture: {error}"
+    return f"roofline picture: {results.with_suffix('.png').name}"
 
 
 def arguments() -> argparse.Namespace:
@@ -153,7 +164,7 @@ def main() -> int:
                 path = save(rows, facts, "-quick" if options.quick else "") if rows else None
     if path:
         print(f"\nwritten to {path.relative_to(ROOT)} and .csv")
-        print(picture(path))
+        print(roofline_picture(path))
     return 1 if None in results.values() else 0
 
 

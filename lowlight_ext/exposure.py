@@ -8,6 +8,7 @@
 | photons(x, r) | x / r / K S | what the sensor counted of an image in [0, 1] that is r times brighter |
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from lowlight_ext.noise import seed_of, source_of
 from lowlight_ext.pictures import check_noise, check_picture, widest
 from lowlight_ext.poisson import MOST_LAMBDA, MOST_MEAN
 from lowlight_ext.reference.exposure import PARTS
-from lowlight_ext.registry import PLACE, asked, gradients_fake, register
+from lowlight_ext.registry import PLACE, asked, gradients_fake, plain_thread, register
 
 SATURATION = 15583.0
 CHANNELS = 4
@@ -185,14 +186,27 @@ def raw_noise(
 
 def _exposure_rows(op: str, batch: int, values: dict[str, float | Tensor], saturation: float) -> Tensor:
     """float64 [1 or B, 3]: photons of white, measured photons of white, image a photon; see reference.exposure."""
-    ratio, after, K = [value if isinstance(value, Tensor) else float(value) for value in values.values()]
     tensors = [value for value in values.values() if isinstance(value, Tensor)]
+    numbers: list[Any] = [value if isinstance(value, Tensor) else float(value) for value in values.values()]
+    ratio, after, K = numbers
     # the same arithmetic on numbers, a tenth of the time; what would divide by 0 gets torch's infinities
     if not tensors and ratio and after and K and saturation:
-        return torch.tensor([_exposure_columns(ratio, after, K, saturation)], dtype=torch.float64, device="cpu")
+        # a tensor takes longer to make than to look up; where a mode watches or traces it is made there
+        return (_known_row if plain_thread() else _row)(ratio, after, K, saturation)
     home = _home(*values.values())
     ratio, after, K = [_column(op, name, value, batch, home) for name, value in values.items()]
     return _table(list(_exposure_columns(ratio, after, K, saturation)))
+
+
+def _row(ratio: float, after: float, K: float, saturation: float) -> Tensor:
+    return torch.tensor([_exposure_columns(ratio, after, K, saturation)], dtype=torch.float64, device="cpu")
+
+
+@functools.lru_cache(maxsize=256)
+def _known_row(ratio: float, after: float, K: float, saturation: float) -> Tensor:
+    # inference mode's tensors can not be saved for a gradient later
+    with torch.inference_mode(False):
+        return _row(ratio, after, K, saturation)
 
 
 def _exposure_columns(ratio: Any, after: Any, K: Any, saturation: float) -> tuple[Any, Any, Any]:

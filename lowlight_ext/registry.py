@@ -53,6 +53,15 @@ MOST_SIGNATURES = 1024
 DISPATCHED, PLAIN, DIFFERENTIABLE = range(3)
 
 
+def _without_tangents(name: str, arguments: Sequence[Any]) -> None:
+    """Raises NotImplementedError for a tangent of forward-mode AD, which would be lost and the derivative be zero."""
+    if torch.compiler.is_compiling() or forward_ad._current_level < 0:
+        return
+    for value in arguments:
+        if isinstance(value, Tensor) and forward_ad.unpack_dual(value).tangent is not None:
+            raise NotImplementedError(f"{name}: forward-mode derivatives (jvp) are not there; backward ones are")
+
+
 def way(arguments: tuple[Any, ...]) -> tuple[int, Any]:
     """DISPATCHED where a call of them means more than itself, for somebody traces, transforms, watches or records it or
     a tensor among them is not dense, not of the CPU or of CUDA or of another class; else PLAIN, or DIFFERENTIABLE where
@@ -62,6 +71,11 @@ def way(arguments: tuple[Any, ...]) -> tuple[int, Any]:
     if torch.compiler.is_compiling() or not _AVAILABLE or forward_ad._current_level >= 0:
         return DISPATCHED, None
     return compiled._C.ordinary(arguments, _WITNESSES)
+
+
+def plain_thread() -> bool:
+    """Whether nobody traces, transforms, watches or records what this thread calls, as far as `way` can tell."""
+    return way(())[0] == PLAIN
 
 
 def filled(like: Tensor, results: Any) -> Any:
@@ -84,7 +98,8 @@ def _function(name: str, kernel: Callable, backward: Callable, setup_context: Ca
     """What torch.library's autograd formula does, without the dispatcher around it."""
 
     def forward(ctx: Any, *arguments: Any) -> Any:
-        output = filled(arguments[0], kernel(*arguments))
+        # unlike a schema's, its results may be None
+        output = kernel(*arguments)
         setup_context(ctx, arguments, output)
         return output
 
@@ -201,6 +216,8 @@ def register(
         kind, seen = way(arguments)
         differentiable = kind == DIFFERENTIABLE and torch.is_grad_enabled()
         # within another operator's kernel, whose gradient is that one's matter
+        if kind == DISPATCHED:
+            _without_tangents(name, arguments)
         if kind == DISPATCHED or (differentiable and (function is None or _excluded(torch._C.DispatchKey.AutogradCPU))):
             return operator(*flat.arguments(arguments))
         if seen in known:

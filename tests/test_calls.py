@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lowlight_ext import haar_dwt2d, normal, registry, simple_gate
+from lowlight_ext import exposure_step, haar_dwt2d, normal, registry, simple_gate
 from lowlight_ext.common import Source
 from lowlight_ext.kernels_compiled import call
 from lowlight_ext.registry import DIFFERENTIABLE, DISPATCHED, PLAIN, way
@@ -112,3 +113,20 @@ def test_what_was_checked_once_is_checked_again_where_anything_differs():
         normal((1, 1, 2, 4), 3, stream=-1)
     with pytest.raises(ValueError, match="origin must be"):
         normal((1, 1, 2, 4), 3, origin=(-1, 0))
+
+
+def test_a_row_of_numbers_that_is_remembered_is_no_mode_s():
+    def run(x):
+        return exposure_step(x, x, 99.0, 33.0, 0.7, None)
+
+    with torch.inference_mode():
+        first = run(X + 0)
+    with FakeTensorMode():
+        assert isinstance(run(torch.rand(1, 2, 4, 4)), FakeTensor)
+    # remembered in inference mode, saved for a gradient
+    x = X.clone().requires_grad_()
+    again = run(x)
+    again.sum().backward()
+    assert torch.equal(first, again)
+    assert torch.isfinite(x.grad).all()
+    assert not torch.equal(first, exposure_step(X, X, 99.0, 33.0, 0.8, None))

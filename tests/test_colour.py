@@ -9,10 +9,16 @@ import pytest
 from PIL import Image, ImageCms, features
 from test_enhance import Gamma
 
+from lowlight.data.sets.pairs import find_pairs
 from lowlight.files import colour
+from lowlight.files.eight_bit import decode_rgb
 from lowlight.files.pictures import Picture, encode, read_picture, srgb_of, write_picture
 from lowlight.files.profiles import hdr_to_srgb, made_profile
+from lowlight.scoring.baselines import BASELINES
+from lowlight.scoring.report import evaluate
+from lowlight.scoring.srgb import baseline_methods, picture_samples
 from lowlight.systems.brighten import enhance_picture
+from lowlight.training.validation import Validator
 
 ADOBE = made_profile(colour.ADOBE, colour.D65, gamma=colour.ADOBE_GAMMA)
 P3 = made_profile(colour.P3, colour.D65, transfer=13)
@@ -190,3 +196,48 @@ def test_metadata_that_an_encoder_refuses_leaves_the_picture():
     data, notes = encode(Picture(np.zeros((4, 4, 3), np.float32), exif=b"Exif\0\0none", icc=P3), "AVIF")
     assert any("EXIF dropped" in note for note in notes)
     assert Image.open(io.BytesIO(data)).size == (4, 4)
+
+
+def twins(tmp_path):
+    """Two folders of the same pair of pictures, 16 bits: one in sRGB, one that declares each file another way."""
+    rng = np.random.default_rng(3)
+    bright = 0.3 + 0.4 * rng.random((40, 48, 3), np.float32)
+    bright = bright.repeat(2, 0)[:40]
+    for side, rgb in (("low", bright / 4), ("high", bright)):
+        for folder in ("srgb", "wide"):
+            (tmp_path / folder / side).mkdir(parents=True)
+        stored = {"p3.png": P3, "adobe.tif": ADOBE}
+        for name in (*stored, "gama.png"):
+            write_picture(tmp_path / "srgb" / side / name, Picture(rgb, bits=16))
+        for name, icc in stored.items():
+            own = Picture(colour.space_of(icc).from_srgb(rgb), bits=16, icc=icc)
+            write_picture(tmp_path / "wide" / side / name, own)
+        light = np.rint(colour.linear(rgb) * 65535).astype(np.uint16)
+        declaring_png(tmp_path / "wide" / side / "gama.png", light, b"gAMA", struct.pack(">I", 100000))
+    return [find_pairs(tmp_path / folder) for folder in ("srgb", "wide")]
+
+
+def test_every_reader_of_pairs_sees_srgb(tmp_path):
+    """What is scored, trained on and checked is what the network is shown, whatever space a file has."""
+    srgb, wide = twins(tmp_path)
+    rows = [evaluate(picture_samples(pairs), baseline_methods()).rows for pairs in (srgb, wide)]
+    assert len(rows[0]) == len(rows[1]) == 3 * len(BASELINES)
+    for first, second in zip(*rows, strict=True):
+        # equalisation has steps, where rounding shows
+        for name, tolerance in (("psnr", 0.05), ("ssim_rgb", 1e-3)):
+            assert first[name] == pytest.approx(second[name], abs=tolerance), (first["picture"], first["method"])
+    for first, second in zip(srgb, wide, strict=True):
+        for one, other in ((first.low, second.low), (first.high, second.high)):
+            assert np.abs(decode_rgb(one).astype(int) - decode_rgb(other)).max() <= 1
+    scores = [Validator(pairs, 3)(Gamma(), tmp_path / "sheet.png") for pairs in (srgb, wide)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.005)
+
+
+@pytest.mark.parametrize("icc", [P3, ADOBE, GREY])
+def test_the_short_way_of_training_sees_srgb_too(tmp_path, icc):
+    """8 bits: most pictures that are trained on."""
+    image = Image.fromarray(patches()).convert("L" if icc == GREY else "RGB")
+    image.save(tmp_path / "p.png", icc_profile=icc)
+    expected = np.rint(srgb_of(read_picture(tmp_path / "p.png"))[0] * 255)
+    assert np.array_equal(decode_rgb(tmp_path / "p.png"), expected)
+    assert np.abs(expected - np.asarray(image.convert("RGB"))).max() > 10

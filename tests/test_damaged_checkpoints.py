@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from damage import SECONDS, foreign
 from safetensors.torch import save_file
 from torch import nn
 
@@ -19,7 +20,6 @@ from lowlight_ext import testing
 SMALL = DiffLLConfig(ch=16, ch_mult=(1, 2), num_res_blocks=1, attention_level=1, norm_groups=8, hfrm_width=8, levels=1)
 CONFIG = {"ch": 16, "ch_mult": [1, 2], "num_res_blocks": 1, "attention_level": 1, "norm_groups": 8, "hfrm_width": 8,
           "levels": 1}  # fmt: skip
-SECONDS = 20
 
 
 @pytest.fixture(scope="module")
@@ -195,18 +195,6 @@ def made_up(rng, depth=0):
 KEYS = ["seed", "stages", "stages.0", "stages.0.batch", "stages.0.crop", "stages.0.losses", "stages.1.iterations",
         "network", "network.ch", "network.ch_mult", "network.steps", "objective", "weights", "weights.noise", "betas",
         "system", "optimizer", "clip_norm", "stages.0.learning_rate", "stages.0.schedule", "base", "data"]  # fmt: skip
-
-
-def foreign(call, allowed):
-    """What else than the library's own error leaves a call."""
-    begun = time.perf_counter()
-    try:
-        call()
-    except Exception as error:
-        if type(error) not in allowed or len(str(error)) > 3000:
-            return f"{type(error).__name__}: {error}"[:300]
-    seconds = time.perf_counter() - begun
-    return f"took {seconds:.0f} s" if seconds > SECONDS else None
 
 
 def test_made_up_settings(tmp_path):

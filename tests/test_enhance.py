@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from lowlight.checkpoints import parse_device, parse_dtype
+from lowlight.checkpoints import load, parse_device, parse_dtype
 from lowlight.enhance import enhance
 from lowlight.files.pictures import Picture, PictureError, read_picture, write_picture
-from lowlight.systems.brighten import enhance_picture
+from lowlight.systems.brighten import enhance_picture, options_of
 
 
 class Gamma:
@@ -255,3 +255,20 @@ def test_steps_and_seed_arrive():
     system = Gamma()
     enhance(dark(4, 4, 3), system, steps=3, seed=9)
     assert system.calls == [{"shape": (1, 3, 4, 4), "steps": 3, "seed": 9}]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["wavelet-anchored-small", "diffll-small", "anlightendiff-small"])
+def test_networks_give_the_same_picture_alone_and_in_a_batch(name, dtype):
+    """To the bit on a CPU, with what each picture is told of its own."""
+    system = load(name, device="cpu", dtype=parse_dtype(dtype))
+    batch = torch.rand((3, 3, 41, 70), generator=torch.Generator().manual_seed(0)) * 0.3
+    told = {"brightness": torch.tensor([0.0, 1.0, -1.0]), "seed": torch.tensor([3, 4, 5])}
+    if "mean" in options_of(system):
+        told["mean"] = torch.tensor([0.3, 0.4, 0.5])
+    together = enhance_picture(system, batch, steps=2, **told)
+    for i, picture in enumerate(batch):
+        alone = enhance_picture(system, picture, steps=2, **{key: value[i : i + 1] for key, value in told.items()})
+        assert torch.equal(alone, together[i])
+    with pytest.raises(ValueError, match=r"one number or 3|one for each of 3"):
+        enhance_picture(system, batch, brightness=torch.zeros(2))

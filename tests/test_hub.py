@@ -66,6 +66,7 @@ def test_the_shipped_cards_have_a_head_that_fits_the_weights(model):
     assert (model.takes == "raw") == isinstance(system, RawSystem)
     assert model.parameters() == sum(p.numel() for p in system.state_dict().values())
     assert model.terms
-    assert len(model.scores) == 2
+    # what was trained on the held-out pairs has no score on them
+    assert len(model.scores) == (1 if system.trained_on == "train + our485" else 2)
     assert model.summary
     assert not model.summary.startswith("-")

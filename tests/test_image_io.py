@@ -47,12 +47,12 @@ def plain_png(array, extra=b""):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-def plain_tiff(array, order, planar=1):
+def plain_tiff(array, order):
     """An independent writer: uncompressed 16-bit RGB in either byte order."""
     height, width, channels = array.shape
     pixels = array.astype(array.dtype.newbyteorder(order)).tobytes()
     entries = [(256, 4, width), (257, 4, height), (259, 3, 1), (262, 3, 2), (277, 3, channels), (278, 4, height)]
-    entries += [(279, 4, len(pixels)), (284, 3, planar)]
+    entries += [(279, 4, len(pixels)), (284, 3, 1)]
     start = 8 + 2 + 12 * (len(entries) + 2) + 4
     table = []
     for tag, kind, value in entries:
@@ -112,12 +112,6 @@ def test_16_bit_tiff_of_another_writer(tmp_path, order, channels):
     array = samples(channels, 16)
     (tmp_path / "p.tif").write_bytes(plain_tiff(array, order))
     assert np.array_equal(stored(read_picture(tmp_path / "p.tif")), array)
-
-
-def test_planar_16_bit_tiff_is_refused_not_misread(tmp_path):
-    (tmp_path / "p.tif").write_bytes(plain_tiff(samples(3, 16), "<", planar=2))
-    with pytest.raises(PictureError, match="planes"):
-        read_picture(tmp_path / "p.tif")
 
 
 def test_16_bit_png_colour_key_becomes_alpha(tmp_path):

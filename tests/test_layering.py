@@ -15,6 +15,7 @@ EXT, PYTHON, CSRC = ROOT / "lowlight_ext", ROOT / "python" / "lowlight", ROOT / 
 # what lies at the root of `lowlight`, from the ground up: each may import those before it, be it eagerly, lazily or for
 # types
 ORDER = (
+    "seeds",
     "files",
     "raw",
     "cameras",
@@ -29,11 +30,14 @@ ORDER = (
     "training",
     "scoring",
     "study",
+    "plots",
     "exporting",
     "enhance",
     "expose",
+    "video",
     "__init__",
     "demo",
+    "serving",
     "commands",
     "cli",
     "__main__",

@@ -119,6 +119,6 @@ def test_a_package_index_gets_absolute_links():
     command = [sys.executable, "setup.py", "--quiet", "--long-description"]
     shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     assert "![" in shown
-    assert "](https://example.org/here/raw/main/docs/before_after.jpg)" in shown
+    assert "](https://example.org/here/raw/main/docs/photographs.jpg)" in shown
     assert "](https://example.org/here/blob/main/docs/results.md)" in shown
     assert not re.findall(r"\]\((?!https?:)[^)]*\)", shown)

@@ -89,7 +89,8 @@ def test_shipped_studies():
     ("values", "words"),
     [
         ({"variants": {}}, "variants must name the control at least"),
-        ({"seeds": []}, "seeds must list integers"),
+        ({"seeds": []}, "seeds must list one at least"),
+        ({"seeds": [2**64]}, r"seed must be 0 to 2\^64 - 1"),
         ({"generated": 1}, "generated must be at least 2"),
         (
             {"claims": [{"text": "x", "variants": ["none"], "measure": "mse"}]},
@@ -414,7 +415,7 @@ def test_a_training_off_a_terminal_says_how_far_it_is(tmp_path, monkeypatch):
     go = ["train", str(training), "--data", str(data), "-o", str(tmp_path / "run")]
     quiet = CliRunner().invoke(app, [*go, "stages.0.iterations=1"])
     assert (quiet.exit_code, "iteration" in quiet.output.replace("1 iterations", "")) == (0, False)
-    monkeypatch.setattr("lowlight.commands.train._SILENCE", 0.0)
+    monkeypatch.setattr("lowlight.commands.terminal._SILENCE", 0.0)
     said = CliRunner().invoke(app, [*go[:-1], str(tmp_path / "other")])
     assert said.exit_code == 0, said.output
     assert re.search(r"loss \d\.\d+, iteration 2 of 4, 0:00:\d\d left", said.output)

@@ -13,7 +13,8 @@ from lowlight.metrics.scores import psnr
 from lowlight.training.budget import within_iterations, within_minutes
 from lowlight.training.config import Stage
 from lowlight.training.config_files import from_dict
-from lowlight.training.logs import RunLog, read_log
+from lowlight.training.curves import read_log
+from lowlight.training.logs import RunLog
 from lowlight.training.loop import Trainer
 from lowlight.training.objectives.diffll import DiffLLObjective
 from lowlight.training.time_left import TimeLeft

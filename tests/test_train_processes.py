@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from lowlight.cli import app
 from lowlight.data.batches.batches import PairBatches
 from lowlight.training.config_files import load_config
-from lowlight.training.logs import read_log
+from lowlight.training.curves import read_log
 from lowlight.training.loop import Trainer
 
 STAGES = [

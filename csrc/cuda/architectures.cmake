@@ -1,5 +1,6 @@
 # Sets CMAKE_CUDA_ARCHITECTURES: what is asked for, by -DCMAKE_CUDA_ARCHITECTURES, CUDAARCHS (CMake reads it itself) or
-# TORCH_CUDA_ARCH_LIST ("7.5 8.0;9.0+PTX"), else the GPUs of this machine, else every generation that this nvcc knows.
+# TORCH_CUDA_ARCH_LIST ("7.5 8.0;9.0+PTX"), else the GPUs of this machine. Else it is OFF, and cuda_generations has nvcc's
+# options for every generation that it knows.
 
 # "9.0", "9.0a", "8.6+PTX" -> 90-real, 90a-real, 86
 function(architecture_of word result)
@@ -36,15 +37,19 @@ if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS})
     endforeach()
     list(REMOVE_DUPLICATES CMAKE_CUDA_ARCHITECTURES)
     if(NOT words)
-        # a generation shares its code; PTX of the newest serves what comes after
-        set(CMAKE_CUDA_ARCHITECTURES 75-real)
-        if(CUDAToolkit_VERSION VERSION_GREATER_EQUAL 12.8)
-            list(APPEND CMAKE_CUDA_ARCHITECTURES 80-real 90-real 100-real 120)
-        elseif(CUDAToolkit_VERSION VERSION_GREATER_EQUAL 11.8)
-            list(APPEND CMAKE_CUDA_ARCHITECTURES 80-real 90)
-        else()
-            list(APPEND CMAKE_CUDA_ARCHITECTURES 80)
+        # nothing newer than 8.0 is asked for in the code, so nvcc's front half, which takes as long as the other, runs
+        # for 7.5 and for 8.0 alone; PTX serves what comes after
+        set(CMAKE_CUDA_ARCHITECTURES OFF)
+        set(cuda_generations -gencode=arch=compute_75,code=sm_75 -gencode=arch=compute_80,code=compute_80)
+        set(newest 80)
+        if(CUDAToolkit_VERSION VERSION_GREATER_EQUAL 11.8)
+            list(APPEND newest 90)
         endif()
+        if(CUDAToolkit_VERSION VERSION_GREATER_EQUAL 12.8)
+            list(APPEND newest 100 120)
+        endif()
+        list(TRANSFORM newest PREPEND -gencode=arch=compute_80,code=sm_)
+        list(APPEND cuda_generations ${newest})
     endif()
-    message(STATUS "CUDA architectures: ${CMAKE_CUDA_ARCHITECTURES}")
+    message(STATUS "CUDA architectures: ${CMAKE_CUDA_ARCHITECTURES} ${cuda_generations}")
 endif()

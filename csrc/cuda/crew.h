@@ -5,11 +5,13 @@
 
 #include "grid.h"
 
-// loops over arrays that are to lie in registers
+// loops over arrays that are to lie in registers, and loops that gain nothing by being unrolled
 #if defined(__CUDA_ARCH__)
 #    define LOWLIGHT_UNROLL _Pragma("unroll")
+#    define LOWLIGHT_ROLLED _Pragma("unroll 1")
 #else
 #    define LOWLIGHT_UNROLL
+#    define LOWLIGHT_ROLLED
 #endif
 
 namespace lowlight {
@@ -41,10 +43,13 @@ struct WarpSum {
     LOWLIGHT_METHOD void read(const R* shared, int thread, R* sums) const {
         int warp = thread / kWarp, first = warp - warp / step % warps * step, lane = thread % lanes;
         LOWLIGHT_UNROLL
-        for (int i = 0; i < kCount; ++i) {
-            R total = R(0);
-            for (int w = 0; w < warps; ++w) total += shared[((first + w * step) * kCount + i) * lanes + lane];
-            sums[i] = total;
+        for (int i = 0; i < kCount; ++i) sums[i] = R(0);
+        // the warps outside, and their loop kept: unrolled for every number it is most of a kernel
+        LOWLIGHT_ROLLED
+        for (int w = 0; w < warps; ++w) {
+            const R* of = shared + (first + w * step) * kCount * lanes + lane;
+            LOWLIGHT_UNROLL
+            for (int i = 0; i < kCount; ++i) sums[i] += of[i * lanes];
         }
     }
 };

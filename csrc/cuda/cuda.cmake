@@ -32,7 +32,7 @@ if(cuda_reason STREQUAL "")
     file(GLOB kernels CONFIGURE_DEPENDS cuda/*.cu)
     add_library(cuda_kernels OBJECT ${kernels})
     # -fmad=false: a * b + c rounds twice, as on the CPU, unless the formula says fused(); --threads: architectures at once
-    target_compile_options(cuda_kernels PRIVATE -fmad=false --threads=0 -Xcompiler=-Wall,-Wextra)
+    target_compile_options(cuda_kernels PRIVATE ${cuda_generations} -fmad=false --threads=0 -Xcompiler=-Wall,-Wextra)
     target_sources(_C PRIVATE $<TARGET_OBJECTS:cuda_kernels>)
     target_compile_definitions(_C PRIVATE LOWLIGHT_CUDA)
     # the static runtime shares the primary context with torch and needs no library at run time

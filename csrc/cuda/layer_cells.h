@@ -39,11 +39,21 @@ struct LayerCells {
         return item * (threads / lanes) + (kLast ? thread / lanes : thread % (threads / lanes));
     }
 
-    // the elements of a unit of a cell
-    LOWLIGHT_METHOD G elements(int64_t cell, int64_t unit) const {
-        if (kLast) return G(cell, channels, unit, 0);
+    // the elements of the first unit of a cell
+    LOWLIGHT_METHOD G elements(int64_t cell) const {
+        if (kLast) return G(cell, channels, 0, 0);
         int64_t sample = cell / per_sample;
-        return G(sample * channels + unit, inner, cell - sample * per_sample, 0);
+        return G(sample * channels, inner, cell - sample * per_sample, 0);
+    }
+    // those of another unit: formed from the first's, so that the compiler divides once and not in every copy of a loop
+    LOWLIGHT_METHOD G elements(const G& first, int64_t unit) const {
+        G of = first;
+        of.at += unit * (kLast ? kVector<T> : inner);
+        if (kLast && !kAligned) {
+            int64_t rest = channels - unit * kVector<T>;
+            of.end = rest < kVector<T> ? int(rest) : kVector<T>;
+        }
+        return of;
     }
     // the pixels of a cell in [batch, inner], where the channels do not come last
     LOWLIGHT_METHOD G pixels(int64_t cell) const {
@@ -55,14 +65,14 @@ struct LayerCells {
     LOWLIGHT_METHOD void visit(int64_t item, int thread, Work work) const {
         int64_t place = cell(item, thread);
         if (place >= cells) return;
+        int64_t unit = lane(thread);
+        G first = elements(place);
         if constexpr (kKept) {
             LOWLIGHT_UNROLL
-            for (int k = 0; k < kSlots<T>; ++k) {
-                int64_t unit = int64_t(k) * lanes + lane(thread);
-                if (unit < units) work(elements(place, unit), unit, k);
-            }
+            for (int k = 0; k < kSlots<T>; ++k, unit += lanes)
+                if (unit < units) work(elements(first, unit), unit, k);
         } else {
-            for (int64_t unit = lane(thread); unit < units; unit += lanes) work(elements(place, unit), unit, 0);
+            for (; unit < units; unit += lanes) work(elements(first, unit), unit, 0);
         }
     }
 

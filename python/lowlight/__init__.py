@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from .checkpoints import load
     from .expose import enhance_raw
     from .shipped import shipped_models
+    from .video.door import enhance_video
 
     __version__: str
 
-__all__ = ["__version__", "enhance", "enhance_raw", "load", "shipped_models"]
+__all__ = ["__version__", "enhance", "enhance_raw", "enhance_video", "load", "shipped_models"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,6 +28,10 @@ def __getattr__(name: str) -> Any:
         from .expose import enhance_raw
 
         return enhance_raw
+    if name == "enhance_video":
+        from .video.door import enhance_video
+
+        return enhance_video
     if name == "shipped_models":
         from .shipped import shipped_models
 

@@ -105,6 +105,8 @@ def parse_device(device: str | torch.device | None) -> torch.device | None:
         raise ValueError(f"device: no such device {device!r} ({str(error).splitlines()[0]})") from None
     if parsed.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device: {device} asked for, but torch {torch.__version__} sees no GPU")
+    if parsed.type == "cuda" and (parsed.index or 0) >= (count := torch.cuda.device_count()):
+        raise ValueError(f"device: {device} asked for, but torch sees {count} GPUs, cuda:0 to cuda:{count - 1}")
     return parsed
 
 

@@ -14,8 +14,10 @@ from .commands.examples import epilog
 # command: the file in commands/ whose function of that name it is, in the order of `lowlight --help`
 COMMANDS = {
     "enhance": "enhance",
+    "video": "video",
     "sample": "sample",
     "demo": "demo",
+    "serve": "serve",
     "models": "models",
     "check": "check",
     "calibrate": "calibrate",
@@ -25,6 +27,7 @@ COMMANDS = {
     "train": "train",
     "ablate": "ablate",
     "study": "study",
+    "plot": "plot",
     "generate": "generate",
     "export": "export",
     "lpips": "lpips",

@@ -115,11 +115,11 @@ def enhance_raw(
         raise ValueError("enhance_raw: give a ratio or a reference, not both")
     if steps is not None and not 1 <= steps <= MOST_STEPS:
         raise ValueError(f"enhance_raw: steps must be 1 to {MOST_STEPS}, got {steps}")
-    raw, path = (photograph, None) if isinstance(photograph, RawPicture) else (_read(photograph), Path(photograph))
-    if layout(raw.pattern).colours != BAYER_COLOURS:
-        raise OtherSensorError(
-            f"{path or 'photograph'}: the model takes four channels of a Bayer array, and this is X-Trans"
-        )
+    if isinstance(photograph, RawPicture):
+        raw, path = photograph, None
+        _check_sensor(raw, "photograph")
+    else:
+        raw, path = read_photograph(photograph), Path(photograph)
     K, source = gain_of(raw, camera, iso)
     if ratio is None:
         ratio = automatic_ratio(raw) if reference is None else reference_ratio(reference, raw)
@@ -130,13 +130,21 @@ def enhance_raw(
     return Exposed(packed, raw, path, float(ratio), K, source, made)
 
 
-def _read(path: str | os.PathLike) -> RawPicture:
+def read_photograph(path: str | os.PathLike) -> RawPicture:
+    """A raw file as enhance_raw takes it; raises PictureError, OtherSensorError where only the sensor does not fit."""
     try:
-        return read_raw(path)
+        raw = read_raw(path)
     except PictureError:
         if Path(path).suffix.lower() in FORMATS and Path(path).is_file():
             raise PictureError(f"{path}: an sRGB picture; the model works on the raw files of cameras") from None
         raise
+    _check_sensor(raw, path)
+    return raw
+
+
+def _check_sensor(raw: RawPicture, name: str | os.PathLike) -> None:
+    if layout(raw.pattern).colours != BAYER_COLOURS:
+        raise OtherSensorError(f"{name}: the model takes four channels of a Bayer array, and this is X-Trans")
 
 
 def gain_of(raw: RawPicture, camera: str | os.PathLike | Camera | None = None, iso: float | None = None) -> Gain:

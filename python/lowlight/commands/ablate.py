@@ -11,6 +11,7 @@ import typer
 
 from . import completion
 from .scoring import Device, Limit
+from .seed_option import seed_option
 from .terminal import table, wide_console
 from .train import prepare
 from .train import run as run_training
@@ -55,7 +56,7 @@ def ablate(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value for every configuration; repeat for several.")
     ] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Seed of the scored noise; repeat for a mean.")] = None,
+    seed: Annotated[list[int] | None, seed_option("Seed of the scored noise; repeat for a mean.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="A folder a configuration, and the table.")] = Path(
         "ablations"
     ),

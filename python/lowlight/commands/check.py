@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .folders import Data, DataOption, High, Low, named_folder
-from .terminal import progress_bar, wide_console
+from .terminal import Json, Quiet, Voice, echo_json, progress_bar, wide_console
 
 if TYPE_CHECKING:
     from ..data.sets.checks import CheckReport
@@ -25,6 +26,8 @@ def check(
     high: High = None,
     shift: Annotated[float, typer.Option(min=0.5, help="Report shifts from this many pixels on.")] = 1.5,
     alignment: Annotated[bool, typer.Option(help="Look for shifted pairs too (most of the time it takes).")] = True,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Find missing partners, unreadable files, differing sizes, duplicates, swapped and shifted pairs.
 
@@ -40,17 +43,20 @@ def check(
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     try:
-        with progress_bar(len(pairs)) as bar:
+        with progress_bar(len(pairs), voice=Voice(quiet, json=json)) as bar:
             report = check_pairs(pairs, unpaired, shift=shift if alignment else None, on_pair=bar.advance)
     except KeyboardInterrupt:
         typer.echo("Interrupted.", err=True)
         raise typer.Exit(130) from None
-    _print(report)
+    if json:
+        echo_json(asdict(report) | {"counts": report.counts()}, 1)
+    else:
+        _print(report, quiet)
     if report.findings or not report.pairs:
         raise typer.Exit(1)
 
 
-def _print(report: CheckReport) -> None:
+def _print(report: CheckReport, quiet: bool) -> None:
     from ..data.sets.checks import KINDS
 
     if report.findings:
@@ -62,6 +68,8 @@ def _print(report: CheckReport) -> None:
                 if finding.kind == kind:
                     table.add_row(KINDS[kind], Text(finding.name), Text(finding.text))
         wide_console(200).print(table)
+    if quiet:
+        return
     counts = ", ".join(f"{KINDS[kind]}: {count}" for kind, count in report.counts().items())
     typer.echo(f"{report.pairs} {'pair' if report.pairs == 1 else 'pairs'}; {counts or 'nothing wrong'}")
     if report.coarse:

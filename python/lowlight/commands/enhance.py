@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from . import completion
-from .enhancing import Loader, Work, work_on
+from ..raw.develop import is_raw
+from . import completion, video
+from .enhancing import Request, reader_of
 from .jobs import BESIDE, Job, Plan, PlanError, plan
 from .listing import PAIRS, summary
+from .pipeline import run_all
 from .raw_options import RawOptions, raw_suffix
-from .terminal import progress_bar
+from .reports import Report, Reporter
+from .terminal import Bar, Json, Quiet, Verbose, Voice, progress_bar
+from .workers import parse_devices, run_on
 
 _RAW = "Raw files, with a model for them (ExposureDiffusion)"
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
 
 
-@dataclass
-class Outcome:
-    """What became of the jobs so far."""
-
-    done: int = 0
-    skipped: list[Job] = field(default_factory=list)
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[tuple[str, str]] = field(default_factory=list)
-
-
 def enhance(
+    context: typer.Context,
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -75,6 +71,10 @@ def enhance(
         int, typer.Option(min=0, max=2**64 - 1, help="Seed of the noise: the same seed gives the same picture.")
     ] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="A process on each: cuda:0,cuda:1 ... or all, every GPU; not --device."),
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 (default: float32).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     suffix: Annotated[str, typer.Option(help="Put before the extension of names in an output folder.")] = "",
@@ -87,6 +87,9 @@ def enhance(
     pairs: Annotated[
         str, typer.Option(help="Of a RAW+JPEG pair (one name, one folder): raw, picture or both.")
     ] = "raw",
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     ratio: Annotated[
         float | None, typer.Option(min=1, help="Expose so many times longer.", rich_help_panel=_RAW)
     ] = None,
@@ -131,42 +134,29 @@ def enhance(
     Raw files go through the model for raw and become 16-bit PNG, pictures through the one for pictures. 16-bit depth,
     grey, alpha, EXIF and colour profiles are kept where the output's format holds them. Of a RAW+JPEG pair in a folder
     the raw file is taken. Outputs that exist are left alone, so an interrupted run goes on where it stopped. Pictures
-    that fail are listed at the end, files that are none counted.
+    that fail are listed at the end, files that are none counted. While one is computed others are read and written.
     """
+    if video.in_place_of_enhance(context):
+        return
     if None not in (steps, iterations):
         raise typer.BadParameter("--iterations is the old name of --steps; give one")
     steps = iterations if steps is None else steps
+    voice = Voice(quiet, verbose, json).checked()
     options = RawOptions(ratio, ratio_from, auto, camera, iso, render, output_raw)
     wished = {"brightness": brightness, "saturation": saturation, "strength": strength, "sampler": sampler}
     wish = {name: value for name, value in wished.items() if value is not None}
+    told = {"resid": resid, "with_photon": photons}
+    request = Request(model, device, dtype, told, options, wish, steps, seed, quality)
     try:
+        if None not in (device, devices):
+            raise PlanError("give --device or --devices, not both")
         work = _plan(inputs, output, recursive, suffix, format, pairs, options)
+        if work.passed_over and not (quiet or json):
+            typer.echo(f"{summary(work.passed_over)}.", err=True)
+        clean = _carry_out(work, request, devices, overwrite, voice)
     except PlanError as error:
         raise typer.BadParameter(str(error)) from None
-    if work.passed_over:
-        typer.echo(f"{summary(work.passed_over)}.", err=True)
-    outcome = Outcome(failed=list(work.problems))
-    todo = []
-    for job in work.jobs:
-        if job.target.exists() and not overwrite:
-            outcome.skipped.append(job)
-        else:
-            todo.append(job)
-    interrupted = False
-    try:
-        # nothing to do needs no model
-        if todo:
-            load = Loader(device, dtype, {"resid": resid, "with_photon": photons})
-            one = work_on(todo, model, load, options, wish=wish, steps=steps, seed=seed, quality=quality)
-            _run(todo, one, outcome)
-    except PlanError as error:
-        raise typer.BadParameter(str(error)) from None
-    except KeyboardInterrupt:
-        interrupted = True
-    _report(outcome, len(todo), interrupted)
-    if interrupted:
-        raise typer.Exit(130)
-    if outcome.failed:
+    if not clean:
         raise typer.Exit(1)
 
 
@@ -187,41 +177,40 @@ def _plan(
     return plan(inputs, output, recursive=recursive, suffix=suffix, raw_suffix=extension, format=format, pairs=pairs)
 
 
-def _run(todo: list[Job], work: Work, outcome: Outcome) -> None:
-    with progress_bar(len(todo)) as bar:
-        for job in todo:
-            bar.describe(job.source.name)
-            _one(job, work, outcome)
-            bar.advance()
-
-
-def _one(job: Job, work: Work, outcome: Outcome) -> None:
-    try:
-        notes = work(job)
-    # RuntimeError: torch's for memory that ran out, enhance's for a network that overflowed
-    except (ValueError, OSError, MemoryError, RuntimeError) as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        outcome.failed.append((str(job.source), lines[0].removeprefix(f"{job.source}: ")))
-    else:
-        outcome.done += 1
-        outcome.notes += [(str(job.source), note) for note in notes]
-
-
-def _report(outcome: Outcome, planned: int, interrupted: bool) -> None:
-    """Notes and failures on stderr; on stdout one line that says how it went."""
-    for name, note in outcome.notes:
-        typer.echo(f"{name}: {note}", err=True)
-    if outcome.failed:
-        typer.echo("Failed:", err=True)
-        for name, reason in outcome.failed:
-            typer.echo(f"  {name}: {reason}", err=True)
-    parts = [f"{outcome.done} {'picture' if outcome.done == 1 else 'pictures'} enhanced"]
-    if len(outcome.skipped) == 1:
-        parts.append(f"{outcome.skipped[0].target} exists and was skipped (--overwrite replaces it)")
-    elif outcome.skipped:
-        parts.append(f"{len(outcome.skipped)} skipped because their outputs exist (--overwrite replaces them)")
-    if outcome.failed:
-        parts.append(f"{len(outcome.failed)} failed")
-    typer.echo(", ".join(parts) + ".")
+def _carry_out(work: Plan, request: Request, devices: str | None, overwrite: bool, voice: Voice) -> bool:
+    """Whether nothing failed. Ctrl-C ends the command, after the report on what was done."""
+    start = time.monotonic()
+    todo = [job for job in work.jobs if overwrite or not job.target.exists()]
+    left = {job.target for job in work.jobs} - {job.target for job in todo}
+    interrupted = False
+    with progress_bar(len(todo), voice=voice) as bar:
+        reporter = Reporter(voice, bar.say)
+        for name, reason in work.problems:
+            reporter(Report(name, None, "failed", reason))
+        for job in work.jobs:
+            if job.target in left:
+                reporter(Report(str(job.source), str(job.target), "skipped"))
+        try:
+            # nothing to do needs no model
+            if todo:
+                _run(todo, request, devices, reporter, bar)
+        except KeyboardInterrupt:
+            interrupted = True
+    reporter.finish(work.passed_over, len(todo), time.monotonic() - start, interrupted)
     if interrupted:
-        typer.echo(f"Interrupted after {outcome.done} of {planned}; the same command goes on from here.", err=True)
+        raise typer.Exit(130)
+    return not reporter.failed
+
+
+def _run(todo: list[Job], request: Request, devices: str | None, reporter: Reporter, bar: Bar) -> None:
+    def report(one: Report) -> None:
+        reporter(one)
+        bar.advance()
+
+    names = [request.device] if devices is None else parse_devices(devices)[: len(todo)]
+    raws = sum(is_raw(job.source) for job in todo)
+    if len(names) > 1:
+        run_on([str(name) for name in names], todo, request, raws, report, bar.say)
+        return
+    read = reader_of(replace(request, device=names[0]), raws, len(todo), bar.say)
+    run_all(todo, read, report, lambda job: bar.describe(job.source.name), overlap=len(todo) > 1)

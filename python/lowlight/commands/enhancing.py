@@ -1,34 +1,42 @@
-"""One file of `lowlight enhance` after another: raw files by the raw model, pictures by the one of pictures."""
+"""What `lowlight enhance` does to each file: raw files by the raw model, pictures by the one of pictures."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from ..raw.develop import is_raw
 from .jobs import Job, PlanError
+from .pipeline import Opened, Read, Write
 from .raw_options import RawOptions, check_unused, raw_work
 
 if TYPE_CHECKING:
     from ..systems.base import PictureSystem, System
 
-Work = Callable[[Job], tuple[str, ...]]  # reads, enhances, writes; returns notes for the user
-
 # torch is imported inside the functions: `lowlight --help` must not wait for it
 
+Say = Callable[[str], None]
 
-class Loader(NamedTuple):
-    """Loads models as the command line says; what keeps one from being loaded is an error of the command line's."""
 
-    device: str | None
-    dtype: str | None
-    told: dict[str, bool | None]  # of what a file may not say
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks of all files, wherever they are worked on. told: what a model's file may not say."""
 
-    def __call__(self, name: str) -> System:
+    model: str = "default"
+    device: str | None = None
+    dtype: str | None = None
+    told: dict[str, bool | None] = field(default_factory=dict)
+    raw: RawOptions = field(default_factory=RawOptions)
+    wish: dict[str, Any] = field(default_factory=dict)
+    steps: int | None = None
+    seed: int = 0
+    quality: int | None = None
+
+    def load(self, name: str, say: Say) -> System:
+        """Raises PlanError for what keeps a model from being loaded."""
         from ..checkpoints import load_system
 
         try:
@@ -37,69 +45,67 @@ class Loader(NamedTuple):
                 system = load_system(name, device=self.device, dtype=self.dtype, **self.told)
         # TypeError: something told of a system that has none of it
         except (ValueError, TypeError, OSError) as error:
-            raise typer.BadParameter(str(error)) from None
+            raise PlanError(str(error)) from None
         for note in notes:
-            typer.echo(note.message, err=True)
+            say(str(note.message))
         return system
 
 
-def work_on(
-    todo: list[Job],
-    model: str,
-    load: Loader,
-    options: RawOptions,
-    *,
-    wish: dict[str, Any],
-    steps: int | None,
-    seed: int,
-    quality: int | None,
-) -> Work:
-    """What becomes of each job, with all models loaded that they are known to need.
+def reader_of(request: Request, raws: int, total: int, say: Say) -> Read:
+    """What begins with each job, all models loaded that `raws` raw files of `total` files are known to need.
 
     A named model of pictures does raw files too, developed before; one for raw leaves pictures to the default model.
-    Raises PlanError for options that do not fit, BadParameter for a model that cannot be loaded.
+    Raises PlanError for options that do not fit and a model that cannot be loaded.
     """
     from ..shipped import DEFAULT_RAW_MODEL
-    from ..systems.base import RawSystem, picture_system, raw_system
+    from ..systems.base import RawSystem, raw_system
 
-    raws = [job for job in todo if is_raw(job.source)]
-    named = None if model == "default" else load(model)
-
-    def brighten_by(system: System) -> Work:
-        known = getattr(system, "samplers", ())
-        if wish.get("sampler") not in (None, *known):
-            raise PlanError(f"--sampler must be one of {', '.join(known)} with this model, got {wish['sampler']}")
-        told = {**wish, "steps": steps, "seed": seed}
-        return lambda job: _brighten(job, picture_system(system), quality, **told)
-
+    named = None if request.model == "default" else request.load(request.model, say)
     if named is not None and not isinstance(named, RawSystem):
-        check_unused(named, options)
-        return brighten_by(named)
-    pictures = lru_cache(maxsize=1)(lambda: brighten_by(load._replace(told={})("default")))
+        check_unused(named, request.raw)
+        return _pictures(named, request)
+    pictures = lru_cache(maxsize=1)(lambda: _default_pictures(request, say))
     if named is None and not raws:
-        _say_unused(options)
+        if given := request.raw.given():
+            say(f"no raw file here: {', '.join(given)} made no difference")
         return pictures()
-    if wish and len(raws) in (0, len(todo)):
-        raise PlanError(f"--{' and --'.join(wish)} are for pictures; raw files take --ratio")
-    raw = raw_work(raw_system(named or load(DEFAULT_RAW_MODEL)), options, steps, seed, quality)
+    wish = " and --".join(request.wish)
+    if wish and raws in (0, total):
+        raise PlanError(f"--{wish} are for pictures; raw files take --ratio")
+    name = DEFAULT_RAW_MODEL if named is None else request.model
+    raw = raw_work(
+        raw_system(named or request.load(name, say)), request.raw, request.steps, request.seed, request.quality, name
+    )
     if not raws:
         return raw
-    if len(raws) < len(todo):
+    if raws < total:
         pictures()
         if named is not None:
-            typer.echo(f"pictures: by the default model, {model} is one for raw files", err=True)
+            say(f"pictures: by the default model, {request.model} is one for raw files")
         if wish:
-            typer.echo(f"raw files: without --{' and --'.join(wish)}, which are for pictures", err=True)
-    fallback = pictures if named is None and not options.says_ratio() else None
+            say(f"raw files: without --{wish}, which are for pictures")
+    fallback = pictures if named is None and not request.raw.says_ratio() else None
     return lambda job: _raw(job, raw, fallback) if is_raw(job.source) else pictures()(job)
 
 
-def _say_unused(options: RawOptions) -> None:
-    if given := options.given():
-        typer.echo(f"no raw file here: {', '.join(given)} made no difference", err=True)
+def _default_pictures(request: Request, say: Say) -> Read:
+    request = replace(request, model="default", told={})
+    return _pictures(request.load("default", say), request)
 
 
-def _raw(job: Job, raw: Work, pictures: Callable[[], Work] | None) -> tuple[str, ...]:
+def _pictures(system: System, request: Request) -> Read:
+    from ..shipped import DEFAULT_MODEL
+    from ..systems.base import picture_system
+
+    known, sampler = getattr(system, "samplers", ()), request.wish.get("sampler")
+    if sampler not in (None, *known):
+        raise PlanError(f"--sampler must be one of {', '.join(known)} with this model, got {sampler}")
+    told = {**request.wish, "steps": request.steps, "seed": request.seed}
+    name = DEFAULT_MODEL if request.model == "default" else request.model
+    return lambda job: _picture(job, picture_system(system), name, request.quality, **told)
+
+
+def _raw(job: Job, raw: Read, pictures: Callable[[], Read] | None) -> Opened:
     from ..raw.files import OtherSensorError
 
     try:
@@ -108,14 +114,25 @@ def _raw(job: Job, raw: Work, pictures: Callable[[], Work] | None) -> tuple[str,
         if pictures is None:
             raise
         reason = str(error).removeprefix(f"{job.source}: ")
-        return f"developed and brightened as a picture: {reason}", *pictures()(job)
+    opened = pictures()(job)
+    return opened._replace(notes=(f"developed and brightened as a picture: {reason}",))
 
 
-def _brighten(job: Job, system: PictureSystem, quality: int | None, **told: Any) -> tuple[str, ...]:
+def _picture(job: Job, system: PictureSystem, model: str, quality: int | None, **told: Any) -> Opened:
     from ..files.pictures import format_of, write_picture
     from ..systems.brighten import enhance_picture, read_any
 
     format_of(job.target)
-    bright = enhance_picture(system, read_any(job.source), **told)
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    return *bright.notes, *write_picture(job.target, bright, quality)
+    dark = read_any(job.source)
+
+    def compute() -> Write:
+        bright = enhance_picture(system, dark, **told)
+
+        def write() -> tuple[str, ...]:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+            return *bright.notes, *write_picture(job.target, bright, quality)
+
+        return write
+
+    height, width = dark.rgb.shape[:2]
+    return Opened(width, height, model, str(system.device), compute)

@@ -11,7 +11,7 @@ import typer
 from . import completion
 from .folders import Data, DataOption, High, Low, named_folder
 from .scoring import Device, Json, Limit, Outputs, Seeds, find_splits, load_lpips, score_all, show
-from .terminal import table, wide_console
+from .terminal import Quiet, Voice, table, wide_console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -76,6 +76,7 @@ def evaluate(
     save: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write the models' pictures, of the first seed.")
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Score models on pairs of dark and bright pictures: PSNR, SSIM, saturation and LPIPS, as they come, GT-mean, LS
     gain, and told the exposure."""
@@ -88,7 +89,7 @@ def evaluate(
     try:
         root, high = named_folder(data, low, high, folder)
         splits = find_splits(root, split, limit, high)
-        outputs = Outputs(csv, json, markdown, sheet=sheet, save=save)
+        outputs = Outputs(csv, json, markdown, sheet=sheet, save=save, quiet=quiet)
         models = _models(list(dict.fromkeys(model or ["default"])), steps, device)
         others = _others(results or [], {*BASELINES, *(method.name for method in models)})
     except (OSError, ValueError) as error:
@@ -100,7 +101,7 @@ def evaluate(
     if models or others:
         outputs.hidden = {method.label for method in classical}
     perceptual, left_out = load_lpips(lpips, lpips_weights, models[0].device if models else device)
-    if left_out:
+    if left_out and not quiet:
         typer.echo(left_out, err=True)
     measures = [*MEASURES, *([lpips_measure(perceptual)] if perceptual else [])]
     report = score_all(splits, [*classical, *others, *models], seed or [0], outputs, Report(), measures=measures)
@@ -111,9 +112,9 @@ def evaluate(
     drawn = sorted({row["seed"] for row in report.rows} - {None})
     spread = f"± standard deviation of the mean over seeds {', '.join(map(str, drawn))}."
     remarks = [recipe, *notes, *([spread] if len(drawn) > 1 else [])]
-    show(report, _tables(report, models if per_picture else []), remarks, warnings)
-    if published:
-        _show_published()
+    show(report, _tables(report, models if per_picture else []), remarks, warnings, outputs.voice)
+    if published and not quiet:
+        _show_published(outputs.voice)
     notes += [*(["LPIPS is left out."] if left_out else []), *warnings]
     facts = {
         "recipe": recipe,
@@ -154,10 +155,10 @@ def _others(results: list[str], taken: set[str]) -> list[Method]:
     return others
 
 
-def _show_published() -> None:
+def _show_published(voice: Voice) -> None:
     from ..scoring.published import EVAL15, NOTE
 
-    console = wide_console()
+    console = wide_console(stderr=voice.json)
     console.print(table([one.row() for one in EVAL15], "eval15, as others published it"))
     console.print(NOTE, highlight=False, style="dim")
 

@@ -11,7 +11,8 @@ import typer
 from . import completion
 from .folders import DataOption, named_folder
 from .scoring import Device, Json, Outputs, score_all, show
-from .terminal import table
+from .seed_option import seed_option
+from .terminal import Quiet, table
 
 if TYPE_CHECKING:
     from ..systems.exposurediffusion.system import ExposureDiffusion
@@ -75,7 +76,7 @@ def evaluate_raw(
     noise: Annotated[str, typer.Option(help="Of clean pictures: g, P+g, p+g, P+G+r+u ...")] = "P+G+r+u",
     gain: Annotated[float | None, typer.Option("--K", help="System gain of clean pictures (default: drawn).")] = None,
     shrink: Annotated[int, typer.Option(min=1, help="sRGB pictures are shrunk by this integer before.")] = 2,
-    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    seed: Annotated[int, seed_option("Of all draws.")] = 0,
     device: Device = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of packed raws (default: one of the user's).")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write one line a picture and method.")] = None,
@@ -85,6 +86,7 @@ def evaluate_raw(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the models' PSNR and SSIM over --steps (.png, .svg, .pdf).")
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Score models in raw space: PSNR and SSIM of packed raw and of its rendering, by ratio, the protocol named."""
     from ..data.batches.raw_cache import RawCache
@@ -102,7 +104,7 @@ def evaluate_raw(
         steps = [*(steps or []), *(iterations or [])]
         if plot is not None and not model:
             raise ValueError("--plot draws models over --steps: name one with --model")
-        outputs = Outputs(csv, json, markdown, sheet=sheet, plot=plot)
+        outputs = Outputs(csv, json, markdown, sheet=sheet, plot=plot, quiet=quiet)
         methods, about = classical_methods(method, protocols)
         models = _models(model or [], device, {"resid": resid, "with_photon": photons})
         choice = Choice(
@@ -131,7 +133,7 @@ def evaluate_raw(
 
     notes = [found.recipe, *(scoring.PROTOCOL_NOTES[p] for p in protocols), *about, recipe_of(report.scores)]
     rows, summary = tables.ratio_rows(report), report.summary()
-    show(report, [table(rows, found.name, 3, "ratio")] if rows else [], notes)
+    show(report, [table(rows, found.name, 3, "ratio")] if rows else [], notes, voice=outputs.voice)
     json_text = tables.report_json(report, {"set": found.name, "recipe": notes}, summary=tables.means(summary))
     page = tables.markdown_page(found.name, [tables.markdown_table(rows, 3) if rows else "", *notes], report.problems)
     draw = partial(write_raw_plot, entries=summary, title=f"{found.name}: quality over network calls")

@@ -5,9 +5,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "lowlight enhance dark.jpg -o bright.jpg --brightness 0.5",
         "lowlight enhance photos -o bright --recursive --strength 0.8",
         "lowlight enhance dark.dng -o long.dng --ratio 100",
+        "lowlight enhance photos -o bright --devices all --json",
+    ),
+    "video": (
+        "lowlight video clip.mp4 -o bright.mp4 --brightness -0.5",
+        "lowlight video frames -o bright --fps 24",
     ),
     "sample": ("lowlight sample dark.png --bright truth.png", "lowlight sample dark.dng --size 1200x800"),
     "demo": ("lowlight demo --browser", "lowlight demo --host 0.0.0.0 --port 8000 --max-megapixels 20"),
+    "serve": ("lowlight serve", "lowlight serve -m default -m diffll-small --port 9000 --queue 16 --timeout 30"),
     "models": ("lowlight models",),
     "check": ("lowlight check LOL-v1 --split all",),
     "calibrate": ("lowlight calibrate frames -o mine.json",),
@@ -29,6 +35,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "study": (
         "lowlight study ddpm_on_dim_small --scenes 512 -o study",
         "lowlight study ddpm_on_dim --data butterflies -o study stages.0.iterations=2000",
+    ),
+    "plot": (
+        "lowlight plot run -o losses.svg",
+        "lowlight plot run-a run-b -o compared.png",
+        "lowlight plot steps.json -o steps.png",
+        "lowlight plot bench/results/amd-epyc.json --chart speed -o speed.png",
     ),
     "generate": ("lowlight generate ddpm-folder -n 16 -o pictures --size 32 --steps 100",),
     "lpips": ("lowlight lpips", "lowlight lpips vgg"),

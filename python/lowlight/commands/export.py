@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .seed_option import seed_option
+
 
 def export(
     model: Annotated[str, typer.Argument(help="A shipped model, last.pt of a training, or a published checkpoint.")],
@@ -18,7 +20,7 @@ def export(
     ] = "network",
     size: Annotated[tuple[int, int], typer.Option(help="Width and height of a picture's graph.")] = (600, 400),
     steps: Annotated[int | None, typer.Option(help="Network calls of a picture's graph.", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Of a picture's graph.")] = 0,
+    seed: Annotated[int, seed_option("Of a picture's graph.")] = 0,
 ) -> None:
     """Write a checkpoint's averaged weights as a small safetensors file that holds nothing else.
 

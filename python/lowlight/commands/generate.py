@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ..seeds import first_seed
 from .scoring import Device
+from .seed_option import seed_option
 from .terminal import progress_bar
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
@@ -24,7 +26,7 @@ def generate(
     ),
     size: Annotated[int, typer.Option(min=1, help="Side in pixels: that of the pictures it was trained on.")] = 32,
     steps: Annotated[int | None, typer.Option(min=1, help="Network calls (default: all timesteps).")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other pictures.")] = 0,
+    seed: Annotated[int, seed_option("Another seed, other pictures.")] = 0,
     like: Annotated[
         Path | None, typer.Option(help="Folder of pictures whose blur an anchored process begins with, in turn.")
     ] = None,
@@ -53,7 +55,7 @@ def generate(
                 numbers = torch.arange(first, min(count, first + _AT_ONCE))
                 told = None if blurred is None else blurred[numbers % len(blurred)].to(system.device)
                 center = None if told is None else system.center(told)
-                shape, seeds = (len(numbers), size, size), numbers + (seed << 20)
+                shape, seeds = (len(numbers), size, size), numbers + first_seed(seed, 20)
                 made = system.generate(shape, steps=steps, seed=seeds, center=center).float().cpu()
                 for number, picture in zip(numbers.tolist(), made, strict=True):
                     pixels = picture.movedim(0, -1).contiguous().numpy()

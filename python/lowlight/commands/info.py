@@ -5,15 +5,21 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
+from .terminal import Json, echo_json
 
-def info() -> None:
+
+def info(json: Json = False) -> None:
     """Show versions, what was compiled, GPUs, and for every backend whether it runs here or why not."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    sections = {"versions": _versions(), "build": _build(), "gpus": _gpus(), "backends": _backends()}
+    if json:
+        echo_json({title: {name.strip(): value for name, value in rows} for title, rows in sections.items()}, 1)
+        return
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for section in (_versions(), _build(), _gpus(), _backends()):
+    for section in sections.values():
         for name, value in section:
             table.add_row(name, Text(value))
         table.add_row()

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import typer
 
+from .terminal import Json, echo_json
 
-def models() -> None:
+
+def models(json: Json = False) -> None:
     """List the weights that ship with this package: size, scores, terms."""
     from ..shipped import DEFAULT_MODEL, DEFAULT_RAW_MODEL, shipped_models
 
     found = shipped_models()
+    if json:
+        defaults = (DEFAULT_MODEL, DEFAULT_RAW_MODEL)
+        rows = [model._asdict() | {"path": str(model.path)} for model in found]
+        more = [{"parameters": model.parameters(), "default": model.name in defaults} for model in found]
+        echo_json([row | about for row, about in zip(rows, more, strict=True)], 1)
+        return
     if not found:
         typer.echo("No weights ship with this installation; give --model a checkpoint file.")
         return

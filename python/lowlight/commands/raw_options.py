@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from .jobs import Job, PlanError
+from .pipeline import Opened, Write
 
 if TYPE_CHECKING:
     from ..cameras.cameras import Camera
@@ -45,18 +46,30 @@ class RawWork:
     steps: int | None
     renderer: str
     seed: int
-    quality: int | None = None
+    quality: int | None
+    model: str
 
-    def __call__(self, job: Job) -> tuple[str, ...]:
-        """Reads, exposes, writes; returns notes for the user. Raises ValueError, OSError, RuntimeError, MemoryError."""
-        from ..expose import enhance_raw
+    def __call__(self, job: Job) -> Opened:
+        from ..expose import enhance_raw, read_photograph
 
-        result = enhance_raw(
-            job.source, self.system, ratio=self.ratio, reference=self.reference, camera=self.camera, iso=self.iso,
-            steps=self.steps, seed=self.seed,
-        )  # fmt: skip
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        return str(result), *result.save(job.target, self.renderer, self.quality)
+        raw = read_photograph(job.source)
+
+        def compute() -> Write:
+            result = enhance_raw(
+                raw, self.system, ratio=self.ratio, reference=self.reference, camera=self.camera, iso=self.iso,
+                steps=self.steps, seed=self.seed,
+            )  # fmt: skip
+            # LibRaw develops from the file
+            result.path = job.source
+
+            def write() -> tuple[str, ...]:
+                job.target.parent.mkdir(parents=True, exist_ok=True)
+                return str(result), *result.save(job.target, self.renderer, self.quality)
+
+            return write
+
+        height, width = raw.mosaic.shape
+        return Opened(width, height, self.model, str(self.system.device), compute)
 
 
 def raw_suffix(options: RawOptions, output: str | None, format: str | None = None) -> str:
@@ -83,7 +96,7 @@ def raw_suffix(options: RawOptions, output: str | None, format: str | None = Non
 
 
 def raw_work(
-    system: RawSystem, options: RawOptions, steps: int | None, seed: int, quality: int | None = None
+    system: RawSystem, options: RawOptions, steps: int | None, seed: int, quality: int | None, model: str
 ) -> RawWork:
     """What to do with each file, the camera and the reference read; --auto where no ratio is said.
 
@@ -107,7 +120,7 @@ def raw_work(
     except (PictureError, CameraError) as error:
         raise PlanError(str(error)) from None
     renderer = options.render or "own"
-    return RawWork(system, options.ratio, reference, camera, options.iso, steps, renderer, seed, quality)
+    return RawWork(system, options.ratio, reference, camera, options.iso, steps, renderer, seed, quality, model)
 
 
 def check_unused(system: System, options: RawOptions) -> None:

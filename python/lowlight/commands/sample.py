@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .seed_option import seed_option
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -23,7 +25,7 @@ def sample(
     ],
     bright: Annotated[Path | None, typer.Option(help="Write the scene in full light too.")] = None,
     size: Annotated[str, typer.Option(metavar="WxH", help="Width and height in pixels.")] = "600x400",
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another arrangement and other noise.")] = 0,
+    seed: Annotated[int, seed_option("Another seed, another arrangement and other noise.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Write a small still life as a dark, noisy photograph, and if asked its bright original."""

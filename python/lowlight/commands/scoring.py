@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from .terminal import progress_bar, wide_console
+from .seed_option import seed_option
+from .terminal import ALOUD, Voice, progress_bar, wide_console
 
 if TYPE_CHECKING:
     from ..metrics.lpips import Lpips
@@ -21,22 +22,25 @@ if TYPE_CHECKING:
 
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")]
 Seeds = Annotated[
-    list[int] | None, typer.Option(help="Seed of the noise; repeat for mean and standard deviation (default: 0).")
+    list[int] | None, seed_option("Seed of the noise; repeat for mean and standard deviation (default: 0).")
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Score the first N pairs of each split only.")]
-Json = Annotated[Path | None, typer.Option(help="Write recipe, summary and every score.")]
+Json = Annotated[Path | None, typer.Option(help="Write recipe, summary and every score; - is standard output.")]
+
+_STDOUT = Path("-")
 
 
 class Outputs:
     """Files that were asked for; what would fail after the last picture raises ValueError or OSError before the first.
 
     The sheet's pictures are those that `show` gets, without those whose labels are `hidden`; those of the labels in
-    `made` are written to the folder `save` too.
+    `made` are written to the folder `save` too. json: "-" is standard output, tables for people then go to stderr.
     """
 
     def __init__(
         self, csv: Path | None, json: Path | None, markdown: Path | None, *,
         sheet: Path | None = None, plot: Path | None = None, save: Path | None = None,
+        quiet: bool = False,
     ):  # fmt: skip
         from ..files.contact_sheet import ContactSheet
         from ..files.pictures import format_of
@@ -45,13 +49,14 @@ class Outputs:
         self.csv, self.json, self.markdown, self.sheet, self.plot = csv, json, markdown, sheet, plot
         self._pictures, self.hidden = ContactSheet(), set[str]()
         self.save, self.made = save, set[str]()
+        self.voice = Voice(quiet, json=json == _STDOUT)
         if save is not None:
             save.mkdir(parents=True, exist_ok=True)
         if sheet is not None:
             format_of(sheet)
         if plot is not None:
             require_matplotlib(plot)
-        for path in (csv, json, markdown, sheet, plot):
+        for path in (csv, None if self.voice.json else json, markdown, sheet, plot):
             if path is not None and path.is_dir():
                 raise ValueError(f"{path} is a folder, not a file to write")
             if path is not None:
@@ -86,7 +91,9 @@ class Outputs:
 
         try:
             for path, text in ((self.csv, report_csv(report)), (self.json, json), (self.markdown, markdown)):
-                if path is not None:
+                if path is not None and path == _STDOUT == self.json:
+                    typer.echo(text, nl=False)
+                elif path is not None:
                     write_text(path, text)
             if self.sheet is not None and self._pictures.rows:
                 self._pictures.write(self.sheet)
@@ -162,7 +169,7 @@ def score_all(
     from ..scoring.report import evaluate
 
     try:
-        with progress_bar(sum(len(one.samples) for one in sets)) as bar:
+        with progress_bar(sum(len(one.samples) for one in sets), voice=outputs.voice) as bar:
             for one in sets:
                 report.problems += one.problems
                 wanted = outputs.sheet or outputs.save
@@ -176,10 +183,14 @@ def score_all(
     return report
 
 
-def show(report: Report, tables: Iterable[Table], notes: Iterable[str], warnings: Iterable[str] = ()) -> None:
+def show(
+    report: Report, tables: Iterable[Table], notes: Iterable[str], warnings: Iterable[str] = (), voice: Voice = ALOUD
+) -> None:
     """Tables and remarks below them where anything was scored; what was not, and warnings."""
-    if report.rows:
-        console = wide_console()
+    if report.rows and voice.quiet:
+        warnings = ()
+    elif report.rows:
+        console = wide_console(stderr=voice.json)
         for one in tables:
             console.print(one)
         for line in notes:

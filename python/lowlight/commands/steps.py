@@ -11,8 +11,8 @@ import typer
 
 from . import completion
 from .folders import Data, DataOption, High, Low, named_folder
-from .scoring import Device, Limit, Outputs, Seeds, find_splits, score_all, show
-from .terminal import table
+from .scoring import Device, Json, Limit, Outputs, Seeds, find_splits, score_all, show
+from .terminal import Quiet, table
 
 if TYPE_CHECKING:
     from ..scoring.report import Report
@@ -49,9 +49,10 @@ def steps(
     within: Annotated[float, typer.Option(min=0, metavar="DB", help="What counts as good as the best.")] = 0.05,
     device: Device = None,
     csv: Annotated[Path | None, typer.Option(help="Write one line a split, sampler, S, picture and seed.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the table and every score.")] = None,
+    json: Json = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the table.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw PSNR and SSIM over S (.png, .svg, .pdf).")] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Score a model with few and many sampling steps, and say how few are as good as the best."""
     from ..checkpoints import DEFAULT_MODEL, load, parse_device
@@ -65,7 +66,7 @@ def steps(
         counts = _counts(steps)
         root, high = named_folder(data, low, high, folder)
         splits = find_splits(root, split, limit, high)
-        outputs = Outputs(csv, json, markdown, plot=plot)
+        outputs = Outputs(csv, json, markdown, plot=plot, quiet=quiet)
         model = DEFAULT_MODEL if model == "default" else model
         system = picture_system(load(model, device=parse_device(device)))
         system.config = _replaced(system.config, set_ or [])
@@ -92,7 +93,13 @@ def steps(
     }
     own = f"The model's own: S = {system.config.steps}. Sampled with {_sampling(system.config)}."
     pictures, seeds = f"{entries[0]['pictures']} pictures", ", ".join(map(str, entries[0]["seeds"]))
-    show(report, [table(rows, f"{pictures}, seed {seeds}", 2, "sampler")], [*verdicts, own, recipe], warnings)
+    show(
+        report,
+        [table(rows, f"{pictures}, seed {seeds}", 2, "sampler")],
+        [*verdicts, own, recipe],
+        warnings,
+        outputs.voice,
+    )
     page = tables.markdown_page(f"Steps of {model}", [tables.markdown_table(rows, 2), *verdicts, recipe, *warnings])
     title = f"{Path(model).stem}: {pictures}"
     draw = partial(step_study.write_plot, entries=entries, title=title)

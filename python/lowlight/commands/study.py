@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .scoring import Device, load_lpips
+from .seed_option import seed_option
 from .train import prepare
 from .train import run as run_training
 
@@ -30,7 +31,7 @@ def study(
     scenes: Annotated[
         int | None, typer.Option(min=1, help="Or so many pictures of procedural still lifes, kept in OUT/scenes.")
     ] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Seed; repeat for several (default: the study's).")] = None,
+    seed: Annotated[list[int] | None, seed_option("Seed; repeat for several (default: the study's).")] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="A variant to run beside the control; repeat for several (default: all).")
     ] = None,

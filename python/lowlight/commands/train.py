@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from . import completion
 from .folders import High, Low, named_folder
+from .terminal import Seldom
 
 if TYPE_CHECKING:
     from ..data.sets.pairs import Pair
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ..training.objectives.base import Objective
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
-
-_SILENCE = 60.0  # seconds between lines of progress where there is no terminal for a bar
 
 
 def train(
@@ -168,7 +166,7 @@ def run(trainer: Trainer, title: str = "") -> bool:
     """
     from ..files.pictures import PictureError
 
-    asked, said = False, time.monotonic()
+    asked, seldom = False, Seldom()
     alone = trainer.processes.count == 1
 
     def ask(number: int, frame: object) -> None:
@@ -193,12 +191,10 @@ def run(trainer: Trainer, title: str = "") -> bool:
             task = progress.add_task(title, total=trainer.iterations, completed=trainer.step, left="")
 
             def show(step: int, losses: dict[str, float]) -> None:
-                nonlocal said
                 left = timedelta(seconds=round(trainer.seconds_left or 0))
                 description = f"{title} loss {losses['loss']:.3f}".strip()
                 progress.update(task, completed=step, description=description, left=f"{left} left")
-                if not console.is_terminal and trainer.processes.rank == 0 and time.monotonic() - said >= _SILENCE:
-                    said = time.monotonic()
+                if not console.is_terminal and trainer.processes.rank == 0 and seldom.due():
                     typer.echo(f"{description}, iteration {step} of {trainer.iterations}, {left} left", err=True)
 
             return trainer.run(show, lambda: asked, lambda line: console.print(line, highlight=False))

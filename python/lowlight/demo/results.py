@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..expose import enhance_raw
-from ..files.pictures import FORMATS, Picture, PictureError, write_picture
+from ..files.pictures import FORMATS, Picture, PictureError, srgb_of, write_picture
 from ..metrics.measures import MEASURES, picture_views, score
 from ..raw.develop import is_raw, read_developed
 from ..scoring.baselines import BASELINES
@@ -58,7 +58,7 @@ def whole(desk: Desk, path: str | None, wanted: Wanted) -> tuple[tuple[str, str]
 
 def film(desk: Desk, path: str | None, wanted: Wanted) -> list[tuple[str, str]]:
     """The dark preview and the estimates after each network call, as (file, caption)."""
-    dark = shrunk(desk.read(path), PREVIEW)
+    dark = _in_srgb(shrunk(desk.read(path), PREVIEW))
     system = desk.system(wanted.model)
     low = torch.from_numpy(dark.rgb).movedim(-1, 0)[None].to(system.device)
     frames = [(browser_file(desk, dark, "dark"), "dark")]
@@ -75,8 +75,8 @@ def compare(
 
     -> (one, other) for the browser, rows of method, seconds and scores, facts.
     """
-    picture = desk.read(path)
-    bright = desk.read(truth) if truth else None
+    picture = _in_srgb(desk.read(path))
+    bright = _in_srgb(desk.read(truth)) if truth else None
     if bright is not None and bright.rgb.shape != picture.rgb.shape:
         raise PictureError(f"the truth is {size_of(bright)}, the dark picture {size_of(picture)}: they must be alike")
     dark = picture if bright is not None else shrunk(picture, PREVIEW)
@@ -91,6 +91,10 @@ def compare(
 def score_titles() -> list[str]:
     """Of the columns that a truth adds."""
     return [m.title for m in MEASURES if m.space == "srgb"] + ["PSNR GT-mean"]
+
+
+def _in_srgb(picture: Picture) -> Picture:
+    return replace(picture, rgb=srgb_of(picture)[0], icc=None)
 
 
 def _by(desk: Desk, name: str, dark: Picture) -> Picture:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from io import BytesIO
 
 import numpy as np
 from PIL import Image, TiffTags
 from PIL import TiffImagePlugin as tiff
 
+from .formats import Source, opened
 from .metadata import EXIF, GPS
 
 # rawmodes that unpack the high byte of every 16-bit sample, and the one that unpacks the low byte of the same data
@@ -19,9 +19,6 @@ _LOW_BYTES = {
 }
 # 16-bit grey with alpha is four bytes a pixel: unpacked as if it were 8-bit RGBA
 _GREY_ALPHA = "LA;16B"
-
-# a file, or one in memory
-Source = str | os.PathLike | BytesIO
 
 
 def rawmode(image: Image.Image) -> str:
@@ -56,9 +53,7 @@ def is_16_bit(image: Image.Image, name: str) -> bool:
 
 def is_lossless_webp(source: Source) -> bool:
     """Whether a WebP file's picture is stored without loss."""
-    if isinstance(source, BytesIO):
-        return False
-    with open(source, "rb") as file:
+    with opened(source) as file:
         file.seek(12)
         while len(head := file.read(8)) == 8:
             name, size = struct.unpack("<4sI", head)

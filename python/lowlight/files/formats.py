@@ -10,6 +10,7 @@ from functools import lru_cache
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -32,8 +33,28 @@ LOSSY = {"JPEG", "WEBP", "AVIF", "HEIF", "JXL"}
 LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "AVIF": 65536, "HEIF": 16384}
 
 
+# a file, or one in memory
+Source = str | os.PathLike | BytesIO
+
+
 class PictureError(ValueError):
     """A picture that cannot be read, understood or written; the message is one sentence meant for the user."""
+
+
+class OtherFormatError(PictureError):
+    """A file of a format that is not read, or not here."""
+
+
+class TooLargeError(PictureError):
+    """More pixels than are taken."""
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[BinaryIO]:
+    """The file's bytes from its beginning, wherever others have read to."""
+    # of bytes in memory no copy is made
+    with BytesIO(source.getvalue()) if isinstance(source, BytesIO) else open(source, "rb") as file:
+        yield file
 
 
 @contextmanager
@@ -48,7 +69,7 @@ def reading(path: str | os.PathLike) -> Iterator[None]:
         known = str(error).startswith(f"{path}: ")
         raise (error if known else type(error)(f"{path}: {error}")) from None
     except Image.DecompressionBombError as error:
-        raise PictureError(f"{path}: too large to be a photograph ({error})") from None
+        raise TooLargeError(f"{path}: too large to be a photograph ({error})") from None
     except IsADirectoryError:
         raise PictureError(f"{path}: is a folder, not a picture") from None
     except FileNotFoundError:
@@ -63,7 +84,7 @@ def reading(path: str | os.PathLike) -> Iterator[None]:
 
 
 @contextmanager
-def open_image(source: str | os.PathLike | BytesIO, path: str | os.PathLike | None = None) -> Iterator[Image.Image]:
+def open_image(source: Source, path: str | os.PathLike | None = None) -> Iterator[Image.Image]:
     """The file opened by its content, whatever its extension; samples are not loaded yet. path: what to call it.
 
     What a decoder raises, then and while the file is open, becomes a PictureError of one sentence with the path in it.
@@ -73,7 +94,7 @@ def open_image(source: str | os.PathLike | BytesIO, path: str | os.PathLike | No
         try:
             image = Image.open(source, formats=readable())
         except UnidentifiedImageError:
-            raise PictureError(_unknown(path)) from None
+            raise _unknown(source) from None
         with image:
             yield image
 
@@ -118,14 +139,16 @@ def spoken(name: str) -> str:
     return _NAMES.get(name, name)
 
 
-def _unknown(path: str | os.PathLike) -> str:
-    with open(path, "rb") as file:
+def _unknown(source: Source) -> PictureError:
+    with opened(source) as file:
         head = file.read(16)
     kinds = {"HEIF": (b"heic", b"heix", b"hevc", b"mif1", b"msf1"), "AVIF": (b"avif", b"avis")}
     name = next((n for n, brands in kinds.items() if head[4:8] == b"ftyp" and head[8:12] in brands), None)
     if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
         name = "JXL"
     if name is None:
-        return "not a PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL picture"
+        return OtherFormatError("not a PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL picture")
     advice = missing_reader(name)
-    return "cannot be decoded (damaged)" if advice is None else f"a {spoken(name)} picture: {advice}"
+    if advice is None:
+        return PictureError("cannot be decoded (damaged)")
+    return OtherFormatError(f"a {spoken(name)} picture: {advice}")

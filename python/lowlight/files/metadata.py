@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import mmap
-import os
 import struct
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
 from PIL import ExifTags, Image
+
+from .formats import Source, opened
 
 # tags of the old file's layout: wrong, or misleading, in the new one
 _LAYOUT_TAGS = {
@@ -53,20 +54,23 @@ def find_orientation(tiff: bytes | mmap.mmap) -> tuple[int, slice, bytes]:
     return nothing
 
 
-def upright_tiff(path: str | os.PathLike) -> tuple[str | os.PathLike | BytesIO, int]:
+def upright_tiff(source: Source) -> tuple[Source, int]:
     """What to decode in the place of a file, and how to turn what comes of it.
 
     A TIFF file that asks to be turned comes as a copy that does not: Pillow would turn some kinds of samples itself,
     of others scramble the rows. Any other file is given back, with 1.
     """
-    with open(path, "rb") as file:
+    with opened(source) as file:
         if file.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            return path, 1
-        # mapped: the directory may lie anywhere in a large file
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            orientation, place, one = find_orientation(data)
+            return source, 1
+        if isinstance(source, BytesIO):
+            orientation, place, one = find_orientation(source.getvalue())
+        else:
+            # mapped: the directory may lie anywhere in a large file
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                orientation, place, one = find_orientation(data)
         if orientation == 1:
-            return path, 1
+            return source, 1
         file.seek(0)
         copy = bytearray(file.read())
     copy[place] = one

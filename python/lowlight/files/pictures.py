@@ -3,38 +3,50 @@
 from __future__ import annotations
 
 import os
+from io import BytesIO
 
 import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from . import codecs
+from . import codecs, heif
 from .colour import LUMA, MatrixSpace, Space, converted, is_grey, space_of
-from .formats import FORMATS, HOLDS_16_BIT, PictureError, format_of, open_image, reading
+from .formats import FORMATS, HOLDS_16_BIT, PictureError, Source, format_of, open_image, reading, spoken
 from .metadata import kept_exif, orientation_of, upright_tiff
+from .planes import is_planar, read_16_bit_planes
 from .profiles import declared_profile, hdr_to_srgb
 from .samples import Picture, quantise, to_pil, turn_upright
 from .writing import encode, write_picture
 
 __all__ = [
     "FORMATS", "HOLDS_16_BIT", "LUMA", "Picture", "PictureError", "decode", "encode", "format_of", "open_image",
-    "quantise", "read_picture", "reading", "srgb_of", "to_pil",
-    "turn_upright", "write_picture",
+    "quantise", "read_picture", "read_srgb", "reading", "srgb_of", "to_pil", "turn_upright", "write_picture",
 ]  # fmt: skip
 
 
-def read_picture(path: str | os.PathLike) -> Picture:
+def read_picture(path: str | os.PathLike, data: bytes | None = None) -> Picture:
     """Reads the file (by content, whatever its extension), upright: the EXIF orientation is applied and reset.
+
+    data: its bytes, where they are not on a disk; `path` then is what messages call it.
 
     Raises PictureError if the file is missing, unreadable, truncated, of another format or absurdly large.
     """
     with reading(path):
-        source, orientation = upright_tiff(path)
+        source, orientation = upright_tiff(path if data is None else BytesIO(data))
         with open_image(source, path) as image:
             return decode(image, source, orientation)
 
 
-def decode(image: Image.Image, source: codecs.Source | None = None, orientation: int = 1) -> Picture:
+def read_srgb(path: str | os.PathLike) -> np.ndarray:
+    """[H, W, 3] float32 in [0, 1], upright, in sRGB whatever space the file keeps its colours in; no alpha.
+
+    What learns of or measures pictures reads them by this, so that they are to it what the network is shown.
+    Raises PictureError as read_picture does.
+    """
+    return srgb_of(read_picture(path))[0]
+
+
+def decode(image: Image.Image, source: Source | None = None, orientation: int = 1) -> Picture:
     """A PIL image of any mode as a Picture.
 
     source: the file it was opened from and not loaded yet: then 16-bit colour is read in full, and the orientation its
@@ -91,15 +103,13 @@ def _left_out(image: Image.Image) -> list[str]:
     xmp = image.info.get("xmp") or b""
     if b"hdrgm:" in (xmp if isinstance(xmp, bytes) else str(xmp).encode()):
         notes.append("gain map dropped: the picture is what a display without HDR shows")
-    if (deep := image.info.get("bit_depth", 8)) > 8 and image.format == "HEIF":
-        notes.append(f"{deep} bits became 8, with which HEIC is read")
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         notes.append(f"stored as {image.mode}, written as RGB")
     return notes
 
 
 def _profile(
-    image: Image.Image, source: codecs.Source | None, notes: list[str]
+    image: Image.Image, source: Source | None, notes: list[str]
 ) -> tuple[bytes | None, tuple[int, int] | None]:
     """As profiles.declared_profile; what cannot be understood costs the profile, not the picture."""
     try:
@@ -124,19 +134,25 @@ def _without_profile(rgb: np.ndarray, icc: bytes, grey: bool, notes: list[str]) 
     return space.to_srgb(rgb)
 
 
-def _samples(
-    image: Image.Image, source: codecs.Source | None, rawmode: str, notes: list[str]
-) -> tuple[np.ndarray, int]:
+def _samples(image: Image.Image, source: Source | None, rawmode: str, notes: list[str]) -> tuple[np.ndarray, int]:
     """Stored samples [H, W, 1 (grey), 2 (grey, alpha), 3 or 4] as uint8 or uint16, and the depth in bits."""
     if image.mode.startswith("I"):
         return _grey_16_bit(image, rawmode), 16
     if image.mode == "F":
         raise PictureError("floating-point pixels have no agreed range; convert it to 16 bit first")
     if source is not None and codecs.is_16_bit(image, rawmode):
-        samples = codecs.read_16_bit_colour(image, source, rawmode)
+        if is_planar(image):
+            samples = read_16_bit_planes(image, source)
+        else:
+            samples = codecs.read_16_bit_colour(image, source, rawmode)
         if samples is None:
-            raise PictureError("16-bit colour as planes or with premultiplied alpha; save it as plain RGB first")
+            raise PictureError("16-bit colour with premultiplied alpha or of another kind; save it as plain RGB first")
         return _cut_out(samples, image.info.get("transparency")), 16
+    if (depth := heif.depth_of(image, source)) > 8:
+        deep = heif.read_deep(image, source, depth)
+        if deep is not None:
+            return deep, 16
+        notes.append(f"{depth} bits became 8, with which {spoken(image.format or '')} is read here")
     icc = image.info.get("icc_profile")
     if image.mode == "LAB" or (image.mode == "CMYK" and icc):
         try:

@@ -6,14 +6,13 @@ import os
 import struct
 from collections.abc import Callable
 from functools import lru_cache
-from io import BytesIO
 
 import numpy as np
 from PIL import ExifTags, Image
 
-from . import colour
-from .codecs import Source
+from . import colour, heif
 from .colour import ADOBE, BT2020, D65, P3, SRGB, Primaries, to_xyz
+from .formats import Source, opened
 
 # cICP counts as H.273 does: primaries; light of the value, both in [0, 1]
 _PRIMARIES: dict[int, Primaries] = {1: SRGB, 9: BT2020, 12: P3}
@@ -25,7 +24,7 @@ _CURVES: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     8: lambda v: v,
     13: colour.linear,
 }
-_PQ, _HLG = 16, 18
+_PQ, _HLG = heif.PQ, heif.HLG
 _PAPER = 203.0  # cd/m2 of diffuse white in HDR (ITU-R BT.2408), sRGB's white
 _PEAK = 1000.0  # of the display that HLG is meant for
 
@@ -45,6 +44,8 @@ def declared_profile(image: Image.Image, source: Source | None) -> tuple[bytes |
             return None, cicp
         return made_profile(_PRIMARIES[cicp[0]], D65, transfer=cicp[1], grey=grey), None
     info = image.info
+    if (cicp := heif.hdr_of(image)) is not None and cicp[0] in _PRIMARIES:
+        return None, cicp
     if "icc_profile" in info or "srgb" in info:
         return info.get("icc_profile"), None
     if "gamma" in info or "chromaticity" in info:
@@ -116,9 +117,7 @@ def _by_gamma(gamma: float | None, chromaticity: tuple[float, ...] | None, grey:
 
 def _cicp(source: Source) -> tuple[int, int] | None:
     """Primaries and transfer of a PNG's cICP chunk, before its samples."""
-    if isinstance(source, BytesIO):
-        return None
-    with open(source, "rb") as file:
+    with opened(source) as file:
         file.seek(8)
         while len(head := file.read(8)) == 8:
             size, name = struct.unpack(">I4s", head)

@@ -36,7 +36,8 @@ def read_developed(path: str | os.PathLike) -> Picture:
     try:
         picture = read_raw(path)
     except OtherSensorError as error:
-        samples = postprocess(path).transpose(1, 2, 0)
+        # the curve of sRGB; LibRaw's own is that of video
+        samples = postprocess(path, gamma=(2.4, 12.92)).transpose(1, 2, 0)
         grey = samples.shape[2] == 1
         samples = np.repeat(samples, 3, axis=2) if grey else np.ascontiguousarray(samples)
         shot = read_exif(path)

@@ -23,6 +23,7 @@ from ..data.sets.raw_pairs import RawPair, exposure_ratio
 from ..metrics.measures import View
 from ..raw.files import RawPicture
 from ..raw.render import render
+from ..seeds import first_seed
 from .report import Sample
 
 # what a calibration says of real pairs
@@ -110,7 +111,7 @@ def synthetic_samples(
         cut = source.cut(index, generator(seed, 2, index), crop, shrink, False)
         noise = draw_parameters(camera, model, [generator(seed, 3, index)], K=K, ratio=float(ratio))
         clean = torch.from_numpy(cut.clean)
-        short = raw_noise(clean[None], noise, torch.tensor([index]) + (seed << 40), stream=NOISE_STREAM)[0]
+        short = raw_noise(clean[None], noise, torch.tensor([index]) + first_seed(seed, 40), stream=NOISE_STREAM)[0]
         return Exposures(short, clean, float(ratio), float(noise.K), cut.picture, noise)
 
     return [

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..data.sets.matching import by_stem
 from ..data.sets.pairs import Pair
-from ..files.pictures import read_picture
+from ..files.pictures import read_srgb
 from ..metrics.measures import View, picture_views
 from ..systems.base import PictureSystem
 from ..systems.brighten import enhance_picture, options_of
@@ -95,7 +95,7 @@ def results_method(name: str, folder: Path) -> Method:
         if len(paths) != 1:
             several = ", ".join(path.name for path in paths)
             raise ValueError(f"{name} has {several or f'no picture {sample.stems[0]}'} in {folder}")
-        result = torch.from_numpy(read_picture(paths[0]).rgb).movedim(-1, 0)
+        result = torch.from_numpy(read_srgb(paths[0])).movedim(-1, 0)
         if result.shape != low.shape:
             sizes = [f"{picture.shape[2]} x {picture.shape[1]}" for picture in (result, low)]
             raise ValueError(f"{paths[0]} has {sizes[0]} pixels, the pair {sizes[1]}")
@@ -122,7 +122,7 @@ def _without_seed(run: Callable[[Tensor], Tensor], low: Tensor, seed: int) -> Te
 
 
 def _read(pair: Pair) -> PairScene:
-    low, truth = (torch.from_numpy(read_picture(path).rgb).movedim(-1, 0) for path in (pair.low, pair.high))
+    low, truth = (torch.from_numpy(read_srgb(path)).movedim(-1, 0) for path in (pair.low, pair.high))
     if low.shape != truth.shape:
         sizes = [f"{picture.shape[2]} x {picture.shape[1]}" for picture in (low, truth)]
         raise ValueError(f"the dark picture has {sizes[0]} pixels, the bright one {sizes[1]}")

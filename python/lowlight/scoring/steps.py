@@ -101,14 +101,18 @@ def curves(
     return made
 
 
-def write_plot(path: Path, entries: Sequence[dict[str, Any]], title: str) -> None:
+def step_figure(entries: Sequence[dict[str, Any]], title: str) -> Any:
     """PSNR and SSIM over the number of steps, a line a split and sampler, bars of one standard deviation over seeds."""
     measures = {"psnr": "PSNR in dB", "ssim_rgb": "SSIM"}
 
     def label(entry: dict[str, Any]) -> str:
         return f"{entry['split']}, {TITLES.get(entry['sampler'], entry['sampler'])}"
 
-    write_curves(path, curves(entries, "steps", label, measures), measures, title, "network calls S")
+    return curve_figure(curves(entries, "steps", label, measures), measures, title, "network calls S")
+
+
+def write_plot(path: Path, entries: Sequence[dict[str, Any]], title: str) -> None:
+    _write(path, step_figure(entries, title))
 
 
 def raw_curves(entries: Sequence[dict[str, Any]]) -> list[Curve]:
@@ -121,12 +125,16 @@ def raw_curves(entries: Sequence[dict[str, Any]]) -> list[Curve]:
     return curves(entries, "calls", label, RAW_MEASURES)
 
 
-def write_raw_plot(path: Path, entries: Sequence[dict[str, Any]], title: str) -> None:
+def raw_figure(entries: Sequence[dict[str, Any]], title: str) -> Any:
     """PSNR and SSIM of packed raw over the number of network calls."""
-    write_curves(path, raw_curves(entries), RAW_MEASURES, title, "network calls")
+    return curve_figure(raw_curves(entries), RAW_MEASURES, title, "network calls")
 
 
-def write_curves(path: Path, curves: Sequence[Curve], measures: dict[str, str], title: str, calls: str) -> None:
+def write_raw_plot(path: Path, entries: Sequence[dict[str, Any]], title: str) -> None:
+    _write(path, raw_figure(entries, title))
+
+
+def curve_figure(curves: Sequence[Curve], measures: dict[str, str], title: str, calls: str) -> Any:
     """A panel a measure (name -> label of its axis), the number of calls below, logarithmic."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import ScalarFormatter
@@ -153,6 +161,10 @@ def write_curves(path: Path, curves: Sequence[Curve], measures: dict[str, str], 
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
+    return figure
+
+
+def _write(path: Path, figure: Any) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix.lower().removeprefix("."), dpi=150)
     path.parent.mkdir(parents=True, exist_ok=True)

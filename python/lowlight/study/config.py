@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..seeds import checked_seed
 from ..systems.fields import build
 from ..training.config import TrainConfig, require
 from ..training.config_files import load_config, parse_yaml
@@ -49,8 +51,9 @@ class StudyConfig:
         require(bool(self.variants), "variants", "name the control at least", self.variants)
         same = len({slug(name) for name in self.variants}) < len(self.variants)
         require(not same, "variants", "have names that differ in letters and digits", ", ".join(self.variants))
-        whole = bool(self.seeds) and all(isinstance(seed, int) and 0 <= seed < 1 << 10 for seed in self.seeds)
-        require(whole, "seeds", f"list integers in 0 .. {(1 << 10) - 1}", self.seeds)
+        require(bool(self.seeds), "seeds", "list one at least", self.seeds)
+        for seed in self.seeds:
+            checked_seed(seed)
         require(self.generated >= 2, "generated", "be at least 2", self.generated)
         require(self.generate_steps >= 1, "generate_steps", "be positive", self.generate_steps)
         for claim in self.parsed_claims:
@@ -114,9 +117,10 @@ def load_study(name: str) -> StudyConfig:
 
 def _read(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     path = Path(name) if Path(name).suffix in (".yaml", ".yml") else CONFIGS / f"{name}.yaml"
-    if not path.is_file():
+    # os.path's is False for names that no file can have, pathlib's raises
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"no study {name}: give a YAML file or one of {', '.join(shipped_studies())}")
-    values = parse_yaml(path.read_text(encoding="utf-8"), name)
+    values = parse_yaml(path.read_bytes(), name)
     require(
         isinstance(values, dict) and name not in seen, name, "hold keys and values, and be no base of itself", values
     )
@@ -124,8 +128,10 @@ def _read(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     if base is None:
         return values
     whole = _read(str(base), (*seen, name))
-    variants = {**whole.get("variants", {}), **values.pop("variants", {})}
-    return {**whole, **values, "variants": variants}
+    of_base, own = whole.get("variants", {}), values.pop("variants", {})
+    for variants in (of_base, own):
+        require(isinstance(variants, dict), f"{name}: variants", "be names with their settings", variants)
+    return {**whole, **values, "variants": {**of_base, **own}}
 
 
 def tasks_of(study: StudyConfig, overrides: Sequence[str] = ()) -> list[Task]:

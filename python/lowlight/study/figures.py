@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..files.contact_sheet import ContactSheet
 from ..scoring.report import Report
-from ..training.logs import read_log
+from ..training.curves import read_log
 from .answers import best_knobs
 from .config import StudyConfig, Task
 from .measuring import EQUAL, GENERATED, START

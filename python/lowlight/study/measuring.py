@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..metrics.measures import MEASURES, Measure, View, score
 from ..metrics.scores import mean_shift, mse
+from ..seeds import first_seed
 from ..systems.ddpm.system import DDPM
 
 START, EQUAL, GENERATED = VIEWS = ("start", "equal noise", "generated")
@@ -84,7 +85,7 @@ def measure(
     more: measures beside STUDIED.
     """
     begun = time.perf_counter()
-    seeds = torch.arange(len(truth)) + (seed << 20)
+    seeds = torch.arange(len(truth)) + first_seed(seed, 20)
     start, equal = system.config.start, int((system.alpha_bar - equal_noise).abs().argmin())
     strips, rows = {"truth": truth}, []
     for view, at in ((START, start), (EQUAL, equal)):
@@ -113,7 +114,7 @@ def _generate(system: DDPM, truth: Tensor, count: int, steps: int, seed: int) ->
         center = system.center(truth[numbers % len(truth)].to(system.device))
         calls = min(steps, system.config.timesteps)
         made = system.generate(
-            (len(numbers), side, side), steps=calls, seed=numbers + (seed << 20) + (1 << 18), center=center
+            (len(numbers), side, side), steps=calls, seed=numbers + first_seed(seed, 20) + (1 << 18), center=center
         )
         parts.append(made.float().cpu())
     return torch.cat(parts)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..files.pictures import Picture, read_picture, write_picture
+from ..files.pictures import Picture, read_srgb, write_picture
 from ..scoring.tables import write_text
 from .config import StudyConfig, Task
 from .measuring import Measured
@@ -59,7 +59,7 @@ def write_result(
 
 def read_strip(folder: Path, task: Task, name: str) -> Tensor:
     """[3, S, N S] in [0, 1]: pictures side by side."""
-    return torch.from_numpy(read_picture(strip_path(folder, task, name)).rgb).movedim(-1, 0)
+    return torch.from_numpy(read_srgb(strip_path(folder, task, name))).movedim(-1, 0)
 
 
 def strip_path(folder: Path, task: Task, name: str) -> Path:

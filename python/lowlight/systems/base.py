@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from operator import index
-from typing import Any, SupportsIndex, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from ..seeds import checked_seed, signed
 from .brighten import enhance_picture
 
 Noise = Callable[[int, tuple[int, ...]], Tensor]  # (stream, shape) -> normal numbers, in the generator's place
@@ -142,12 +142,6 @@ def seeds_of(seed: int | Tensor, count: int) -> Tensor:
         if seed.numel() not in (1, count):
             raise ValueError(f"seed must be one number or {count}, one a picture, got {seed.numel()}")
         return seed.long().reshape(-1).expand(count).contiguous()
-    if isinstance(seed, bool) or not isinstance(seed, SupportsIndex):
-        raise TypeError(f"seed must be an integer or an int64 tensor, got {type(seed).__name__}")
-    number = index(seed)
-    if not 0 <= number < 2**64:
-        raise ValueError(f"seed must be 0 to 2^64 - 1, got {number}")
-    # the upper half as what the generator takes for it, modulo 2^64
-    signed = number - (number >> 63 << 64)
+    number = signed(checked_seed(seed, "an integer or an int64 tensor"))
     # on the CPU whatever torch's default device is
-    return torch.tensor([signed], dtype=torch.int64, device="cpu").expand(count).contiguous()
+    return torch.tensor([number], dtype=torch.int64, device="cpu").expand(count).contiguous()

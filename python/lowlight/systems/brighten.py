@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -148,12 +148,35 @@ def _enhance_tensor(system: Brightens, picture: Tensor, told: dict[str, Any]) ->
         raise ValueError(
             f"enhance: a tensor must be [C, H, W] or [B, C, H, W] with C of 1 to 4, got {list(picture.shape)}"
         )
-    rows = _PictureRows(batch, system.device)
-    with torch.no_grad():
-        wished_rows(system, keywords_of(system), rows, **told)
-    if rows.overflowed:
-        raise RuntimeError(f"enhance: the network produced NaN or infinity in {system.dtype}; try float32")
-    return rows.bright.reshape(picture.shape)
+    bright = []
+    for part, of_part in _parts(batch, told, one_by_one=system.device.type == "cpu"):
+        rows = _PictureRows(part, system.device)
+        with torch.no_grad():
+            wished_rows(system, keywords_of(system), rows, **of_part)
+        if rows.overflowed:
+            raise RuntimeError(f"enhance: the network produced NaN or infinity in {system.dtype}; try float32")
+        bright.append(rows.bright)
+    return (bright[0] if len(bright) == 1 else torch.cat(bright)).reshape(picture.shape)
+
+
+def _parts(batch: Tensor, told: dict[str, Any], one_by_one: bool) -> Iterator[tuple[Tensor, dict[str, Any]]]:
+    """What is computed at once, and what it is told.
+
+    On a CPU each picture by itself, because convolutions of several round otherwise than those of one.
+    """
+    import torch
+
+    numbers = {name: value for name, value in told.items() if isinstance(value, torch.Tensor)}
+    numbers["wish"], count = told["wish"].brightness, len(batch)
+    # of another number is an error, which the system finds
+    if not one_by_one or any(value.numel() not in (1, count) for value in numbers.values()):
+        yield batch, told
+        return
+    for i in range(count):
+        own = {name: value.reshape(-1)[i : i + 1] for name, value in numbers.items() if value.numel() > 1}
+        if "wish" in own:
+            own["wish"] = told["wish"]._replace(brightness=own["wish"])
+        yield batch[i : i + 1], {**told, **own}
 
 
 class _PictureRows:

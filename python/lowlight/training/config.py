@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..seeds import checked_seed
+
 # torch.optim's Adam and AdamW; Lion of Chen et al. 2023 from the lion-pytorch package
 _BETAS = {"adam": (0.9, 0.99), "adamw": (0.9, 0.99), "lion": (0.9, 0.99)}
 _OPTIMIZERS = (*_BETAS, "rmsprop", "sgd")
@@ -136,6 +138,7 @@ class TrainConfig:
 
     def __post_init__(self):
         require(bool(self.stages), "stages", "list at least one stage", self.stages)
+        checked_seed(self.seed)
         for name in ("checkpoint_every", "log_every", "validate_pairs", "threads"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, "be positive", value)

@@ -8,12 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..files.atomic import write_atomically
-
-# titles of validation scores in dB
-_DECIBELS = {
-    "psnr": "PSNR", "psnr_gt_mean": "PSNR GT-mean", "psnr_blind": "PSNR, blind protocol",
-    "psnr_paper": "PSNR, paper protocol", "psnr_input": "PSNR of the input",
-}  # fmt: skip
+from .curves import curves
 
 
 class RunLog:
@@ -32,7 +27,6 @@ class RunLog:
         Raises ValueError where tensorboard is asked for and not installed.
         """
         self.folder, self._writer = folder, _tensorboard(folder, step) if tensorboard else None
-        self._terms = tuple(terms)
         self._columns = ("step", "seconds", "loss", *terms, "grad_norm", "lr")
         _drop_later(folder / "log.csv", self._columns, step)
         self._scores = ("step", "seconds", *scores)
@@ -60,27 +54,9 @@ class RunLog:
     def plot(self) -> bool:
         """Draws losses.png from the logs; returns whether matplotlib is there to do so."""
         try:
-            from matplotlib.figure import Figure
+            figure = curves({self.folder.name: self.folder})
         except ImportError:
             return False
-        figure = Figure(figsize=(8, 5), layout="constrained")
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-        rows = read_log(self.folder / "log.csv")
-        for name in ("loss", *self._terms):
-            points = [(row["step"], row[name]) for row in rows if row.get(name, 0) > 0]
-            if points:
-                above.plot(*zip(*points, strict=True), label=name, linewidth=1)
-        above.set_yscale("log")
-        above.set_ylabel("loss terms")
-        scores = read_log(self.folder / "validation.csv")
-        for name in (name for name in self._scores if name in _DECIBELS):
-            below.plot([row["step"] for row in scores], [row[name] for row in scores], ".-", label=_DECIBELS[name])
-        below.set_ylabel("validation, dB")
-        below.set_xlabel("iteration")
-        for axes in (above, below):
-            axes.grid(alpha=0.3)
-            if axes.lines:
-                axes.legend(fontsize="small")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=120)
         write_atomically(self.folder / "losses.png", buffer.getvalue())
@@ -89,14 +65,6 @@ class RunLog:
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
-
-
-def read_log(path: Path) -> list[dict[str, float]]:
-    """Rows of a log, without their empty cells; none where there is no file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items() if key and value} for row in csv.DictReader(file)]
 
 
 def _drop_later(path: Path, columns: tuple[str, ...], step: int) -> None:

@@ -19,8 +19,9 @@ from ..files.atomic import sweep, write_atomically
 from ..files.json_text import json_text
 from ..systems.base import System
 from .config import Stage, TrainConfig, require
+from .curves import read_log
 from .folder_lock import FolderLock
-from .logs import RunLog, read_log
+from .logs import RunLog
 from .objectives.lookup import objective_of
 from .optimizers import make_optimizer
 from .plateau import Plateau

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data.sets.pairs import Pair
 from ..files.contact_sheet import ContactSheet
-from ..files.pictures import read_picture
+from ..files.pictures import read_srgb
 from ..metrics.lpips import Lpips, LpipsUnavailable
 from ..metrics.measures import MEASURES, lpips_measure, picture_views, score
 from ..systems.base import PictureSystem
@@ -105,7 +105,7 @@ class ToldValidator(Validator):
 
 
 def _read(pair: Pair) -> tuple[str, Tensor, Tensor]:
-    low, high = (torch.from_numpy(read_picture(path).rgb).movedim(-1, 0) for path in (pair.low, pair.high))
+    low, high = (torch.from_numpy(read_srgb(path)).movedim(-1, 0) for path in (pair.low, pair.high))
     if low.shape != high.shape:
         sizes = f"{tuple(low.shape)}, {tuple(high.shape)}"
         raise ValueError(f"Validator: {pair.low} and {pair.high} differ in size: {sizes}")

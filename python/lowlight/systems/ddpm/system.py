@@ -16,6 +16,7 @@ from lowlight_ext import anchored_q_sample, normal
 
 from ...diffusion.sampling import iterate
 from ...diffusion.schedules import alpha_bars, ddpm_rows, named_betas, sampling_times, zero_terminal_snr
+from ...seeds import first_seed
 from ..anlightendiff.schedules import anchored
 from ..base import Noise, PictureSystem, check_pictures, seeds_of
 from ..tiling import pad_to_multiple
@@ -114,7 +115,7 @@ class DDPM(PictureSystem):
             wanted = "an anchored process needs a center" if center is None else "this process has no center"
             raise ValueError(f"generate: {wanted}")
         times = sampling_times(self.config.timesteps, steps or self.config.timesteps, self.config.spacing)
-        seeds = torch.arange(count) + (seed << 20) if isinstance(seed, int) else seeds_of(seed, count)
+        seeds = torch.arange(count) + first_seed(seed, 20) if isinstance(seed, int) else seeds_of(seed, count)
         x_t = normal((count, 3, *sides), seeds, stream=self.config.timesteps, device=self.device)
         if center is not None:
             # as the forward process leaves it: what of the pictures is still in the last x_t is not known here

@@ -127,16 +127,18 @@ def _plane(values: Tensor, like: Tensor) -> Tensor:
     return values.to(like.dtype)[:, :, None, None]
 
 
-def automatic_mean(band: Tensor) -> Tensor:
+def automatic_mean(band: Tensor, wanted: Tensor | None = None) -> Tensor:
     """[B]: the mean that pictures with these dark means [B, 3, h, w] get by themselves.
 
-    A constant, less where the brightest hundredth stands out: a night with lamps is dark elsewhere. Never less than the
-    picture's own; and what has highlights already is exposed as it should be, so that a small lift is left undone.
+    wanted: [B], what an exposure head wants. Without one a constant, less where the brightest hundredth stands out: a
+    night with lamps is dark elsewhere. In either case never less than the picture's own; and what has highlights
+    already is exposed as it should be, so that a small lift is left undone.
     """
     own = band.mean(dim=(1, 2, 3)).clamp(min=1e-4)
     highlights = torch.quantile(band.amax(dim=1).flatten(1).float(), 0.99, dim=1).to(band.dtype)
-    wanted = _MOST_OF_HIGHLIGHTS * ((own + FLOOR) / (highlights + FLOOR)).sqrt()
-    wanted = wanted.clamp(max=AUTOMATIC_MEAN)
+    if wanted is None:
+        wanted = _MOST_OF_HIGHLIGHTS * ((own + FLOOR) / (highlights + FLOOR)).sqrt()
+        wanted = wanted.clamp(max=AUTOMATIC_MEAN)
     lift = torch.log((own**24 + wanted**24) ** (1 / 24) / own)  # a smooth maximum
     share = ((highlights - _EXPOSED[0]) / (_EXPOSED[1] - _EXPOSED[0])).clamp(0, 1)
     return own * (lift**4 / (lift**3 + _RELUCTANCE * share * share * (3 - 2 * share) + 1e-9)).exp()

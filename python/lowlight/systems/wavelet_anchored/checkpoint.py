@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ...files.tensors import count_of
+from ..diffll.checkpoint import unet_fields
 
 
 def looks_like_wavelet_anchored(names: Mapping[str, Any]) -> bool:
@@ -20,13 +21,9 @@ def detect_wavelet_anchored(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
     Raises KeyError on a missing name.
     """
-    ch = state["unet.conv_in.weight"].shape[0]
-    levels = range(count_of(state, r"unet\.down\.(\d+)\."))
     return {
-        "ch": ch,
-        "ch_mult": tuple(state[f"unet.down.{i}.block.0.conv1.weight"].shape[0] // ch for i in levels),
-        "num_res_blocks": count_of(state, r"unet\.down\.0\.block\.(\d+)\."),
-        "attention_level": count_of(state, r"unet\.down\.(\d+)\.attn\.") - 1,
+        **unet_fields(state, "unet"),
         "width": state["restorer.head.weight"].shape[0],
         "blocks": count_of(state, r"restorer\.coarse\.(\d+)\."),
+        "exposure": state["exposure.net.0.weight"].shape[0] if "exposure.net.0.weight" in state else 0,
     }

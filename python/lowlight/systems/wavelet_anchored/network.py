@@ -24,7 +24,8 @@ class WaveletAnchoredConfig:
     ch, ch_mult, num_res_blocks, attention_level, norm_groups: of the U-Net of the deepest low band, as DiffLL's.
     base: side of a square with as many pixels as the deepest low band should have; the number of wavelet levels follows
     from it and the picture. width: of the restoration module at the bands' size, twice that at half of it; blocks: its
-    residual blocks at half of it. timesteps, beta_start, beta_end, steps, spacing: as DiffLL's.
+    residual blocks at half of it. exposure: width of the exposure head (exposure.py), 0 for none. timesteps,
+    beta_start, beta_end, steps, spacing: as DiffLL's.
     """
 
     ch: int = 32
@@ -35,6 +36,7 @@ class WaveletAnchoredConfig:
     base: int = 61
     width: int = 32
     blocks: int = 2
+    exposure: int = 0
     timesteps: int = 200
     beta_start: float = 1e-4
     beta_end: float = 0.02
@@ -55,6 +57,8 @@ class WaveletAnchoredConfig:
         if wrong or not self.ch_mult or min(self.ch_mult) < 1:
             got = ", ".join(wrong) or self.ch_mult
             raise ValueError(f"WaveletAnchoredConfig: ch_mult and {', '.join(positive)} must be positive, got {got}")
+        if self.exposure < 0:
+            raise ValueError(f"WaveletAnchoredConfig: exposure must not be negative, got {self.exposure}")
         if not 1 <= self.steps <= self.timesteps:
             raise ValueError(f"WaveletAnchoredConfig: steps must lie in 1 .. {self.timesteps}, got {self.steps}")
 

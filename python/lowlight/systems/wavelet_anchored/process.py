@@ -25,6 +25,7 @@ from ..diffll.network import DiffLLConfig, UNet
 from ..rows import strips
 from ..tiling import pad_to_multiple
 from .anchor import Anchor, Curve, band_statistics, stretch_of
+from .exposure import ExposureHead
 from .network import UNET_INPUTS, UNET_STATISTICS, Restorer, WaveletAnchoredConfig, condition_vector
 
 SCALE = 4.0  # of the low band of a picture in [-1, 1], as after two Haar levels, whatever their number
@@ -63,6 +64,7 @@ class WaveletProcess(PictureSystem):
         for parameter in self.unet.conv_out.parameters():
             torch.nn.init.zeros_(parameter)
         self.restorer = Restorer(config.width, config.blocks)
+        self.exposure = ExposureHead(config.exposure) if config.exposure else None
         self.alpha_bar = alpha_bars(linear_betas(config.timesteps, config.beta_start, config.beta_end))
 
     def levels(self, height: int, width: int) -> int:

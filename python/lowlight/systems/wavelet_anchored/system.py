@@ -147,7 +147,8 @@ class WaveletAnchored(WaveletProcess):
         """
         if mean is not None:
             return self._of_each(band, "mean", mean, 0, 1)
-        stops, automatic = self._of_each(band, "brightness", brightness, -20, 20), automatic_mean(band)
+        stops = self._of_each(band, "brightness", brightness, -20, 20)
+        automatic = automatic_mean(band, None if self.exposure is None else self.exposure(band))
         # a number is looked at as such: what a tensor holds is not known while a graph is recorded
         if not (stops.any() if isinstance(brightness, Tensor) else brightness):
             return automatic

@@ -13,6 +13,7 @@ import lowlight_ext
 
 from ...data.batches.batches import PairBatches
 from ...data.sets.pairs import Pair, find_pairs
+from ...seeds import first_seed
 from ..config import Stage, TrainConfig, require
 from ..validation import Validates, Validator
 
@@ -105,7 +106,7 @@ class Objective(nn.Module):
 
     def seeds(self, count: int, sample: int) -> Tensor:
         """[count] seeds of the samples from `sample` on."""
-        return torch.arange(sample, sample + count) + (self.config.seed << 40)
+        return torch.arange(sample, sample + count) + first_seed(self.config.seed, 40)
 
     def normal(self, shape: tuple[int, ...], sample: int, stream: int = NOISE) -> Tensor:
         """Noise [B, ...] of the samples from `sample` on."""
@@ -113,7 +114,7 @@ class Objective(nn.Module):
 
     def uniform(self, count: int, first: int, stream: int = TIMES) -> Tensor:
         """[count] numbers in (0, 1) of the whole batch that begins with sample `first`."""
-        seed = first + (self.config.seed << 40)
+        seed = first + first_seed(self.config.seed, 40)
         return lowlight_ext.uniform((count,), seed, stream=stream, device=self.system.device)
 
 

@@ -30,7 +30,8 @@ from .base import START, Objective
 if TYPE_CHECKING:
     from ..config import Stage, TrainConfig
 
-SIZE, EXPOSURE, PLACE, KIND = 1 << 11, 1 << 10, 1 << 9, 1 << 8  # generator's streams
+SIZE, EXPOSURE, PLACE, KIND, VIEW = 1 << 11, 1 << 10, 1 << 9, 1 << 8, 1 << 7  # generator's streams
+_LEAST_VIEW = 0.85  # of the sides that the exposure head sees
 
 
 @dataclass
@@ -62,11 +63,14 @@ class WaveletAnchoredOptions:
 
 
 class WaveletAnchoredObjective(Objective):
-    """L1 and SSIM of the picture, L1 of the deepest band and of the anchor's; every exposure is the truth's."""
+    """L1 and SSIM of the picture, L1 of the deepest band and of the anchor's; every exposure is the truth's.
+
+    An exposure head (network.exposure) learns the truths' means beside that, or alone where no other term has a weight.
+    """
 
     options = WaveletAnchoredOptions
     system: WaveletAnchored
-    terms = ("l1", "ssim", "colour", "anchor")
+    terms = ("l1", "ssim", "colour", "anchor", "exposure")
 
     def __init__(self, config: TrainConfig, device: torch.device):
         super().__init__(config)
@@ -97,6 +101,12 @@ class WaveletAnchoredObjective(Objective):
             require(fits, f"stages.{i}.crop", "be at least 64", stage.crop)
             require(not stage.sampling_steps, f"stages.{i}.sampling_steps", "be 0", stage.sampling_steps)
 
+    @classmethod
+    def active_terms(cls, config: TrainConfig) -> tuple[str, ...]:
+        head = ("exposure",) if config.network.get("exposure") else ()
+        pictures = cls.terms[:-1]
+        return (*pictures, *head) if not head or any(config.weights[name] for name in pictures) else head
+
     @staticmethod
     def steps(stage: Stage) -> int:
         return 2
@@ -104,8 +114,13 @@ class WaveletAnchoredObjective(Objective):
     def forward(self, batch: Batch, stage: Stage, first: int, skip: int = 0) -> dict[str, Tensor]:
         system, device = self.system, self.system.device
         low, high = self._resized(batch.low.to(device), batch.high.to(device), first)
+        levels, shown = system.levels(*low.shape[-2:]), self.active_terms(self.config)
+        terms = {}
+        if system.exposure:
+            terms["exposure"] = self._exposure_term(low, high, levels, first + skip)
+            if len(shown) == 1:
+                return terms
         high = self._exposed(high, first + skip)
-        levels = system.levels(*low.shape[-2:])
         mean = high.mean(dim=(1, 2, 3)).clamp(0.005, 0.98)
         low, high = (pad_to_multiple(x, system.multiple(levels)) for x in (low, high))
         pyramid = dark_pyramid(low, levels)
@@ -120,7 +135,25 @@ class WaveletAnchoredObjective(Objective):
             "ssim": 1 - ssim(picture, truth),
             "colour": F.l1_loss(band, target),
             "anchor": F.l1_loss(anchor, target),
+            **terms,
         }
+
+    def _exposure_term(self, low: Tensor, high: Tensor, levels: int, sample: int) -> Tensor:
+        """L1 of the logits of the truths' means, from a part of each deepest band with noise of about its own."""
+        assert self.system.exposure is not None
+        band, wanted = F.avg_pool2d(low, 2**levels, ceil_mode=True), []
+        for k, dark in enumerate(band):
+            *corner, height, width, noise = self.uniform(5, sample + k, VIEW).tolist()
+            sides = [_LEAST_VIEW + (1 - _LEAST_VIEW) * side for side in (height, width)]
+            size = [max(1, round(side * share)) for side, share in zip(dark.shape[-2:], sides, strict=True)]
+            y, x = (
+                int(place * (side - part + 1)) for place, side, part in zip(corner, dark.shape[-2:], size, strict=True)
+            )
+            part = dark[None, :, y : y + size[0], x : x + size[1]]
+            part = part + 0.01 * noise * self.normal(tuple(part.shape), sample + k, VIEW)
+            wanted.append(self.system.exposure(part.clamp(0, 1)))
+        truth = high.mean(dim=(1, 2, 3)).clamp(0.005, 0.98)
+        return F.l1_loss(torch.cat(wanted).logit(), truth.logit())
 
     def _resized(self, low: Tensor, high: Tensor, first: int) -> tuple[Tensor, Tensor]:
         """Half of the batches at a smaller size, drawn evenly in its logarithm."""

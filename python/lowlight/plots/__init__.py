@@ -1,0 +1,1 @@
+"""Drawings of what other commands and the benches wrote to files."""
