@@ -10,6 +10,8 @@ from lowlight.exporting import export_program, write_onnx
 from lowlight.systems.anlightendiff.network import AnlightenDiffConfig
 from lowlight.systems.anlightendiff.system import AnlightenDiff
 from lowlight.systems.calls import calls, picture_call
+from lowlight.systems.ddpm.config import DDPMConfig
+from lowlight.systems.ddpm.system import DDPM
 from lowlight.systems.diffll.network import DiffLLConfig
 from lowlight.systems.diffll.system import DiffLL
 from lowlight.systems.exposurediffusion.network import ExposureDiffusionConfig
@@ -22,6 +24,7 @@ SYSTEMS = {
     "diffll": lambda: DiffLL(DiffLLConfig(**SMALL, hfrm_width=8, guide="gamma", statistics=True)),
     "anlightendiff": lambda: AnlightenDiff(AnlightenDiffConfig(widths=(4, 8))),
     "exposurediffusion": lambda: ExposureDiffusion(ExposureDiffusionConfig(width=2)),
+    "ddpm": lambda: DDPM(DDPMConfig(widths=(8, 16), layers=1, attention_levels=(1,), norm_groups=4, start=1)),
     "wavelet_anchored": lambda: WaveletAnchored(WaveletAnchoredConfig(**SMALL, width=8, blocks=1, base=16)),
 }
 
@@ -50,7 +53,7 @@ def test_a_network_of_any_size(name):
         agrees(export_program(call), call, inputs)
 
 
-@pytest.mark.parametrize("name", ["diffll", "anlightendiff", "wavelet_anchored"])
+@pytest.mark.parametrize("name", ["diffll", "anlightendiff", "wavelet_anchored", "ddpm"])
 def test_a_whole_picture(name):
     call = picture_call(small(name), 2, 5, 40, 34)
     # a pixel may lie on the other side of a histogram's or a clamp's bound

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ from lowlight.checkpoints import load
 from lowlight.cli import app
 from lowlight.data.batches.picture_batches import Dimming, PictureBatches, hold_out, read_square
 from lowlight.scenes.views import scene_views
+from lowlight.study.answers import anchor_words, best_words, few_seeds
 from lowlight.study.config import Claim, StudyConfig, load_study, shipped_studies, tasks_of
-from lowlight.study.measuring import relative_shift, shift
+from lowlight.study.measuring import STUDIED, relative_shift, shift
 from lowlight.study.page import Cells, Figure, Heading, Points, Text, write_html, write_markdown
-from lowlight.study.summary import best_words, difference, report_of, share_of_shift, verdict
+from lowlight.study.summary import Difference, difference, report_of, share_of_shift, verdict
 from lowlight.training.config_files import from_dict, load_config
 from lowlight.training.objectives.ddpm import DDPMObjective, DDPMOptions, HeldOut
 
@@ -156,14 +158,43 @@ def test_a_study_is_whole(finished):
     assert rows["large", 0] != control
     assert rows["control", 1] != control
     text, page = (out / "report.md").read_text(), (out / "report.html").read_text()
-    for words in ("Which knob helps most", "more noise is better (start):", "8 of 8 results", "4 to train on, 2 held",
-                  "brightness 1", "standard deviation over seeds"):  # fmt: skip
+    for words in ("Which knob helps most", "Chance: as new pictures the 2 held-out ones",
+                  "more noise is better (start):", "8 of 8 results", "4 to train on, 2 held", "brightness 1",
+                  "standard deviation over seeds"):  # fmt: skip
         assert words in text
         assert words in page
+    # the curve of damage over darkness, the brightest first
+    assert re.search(r"## Damage over darkness\n\n\| brightness .*\n.*\n\| 1 \|.*\n\| 0\.5 \|.*\n\n!", text)
     shown = re.findall(r"\]\((figures/[\w.]+)\)", text)
     assert len(shown) == page.count("data:image/png;base64,") >= 4
     assert all((out / name).is_file() for name in shown)
     assert 'src="figures' not in page
+
+
+def test_some_variants_and_no_pictures(finished, monkeypatch):
+    """Of what is there: the control and one variant, what is claimed of them, tables and curves alone."""
+    plan, data, out = finished
+    study(plan, "--data", data, "-o", out, "--only", "large", "--no-pictures")
+    text, page = (out / "report.md").read_text(), (out / "report.html").read_text()
+    assert "4 of 4 results are there" in text
+    assert "Of the study's 4 variants 2 (--only)" in text
+    assert "more noise is better" in text
+    assert "betas" not in text.split("## How the study was read")[1].split("## Which knob")[1]
+    assert re.findall(r"\]\(figures/([\w.]+)\)", text) == ["shifts.png", "losses.png"]
+    assert page.count("data:image/png;base64,") == len(list((out / "figures").iterdir())) == 2
+    # what the first seed has not yet, another one shows
+    for path in (out / "results").glob("*-seed0.json"):
+        path.rename(path.with_suffix(".aside"))
+    monkeypatch.setattr(command, "_run", lambda work: False)
+    study(plan, "--data", data, "-o", out, code=130)
+    assert "Pictures, seed 1" in (out / "report.md").read_text()
+    for path in (out / "results").glob("*.aside"):
+        path.rename(path.with_suffix(".json"))
+    said = study(plan, "--data", data, "-o", out, "--only", "wide", code=2)
+    assert "--only must name one of control; large; brightness 1; betas, got wide" in said
+    monkeypatch.undo()
+    study(plan, "--data", data, "-o", out)
+    assert "8 of 8 results are there" in (out / "report.md").read_text()
 
 
 def test_a_stopped_study_goes_on(finished, tmp_path, monkeypatch):
@@ -226,23 +257,61 @@ def test_what_the_figures_say():
         for name in ("less", "more", "mixed", "same")
         for better in (True, False)
     }
-    opposite, seen = "the opposite was seen.", "seen here."
+    opposite, seen, few = (
+        "the opposite was seen.",
+        "seen here.",
+        "the seeds agree, but are too few to tell it from chance.",
+    )
     endings = {
-        ("less", True): seen, ("less", False): opposite, ("more", True): opposite, ("more", False): seen,
+        ("less", True): seen, ("less", False): opposite, ("more", True): few, ("more", False): few,
         ("mixed", True): "the seeds do not agree.", ("same", True): "no difference at all.",
     }  # fmt: skip
     for key, ending in endings.items():
         assert said[key].endswith(ending)
-    text = best_words(report, tasks, plan, "generated")
-    assert text.startswith("The least relative shift has less.")
-    assert text.endswith("1 of 3 knobs have less than the control by more than their spread: less.")
+    said = best_words(report, tasks, plan, "generated")
+    assert said[0].startswith("The least has less: relative shift 0.1200 against 0.3100")
+    assert said[1:] == [
+        "Less than the control, told from chance at 95 %: less.",
+        "Less with all seeds, too few to be sure of: none.",
+        "More than the control, told from chance at 95 %: none.",
+    ]
     assert share_of_shift(report, "control") == pytest.approx(0.1)
     assert verdict(Claim("x", ["less"], "spread"), report, plan) == ["less: not measured."]
     plan, tasks, report = synthetic({"control": [0.3], "less": [0.1]})
     assert verdict(Claim("x", ["less"], "relative_shift"), report, plan)[0].endswith("not decided by one seed.")
-    assert best_words(report, tasks, plan, "generated").endswith("One seed decides nothing.")
+    assert best_words(report, tasks, plan, "generated")[-1] == "One seed decides nothing."
+    assert few_seeds(report, tasks) == []
     plan, tasks, report = synthetic({"control": [0.3, 0.3], "both": [0.1, 0.4]})
-    assert "No knob beats the control" in best_words(report, tasks, plan, "generated")
+    assert best_words(report, tasks, plan, "generated")[1].endswith("at 95 %: none.")
+    report.rows = [row for row in report.rows if (row["variant"], row["seed"]) != ("both", 1)]
+    assert few_seeds(report, tasks) == ["both"]
+
+
+@pytest.mark.parametrize(("values", "agreed", "sure"), [
+    ([-0.19, -0.21], True, True), ([-0.1, -0.3], True, False), ([-0.1, 0.3], False, False), ([-0.2], False, False),
+    ([-0.1, -0.2, -0.3], True, False), ([-0.1, -0.2, -0.3, -0.3], True, True), ([-0.2] * 30, True, True),
+])  # fmt: skip
+def test_students_t(values, agreed, sure):
+    """Bounds of the t distribution; scipy's of the same values, two-sided p: 0.032, 0.30, 0.64, -, 0.074, 0.018."""
+    found = Difference("x", STUDIED[0], "start", 0.0, 0.0, values)
+    assert (found.agreed, found.sure) == (agreed, sure)
+
+
+def test_pictures_that_are_all_alike_are_no_cure():
+    """Of new pictures the knob whose brightness varies as it should is named too, and what an anchor does."""
+    plan, tasks, report = synthetic({"control": [1.2, 1.3], "alike": [0.01, 0.01], "anchored": [0.1, 0.1]})
+    spread = {"control": 4.0, "alike": 0.2, "anchored": 1.0}
+    for row in report.rows:
+        if row["view"] == "generated":
+            row["spread"] = spread[row["variant"]]
+    said = best_words(report, tasks, plan, "generated")
+    assert said[0].startswith("The least has alike: relative shift 0.0100")
+    assert "the knobs with 0.5 to 2 times the right spread the least has anchored: relative shift 0.1000" in said[1]
+    assert anchor_words(report, tasks, plan) == []
+    plan.variants["anchored"] = {"network.anchor": 4}
+    (told,) = anchor_words(report, tasks_of(plan), plan)
+    assert told.startswith("New pictures: 92 % less of it than in the control. anchored: relative shift 0.1000")
+    assert told.endswith("brightness varies 1.00 times as much as from training picture to training picture.")
 
 
 def test_shift_of_known_pictures():
@@ -350,3 +419,12 @@ def test_a_training_off_a_terminal_says_how_far_it_is(tmp_path, monkeypatch):
     said = CliRunner().invoke(app, [*go[:-1], str(tmp_path / "other")])
     assert said.exit_code == 0, said.output
     assert re.search(r"loss \d\.\d+, iteration 2 of 4, 0:00:\d\d left", said.output)
+
+
+def test_the_page_has_a_study_of_other_factors(tmp_path):
+    page = (Path(__file__).parents[1] / "docs/ddpm.md").read_text(encoding="utf-8")
+    (written,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "own.yaml").write_text(written)
+    plan = load_study(str(tmp_path / "own.yaml"))
+    brightness = {task.variant: task.config.objective["brightness"] for task in tasks_of(plan) if task.seed == 0}
+    assert {"brightness 0.7": 0.7, "brightness 0.05": 0.05, "control": 0.5}.items() <= brightness.items()

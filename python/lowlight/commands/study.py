@@ -32,6 +32,10 @@ def study(
         int | None, typer.Option(min=1, help="Or so many pictures of procedural still lifes, kept in OUT/scenes.")
     ] = None,
     seed: Annotated[list[int] | None, seed_option("Seed; repeat for several (default: the study's).")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A variant to run beside the control; repeat for several (default: all).")
+    ] = None,
+    pictures: Annotated[bool, typer.Option(help="Show pictures in the report, beside tables and curves.")] = True,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of trainings, results, report; goes on with what is there.")
     ] = Path("study"),
@@ -51,6 +55,7 @@ def study(
     try:
         plan = load_study(config)
         plan = replace(plan, seeds=list(dict.fromkeys(seed))) if seed else plan
+        whole, plan = plan, plan.only(only) if only else plan
         tasks = tasks_of(plan, overrides or [])
         if (data is None) == (scenes is None):
             raise ValueError("give either --data FOLDER or --scenes COUNT")
@@ -66,9 +71,16 @@ def study(
         more, note = _lpips(size, str(processes.device))
         work = Work(plan, tasks, folder, output, processes, more)
         finished = _run(work)
-        source = f"{scenes} procedural pictures (--scenes)" if data is None else f"the folder {data.resolve().name}"
+        source = (
+            f"{scenes} procedural pictures (--scenes)"
+            if data is None
+            else f"the folder {'/'.join(data.resolve().parts[-2:])}"
+        )
         if work.results:
-            for path in write_report(work, Path(config).stem, source, overrides or [], [note] if note else []):
+            notes = [note] if note else []
+            if only:
+                notes.append(f"Of the study's {len(whole.variants)} variants {len(plan.variants)} (--only).")
+            for path in write_report(work, Path(config).stem, source, overrides or [], notes, pictures):
                 typer.echo(str(path))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None

@@ -19,12 +19,12 @@ def constant(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """
 
     @wraps(function)
-    def computed(*arguments):
+    def computed(*arguments, **keywords):
         if not torch.compiler.is_compiling() or torch.compiler.is_dynamo_compiling():
-            return function(*arguments)
+            return function(*arguments, **keywords)
         # what records, records its own thread
         with ThreadPoolExecutor(1) as other:
-            return other.submit(function, *arguments).result()
+            return other.submit(function, *arguments, **keywords).result()
 
     return computed
 
@@ -172,6 +172,7 @@ def estimate_factors(ab: Tensor, prediction: str) -> tuple[Tensor, Tensor]:
     return 1 / ab.sqrt(), -(1 - ab).sqrt() / ab.sqrt()
 
 
+@constant
 def ddpm_rows(
     alpha_bar: Tensor,
     times: list[int],

@@ -68,6 +68,14 @@ class StudyConfig:
     def control(self) -> str:
         return next(iter(self.variants))
 
+    def only(self, names: Sequence[str]) -> StudyConfig:
+        """The control, these variants and what is claimed of them. Raises ValueError for a name that it has not."""
+        unknown = [name for name in names if name not in self.variants]
+        require(not unknown, "--only", f"name one of {'; '.join(self.variants)}", "; ".join(unknown))
+        kept = {name: self.variants[name] for name in self.variants if name in (self.control, *names)}
+        claims = [claim | {"variants": [name for name in claim["variants"] if name in kept]} for claim in self.claims]
+        return replace(self, variants=kept, claims=[claim for claim in claims if claim["variants"]])
+
 
 @dataclass(frozen=True)
 class Task:

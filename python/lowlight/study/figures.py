@@ -7,24 +7,38 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ..files.contact_sheet import ContactSheet
 from ..scoring.report import Report
 from ..training.curves import read_log
+from .answers import best_knobs
 from .config import StudyConfig, Task
-from .measuring import EQUAL, GENERATED
+from .measuring import EQUAL, GENERATED, START
 from .results import read_strip, training_folder
-from .summary import best_knobs
 
-_WIDTH = 1024  # of a strip of pictures in a grid
+_WIDTH, _ACROSS = 960, 6  # of a row of pictures in a grid, in pixels and pictures
+_ROUNDING = 4 / 255
 
 
 def grid(folder: Path, tasks: Sequence[Task], name: str) -> bytes:
-    """A PNG file: a row a task, its strip of this name; pictures are enlarged by an integer, without smoothing."""
-    sheet = ContactSheet(_WIDTH, len(tasks))
+    """A PNG file: the first pictures of the tasks' strips of this name, enlarged by an integer, without smoothing.
+
+    A row a task; tasks whose pictures differ by rounding share one.
+    """
+    rows: list[tuple[list[str], Tensor]] = []
     for task in tasks:
         strip = read_strip(folder, task, name)
+        strip = strip[..., : _ACROSS * strip.shape[1]]
+        same = [names for names, other in rows if (other - strip).abs().max() < _ROUNDING]
+        if same:
+            same[0].append(task.variant)
+        else:
+            rows.append(([task.variant], strip))
+    sheet = ContactSheet(_WIDTH, len(rows))
+    for names, strip in rows:
         times = max(1, _WIDTH // strip.shape[-1])
-        sheet.add(task.variant, {"": strip.repeat_interleave(times, 1).repeat_interleave(times, 2)})
+        sheet.add("; ".join(names), {"": strip.repeat_interleave(times, 1).repeat_interleave(times, 2)})
     buffer = io.BytesIO()
     sheet.image().save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
@@ -45,17 +59,23 @@ def losses(folder: Path, tasks: Sequence[Task]) -> bytes:
 
 
 def shifts(report: Report, tasks: list[Task], study: StudyConfig) -> bytes:
-    """The relative shift of every knob, bars of one standard deviation over seeds; a line at the control's."""
-    figure = _figure(9, 4.5)
-    entries = {(entry["variant"], entry["view"]): entry["relative_shift"] for entry in report.summary()}
-    for axes, view in zip(figure.subplots(1, 2), (EQUAL, GENERATED), strict=True):
-        names = [d.variant for d in best_knobs(report, tasks, study, view)][::-1]
-        found = [entries[name, view] for name in names]
+    """The relative shift of every knob in two views and the spread of new pictures, bars of one deviation over seeds.
+
+    A line at the control's; of the spread one at 1.
+    """
+    columns = ((EQUAL, "relative_shift"), (GENERATED, "relative_shift"), (GENERATED, "spread"))
+    names = [d.variant for d in best_knobs(report, tasks, study, GENERATED)][::-1]
+    entries = {(entry["variant"], entry["view"]): entry for entry in report.summary()}
+    figure = _figure(11, 1.5 + 0.3 * len(names))
+    for axes, (view, measure) in zip(figure.subplots(1, len(columns), sharey=True), columns, strict=True):
+        found = [entries[name, view][measure] for name in names]
         axes.barh(names, [e["mean"] for e in found], xerr=[e["std"] or 0 for e in found], color="tab:blue", alpha=0.7)
         if (study.control, view) in entries:
-            axes.axvline(entries[study.control, view]["mean"], color="tab:red", linewidth=1, label="control")
-            axes.legend(fontsize="small")
-        axes.set(title=view, xlabel="relative RGB shift")
+            axes.axvline(entries[study.control, view][measure]["mean"], color="tab:red", linewidth=1, label="control")
+        if measure == "spread":
+            axes.axvline(1, color="tab:green", linewidth=1, label="right")
+        axes.legend(fontsize="small")
+        axes.set(title=view, xlabel=report.scores[measure].title)
         axes.tick_params(axis="y", labelsize="small")
     return _png(figure)
 
@@ -64,6 +84,7 @@ def damage(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
     """The relative shift over the factor of brightness, a line a view."""
     figure = _figure(6, 4)
     axes = figure.subplots()
+    named = {START: "noised and denoised", GENERATED: "new pictures"}
     for view, entries in curves.items():
         values = [entry["relative_shift"] for entry in entries]
         axes.errorbar(
@@ -71,9 +92,12 @@ def damage(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
             [value["mean"] for value in values],
             yerr=[value["std"] or 0 for value in values],
             marker="o",
-            label=view,
+            label=named[view],
         )
     axes.set(xscale="log", yscale="log", xlabel="brightness, times the picture's", ylabel="relative RGB shift")
+    factors = sorted({entry["brightness"] for entries in curves.values() for entry in entries})
+    axes.set_xticks(factors, [f"{factor:g}" for factor in factors])
+    axes.minorticks_off()
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize="small")
     return _png(figure)

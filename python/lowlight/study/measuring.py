@@ -101,7 +101,7 @@ def measure(
         strips["denoised" if view == START else "equal noise"] = result
     new = _generate(system, truth, generated, steps, seed)
     strips["generated"] = new
-    rows.append({"view": GENERATED, "picture": "all", **_of_all(new, trained_on)})
+    rows.append({"view": GENERATED, "picture": "all", **of_all(new, trained_on)})
     return Measured(rows, _facts(system, start, equal) | {"seconds": time.perf_counter() - begun},
                     {name: strip[:SHOWN] for name, strip in strips.items()})  # fmt: skip
 
@@ -120,7 +120,8 @@ def _generate(system: DDPM, truth: Tensor, count: int, steps: int, seed: int) ->
     return torch.cat(parts)
 
 
-def _of_all(new: Tensor, trained_on: Tensor) -> dict[str, float]:
+def of_all(new: Tensor, trained_on: Tensor) -> dict[str, float]:
+    """GENERATED_MEASURES of new pictures, of all of them at once."""
     means, wanted = new.double().mean(dim=(2, 3)), trained_on.double().mean(dim=(2, 3))
     distance = (means.mean(dim=0) - wanted.mean(dim=0)).abs().mean()
     return {

@@ -55,12 +55,15 @@ Part = Heading | Text | Points | Cells | Figure
 
 
 def write_markdown(path: Path, title: str, parts: Sequence[Part]) -> None:
-    """The page, and its pictures in a folder `figures` beside it."""
+    """The page, and its pictures in a folder `figures` beside it, whose other PNG files go."""
     folder = path.parent / "figures"
-    for part in parts:
-        if isinstance(part, Figure):
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / part.name, part.png)
+    shown = {part.name: part.png for part in parts if isinstance(part, Figure)}
+    for name, png in shown.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / name, png)
+    for old in folder.glob("*.png"):
+        if old.name not in shown:
+            old.unlink()
     write_text(path, markdown_page(title, [_markdown(part) for part in parts]))
 
 

@@ -11,10 +11,11 @@ from ..scoring.report import Report
 from ..scoring.tables import cell, conditions
 from ..systems.ddpm.config import DDPMConfig
 from ..training.objectives.ddpm import DDPMOptions
-from . import figures
+from .answers import anchor_words, best_words, far_off, few_seeds
+from .drawn import curves, pictures_of
 from .measuring import EQUAL, GENERATED, GENERATED_MEASURES, START
-from .page import Cells, Figure, Heading, Part, Points, Text, write_html, write_markdown
-from .summary import best_words, darkness, far_off, report_of, share_of_shift, verdict
+from .page import Cells, Heading, Part, Points, Text, write_html, write_markdown
+from .summary import report_of, share_of_shift, verdict
 from .work import Work
 
 _KNOWN = (
@@ -25,27 +26,40 @@ _KNOWN = (
     "deviation is formed through a logarithm, which changes roundings and nothing else.",
     "Another range of betas noises more or less at the same time t. The study compares at the same t; the second table "
     "compares where alpha_bar is the control's.",
+    "An anchored process that makes new pictures is told the blur of the held-out ones, and so their mean colours; the "
+    "others are told nothing.",
+    "Over the seeds: 'seen here' and 'told from chance' are Student's t test at 95 %, which takes much of two seeds.",
 )
 
 
-def write_report(work: Work, name: str, source: str, overrides: Sequence[str], notes: Sequence[str]) -> list[Path]:
-    """report.md (its pictures in figures/) and report.html in the work's folder, of the results that are there.
+def write_report(
+    work: Work, name: str, source: str, overrides: Sequence[str], notes: Sequence[str], pictures: bool = True
+) -> list[Path]:
+    """report.md (its figures in figures/) and report.html in the work's folder, of the results that are there.
 
     name: of the study. source: where the pictures are from. overrides: settings of all trainings. notes: remarks.
+    pictures: show them, beside tables and curves.
     """
     title = f"Diffusion on dim pictures: {name}"
     report = report_of(work.tasks, work.results, work.more)
-    parts: list[Part] = [*_what(work, source, overrides, notes), *_answers(work, report), *_tables(work, report)]
-    parts += _pictures(work, report)
+    parts: list[Part] = [
+        *_what(work, report, source, overrides, notes),
+        *_answers(work, report),
+        *_tables(work, report),
+    ]
+    parts += curves(work, report)
+    if pictures:
+        parts += pictures_of(work)
     markdown, page = work.folder / "report.md", work.folder / "report.html"
     write_markdown(markdown, title, parts)
     write_html(page, title, parts)
     return [markdown, page]
 
 
-def _what(work: Work, source: str, overrides: Sequence[str], notes: Sequence[str]) -> list[Part]:
+def _what(work: Work, report: Report, source: str, overrides: Sequence[str], notes: Sequence[str]) -> list[Part]:
     config, plan, there = work.tasks[0].config, work.plan, list(work.results.values())
     options, machine = DDPMOptions(**config.objective), conditions()
+    few = few_seeds(report, work.tasks)
     trained = {(a["trained_as"], a["seed"]): a["train_seconds"] for a in (result["about"] for result in there)}
     stage, network = config.stages[0], DDPMConfig(**config.network)
     side = f"{options.size} x {options.size} pixels" if options.size else "their own size"
@@ -62,6 +76,8 @@ def _what(work: Work, source: str, overrides: Sequence[str], notes: Sequence[str
         f"Machine: {machine['gpu'] or machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}.",
         *notes,
     ]
+    if few:
+        lines.append(f"One seed alone, which decides nothing: {'; '.join(few)}.")
     return [Heading("What was run"), Points(lines), Heading("How the study was read"), Points(_KNOWN)]
 
 
@@ -71,13 +87,12 @@ def _answers(work: Work, report: Report) -> list[Part]:
         EQUAL: "Pictures noised and denoised, all at the control's noise",
         GENERATED: "New pictures from noise alone",
     }
-    parts += [Text(f"{text}: {best_words(report, work.tasks, work.plan, view)}") for view, text in where.items()]
-    far = far_off(report, work.plan)
-    if far is not None:
-        text = f"The control's new pictures are off by {100 * far:.0f} % of the mean brightness"
-        parts.append(
-            Text(f"{text}: so short a training has not learned to make pictures; take that view with caution.")
-        )
+    for view, text in where.items():
+        parts += [Text(f"{text}:"), Points(best_words(report, work.tasks, work.plan, view))]
+    parts.append(Text(_caution(work, report)))
+    anchored = anchor_words(report, work.tasks, work.plan)
+    if anchored:
+        parts += [Heading("Does anchoring cure the shift?"), Points(anchored)]
     parts.append(Heading("What is claimed, and what the figures say"))
     for claim in work.plan.parsed_claims:
         parts += [Text(f"{claim.text} ({claim.view}):"), Points(verdict(claim, report, work.plan))]
@@ -86,6 +101,21 @@ def _answers(work: Work, report: Report) -> list[Part]:
         text = f"Of the control's MSE the squared shift of the means is {100 * share:.1f} %"
         parts.append(Text(f"{text}: that much of it is colour, the rest detail and noise."))
     return parts
+
+
+def _caution(work: Work, report: Report) -> str:
+    chance, far = work.chance(), far_off(report, work.plan)
+    text = (
+        f"Chance: as new pictures the {len(work.found[1])} held-out ones would have a relative shift of "
+        f"{chance['relative_shift']:.4f} and vary {chance['spread']:.2f} times as much; an anchored process, which is "
+        "told their blur, would end there if it kept to it."
+    )
+    if far is not None:
+        text += (
+            f" The control's new pictures are off by {100 * far:.0f} % of the mean brightness: after this training it "
+            "does not know how bright its pictures are; a longer one may leave the knobs less to do."
+        )
+    return text
 
 
 def _tables(work: Work, report: Report) -> list[Part]:
@@ -124,38 +154,3 @@ def _processes(work: Work) -> list[dict[str, str]]:
                 "signal left at the end": f"{about['signal_left']:.4f}",
             }
     return list(rows.values())
-
-
-def _pictures(work: Work, report: Report) -> list[Part]:
-    seed = work.plan.seeds[0]
-    tasks = [task for task in work.tasks if task.seed == seed and task.name in work.results]
-    parts: list[Part] = [Heading("Damage over darkness")]
-    curves = {view: darkness(report, work.tasks, work.plan, view) for view in (START, GENERATED)}
-    rows = [
-        {"brightness": f"{e['brightness']:g}", **{report.scores[n].title: cell(e[n], report.scores[n]) for n in
-         ("shift", "relative_shift", "psnr", "ssim_rgb")}}
-        for e in curves[START]
-    ]  # fmt: skip
-    try:
-        drawn = [
-            Figure("damage.png", figures.damage(curves), "Relative shift over the factor of brightness."),
-            Figure("shifts.png", figures.shifts(report, work.tasks, work.plan), "Relative shift of every knob."),
-            Figure("losses.png", figures.losses(work.folder, tasks), f"Training curves, seed {seed}."),
-        ]
-    except ImportError:
-        drawn = []
-        parts.append(Text("Curves need matplotlib: pip install 'lowlight-ext[train]'."))
-    parts += [Cells(rows)] if rows else []
-    parts += [*drawn[:1], Heading("Curves"), *drawn[1:], Heading(f"Pictures, seed {seed}")]
-    shown = {
-        "truth": "What is noised: the held-out pictures as each variant sees them.",
-        "denoised": "Noised at the variant's own time and denoised.",
-        "equal noise": "Noised to the control's alpha_bar and denoised.",
-        "generated": "New pictures.",
-    }
-    for name, text in shown.items():
-        one = [task for task in tasks if name != "truth" or set(work.plan.variants[task.variant]) <= {
-            "objective.brightness", "objective.exposed"}]  # fmt: skip
-        if one:
-            parts.append(Figure(f"{name.replace(' ', '_')}.png", figures.grid(work.folder, one, name), text))
-    return parts

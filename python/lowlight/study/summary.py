@@ -1,4 +1,4 @@
-"""What the figures of a study say: means over seeds, each variant against the control, each claim, which knob helps."""
+"""What the figures of a study say: means over seeds, each variant against the control, each claim, the darkness."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 from ..metrics.measures import Measure
 from ..scoring.report import Report
 from .config import Claim, StudyConfig, Task
-from .measuring import GENERATED, GENERATED_MEASURES, START, STUDIED
+from .measuring import GENERATED_MEASURES, START, STUDIED
 
-# settings that change what is trained on, so that variants with others are no knobs for the same pictures
-_FAR = 0.25  # of the mean, from which on new pictures are not yet like those that were trained on
-_PICTURES = ("size", "brightness", "exposed", "K", "held_out")
+# Student's t of 1, 2, ... degrees of freedom, two-sided at 95 %; the last one stands for more
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 class Difference(NamedTuple):
@@ -31,12 +30,20 @@ class Difference(NamedTuple):
         return statistics.fmean(self.values)
 
     @property
-    def sure(self) -> bool:
-        """Whether all seeds agree on its sign, and it is more than its standard deviation over them."""
+    def agreed(self) -> bool:
+        """Whether all of several seeds agree on its sign, and it is more than its standard deviation over them."""
         if len(self.values) < 2 or not self.mean:
             return False
         same = all(value * self.mean > 0 for value in self.values)
         return same and abs(self.mean) > statistics.stdev(self.values)
+
+    @property
+    def sure(self) -> bool:
+        """Whether Student's t test over the seeds tells it from chance at 95 %."""
+        if not self.agreed:
+            return False
+        error = statistics.stdev(self.values) / len(self.values) ** 0.5
+        return abs(self.mean) > _STUDENT[min(len(self.values) - 1, len(_STUDENT)) - 1] * error
 
     @property
     def better(self) -> bool:
@@ -65,7 +72,7 @@ def report_of(tasks: Iterable[Task], results: Mapping[str, Mapping[str, Any]], m
 
 def difference(report: Report, study: StudyConfig, variant: str, measure: str, view: str) -> Difference | None:
     """Against the control; None where no seed has both."""
-    ours, control = (_by_seed(report, name, measure, view) for name in (variant, study.control))
+    ours, control = (by_seed(report, name, measure, view) for name in (variant, study.control))
     seeds = [seed for seed in ours if seed in control]
     if not seeds:
         return None
@@ -84,56 +91,13 @@ def verdict(claim: Claim, report: Report, study: StudyConfig) -> list[str]:
             continue
         if not any(found.values):
             said = "no difference at all"
-        elif not found.sure:
+        elif not found.agreed:
             said = "not decided, the seeds do not agree" if len(found.values) > 1 else "not decided by one seed"
         else:
             said = "seen here" if found.better == claim.better else "the opposite was seen"
+            said += "" if found.sure else "; the seeds agree, but are too few to tell it from chance"
         lines.append(f"{found.words}: {said}.")
     return lines
-
-
-def knobs(tasks: list[Task], study: StudyConfig) -> list[str]:
-    """Variants on the control's pictures, the control left out."""
-    pictures = {task.variant: [task.config.objective.get(name) for name in _PICTURES] for task in tasks}
-    return [name for name in pictures if name != study.control and pictures[name] == pictures[study.control]]
-
-
-def best_knobs(report: Report, tasks: list[Task], study: StudyConfig, view: str) -> list[Difference]:
-    """Every knob's relative shift against the control's, the least first; without those that change nothing."""
-    found = [difference(report, study, name, "relative_shift", view) for name in knobs(tasks, study)]
-    return sorted((d for d in found if d is not None and any(d.values)), key=lambda d: d.ours)
-
-
-def best_words(report: Report, tasks: list[Task], study: StudyConfig, view: str) -> str:
-    """Which knob helps most in a view, in one paragraph."""
-    ranked = best_knobs(report, tasks, study, view)
-    if not ranked:
-        return "Nothing to compare yet."
-    helped = [d for d in ranked if d.sure and d.better]
-    # the variance types that differ by rounding alone come in pairs
-    first = [d for d in ranked if d.ours == ranked[0].ours]
-    names = " and ".join(d.variant for d in first)
-    text = f"The least relative shift has {names}. {ranked[0].words}."
-    spread = _by_seed(report, ranked[0].variant, "spread", view)
-    if spread:
-        times = f"{statistics.fmean(spread.values()):.2f} times as much"
-        text += f" The brightness of its pictures varies {times} as that of the training pictures."
-    if all(len(d.values) < 2 for d in ranked):
-        return text + " One seed decides nothing."
-    if not helped:
-        return text + " No knob beats the control by more than its spread over seeds."
-    if helped[0].variant not in {d.variant for d in first}:
-        text += f" The first that beats the control with all seeds agreeing: {helped[0].words}."
-    named = "; ".join(d.variant for d in helped)
-    return (
-        text + f" {len(helped)} of {len(ranked)} knobs have less than the control by more than their spread: {named}."
-    )
-
-
-def far_off(report: Report, study: StudyConfig) -> float | None:
-    """The control's relative shift of new pictures where it is so large that the training was too short for them."""
-    shift = statistics.fmean(_by_seed(report, study.control, "relative_shift", GENERATED).values() or [0.0])
-    return shift if shift > _FAR else None
 
 
 def darkness(report: Report, tasks: list[Task], study: StudyConfig, view: str = START) -> list[dict[str, Any]]:
@@ -156,7 +120,8 @@ def share_of_shift(report: Report, variant: str, view: str = START) -> float | N
     return statistics.fmean(shares) if shares else None
 
 
-def _by_seed(report: Report, variant: str, measure: str, view: str) -> dict[int, float]:
+def by_seed(report: Report, variant: str, measure: str, view: str) -> dict[int, float]:
+    """The mean over pictures of every seed that has the measure."""
     values: dict[int, list[float]] = {}
     for row in report.rows:
         if (row["variant"], row["view"]) == (variant, view) and measure in row:

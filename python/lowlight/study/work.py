@@ -16,7 +16,7 @@ from ..training.loop import Trainer
 from ..training.objectives.ddpm import DDPMObjective, DDPMOptions
 from ..training.processes import Alone
 from .config import StudyConfig, Task
-from .measuring import measure
+from .measuring import measure, of_all
 from .results import read_result, request_of, training_folder, write_result
 
 
@@ -76,6 +76,12 @@ class Work:
         assert result is not None
         self.results[task.name] = result
         return result["about"]
+
+    def chance(self) -> dict[str, float]:
+        """What the held-out pictures of the control would score as new ones: no more than chance keeps them apart."""
+        options, seed = DDPMOptions(**self.tasks[0].config.objective), self.tasks[0].seed
+        held_out, trained_on = (options.pictures(self.found[i], seed) for i in (1, 0))
+        return of_all(held_out, trained_on)
 
     def _request(self, task: Task) -> dict[str, Any]:
         return request_of(task, self.plan, [len(paths) for paths in self.found])

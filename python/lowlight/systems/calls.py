@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .anlightendiff.conditioning import FEATURES
 from .anlightendiff.system import AnlightenDiff
 from .base import PictureSystem, System
+from .ddpm.system import DDPM
 from .diffll.network import HFRM, STATISTICS
 from .diffll.system import DiffLL
 from .exposurediffusion.network import predict
@@ -140,9 +141,15 @@ def _wavelet_anchored(system: WaveletAnchored) -> dict[str, Call]:
     }
 
 
+def _ddpm(system: DDPM) -> dict[str, Call]:
+    inputs = {"x_t": _example(3, system.config.multiple), "t": _times()}
+    return {"network": _network(system.unet, inputs, system.config.multiple, system.config.prediction)}
+
+
 _CALLS: dict[type[System], Callable] = {
     DiffLL: _diffll,
     AnlightenDiff: _anlightendiff,
     ExposureDiffusion: _exposurediffusion,
     WaveletAnchored: _wavelet_anchored,
+    DDPM: _ddpm,
 }

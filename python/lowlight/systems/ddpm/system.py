@@ -140,7 +140,7 @@ class DDPM(PictureSystem):
         seed: an integer, the same noise for every picture, or one a picture [B]. sampler: "ddpm".
         Raises ValueError on another shape, sampler or number of steps.
         """
-        with torch.inference_mode():
+        with torch.no_grad():
             for picture in self._estimates(low, steps, noise, seed, sampler):
                 last = picture
             return last.clone()
