@@ -39,7 +39,7 @@ def run(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     loaded = []
 
-    def load_system(model, *, device=None, dtype=None, resid=None, with_photon=None):
+    def load_system(model, *, device=None, dtype=None, resid=None, with_photon=None, engine="torch", precision=None):
         loaded.append((model, device, dtype))
         if model == "broken":
             raise ValueError("no usable weights in broken")

@@ -33,7 +33,7 @@ OPERATORS = {
     "uniform": lambda: lowlight_ext.uniform((1, 3, 4, 4), 7, device="cpu"),
     "poisson": lambda: lowlight_ext.poisson(MEAN, 7),
 }
-DRAWING = {"ablate", "enhance", "evaluate", "evaluate-raw", "export", "generate", "sample", "steps", "study"}
+DRAWING = {"ablate", "enhance", "evaluate", "evaluate-raw", "export", "generate", "sample", "steps", "study", "video"}
 MEAN = torch.full((1, 1, 4, 4), 5.0)
 
 

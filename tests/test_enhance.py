@@ -235,7 +235,7 @@ def test_a_loop_of_calls_loads_once_and_sees_a_new_file(tmp_path, monkeypatch):
 
     loaded = []
 
-    def load(name, *, device=None, dtype=None):
+    def load(name, *, device=None, dtype=None, engine="torch", precision=None):
         loaded.append((name, device, dtype))
         return Gamma()
 

@@ -34,7 +34,7 @@ def test_completion(tmp_path, monkeypatch):
     (tmp_path / "mine.safetensors").touch()
     (tmp_path / "mine.txt").touch()
     assert completion.models("mi") == ["mine.safetensors"]
-    assert completion.models("wav") == ["wavelet-anchored-small", "wavelet-anchored-lol"]
+    assert completion.models("wav") == ["wavelet-anchored-lol", "wavelet-anchored-small"]
     assert completion.configs("") == shipped_configs()
     # what a shell sends; the words of the line and which of them is being typed
     shell = {"_LOWLIGHT_COMPLETE": "complete_bash", "COMP_WORDS": "lowlight enhance --model diff", "COMP_CWORD": "3"}

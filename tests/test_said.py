@@ -37,7 +37,7 @@ def test_models():
 
 def test_info():
     content = json.loads(run("info", "--json").stdout)
-    assert list(content) == ["versions", "build", "gpus", "backends"]
+    assert list(content) == ["versions", "build", "gpus", "backends", "engines"]
     assert content["backends"]["backend reference"] == "available"
     assert content["versions"]["torch"]
 

@@ -16,6 +16,7 @@ from .listing import PAIRS, summary
 from .pipeline import run_all
 from .raw_options import RawOptions, raw_suffix
 from .reports import Report, Reporter
+from .seed_option import seed_option
 from .terminal import Bar, Json, Quiet, Verbose, Voice, progress_bar
 from .workers import parse_devices, run_on
 
@@ -67,9 +68,7 @@ def enhance(
         str | None, typer.Option(help="ddim, dpm++ or drds, of those the model has (default: its own).")
     ] = None,
     iterations: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**64 - 1, help="Seed of the noise: the same seed gives the same picture.")
-    ] = 0,
+    seed: Annotated[int, seed_option("Of the noise: the same seed gives the same picture.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
     devices: Annotated[
         str | None,

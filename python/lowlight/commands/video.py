@@ -10,6 +10,7 @@ import typer
 
 from . import completion
 from .jobs import BESIDE
+from .seed_option import seed_option
 from .terminal import progress_bar
 
 # what a file is taken for by its name; whether it is one is seen when it is opened
@@ -52,7 +53,7 @@ def video(
     ] = _SETTLE,
     steps: Annotated[int | None, typer.Option(min=1, help="Network calls a frame (default: the model's own).")] = None,
     sampler: Annotated[str | None, typer.Option(help="Of those the model has (default: its own).")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Seed of the noise, the same in every frame.")] = 0,
+    seed: Annotated[int, seed_option("Of the noise, the same in every frame.")] = 0,
     crf: Annotated[int, typer.Option(min=0, max=51, help="Constant rate factor of H.264: less is better.")] = _CRF,
     fps: Annotated[float, typer.Option(min=0.1, help="Of a folder: pictures a second.")] = _FPS,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,

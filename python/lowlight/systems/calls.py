@@ -142,8 +142,8 @@ def _wavelet_anchored(system: WaveletAnchored) -> dict[str, Call]:
 
 
 def _ddpm(system: DDPM) -> dict[str, Call]:
-    inputs = {"x_t": _example(3, system.config.multiple), "t": _times()}
-    return {"network": _network(system.unet, inputs, system.config.multiple, system.config.prediction)}
+    inputs = {"x_t": example(3, system.config.multiple), "t": times()}
+    return {"network": network_call(system.unet, inputs, system.config.multiple, system.config.prediction)}
 
 
 _CALLS: dict[type[System], Callable] = {
