@@ -51,7 +51,7 @@ def trained(system):
 
 
 @needs_openvino
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", [name for name in SYSTEMS if name != "ddpm"])
 def test_openvino_makes_the_same_picture_at_any_size(name, cache):
     system = trained(small(name))
     pictures = [dark(system, 40, 48), dark(system, 66, 34)]
