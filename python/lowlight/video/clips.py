@@ -154,20 +154,26 @@ def _video(container: Any) -> Any:
     return next((stream for stream in container.streams.video if not stream.disposition & cover), None)
 
 
+def packets(container: Any, streams: Any) -> Iterator[Any]:
+    """Those of a stream or of several, until the end or where the file was cut off."""
+    av = pyav()
+    found = container.demux(streams)
+    while True:
+        try:
+            packet = next(found, None)
+        except av.FFmpegError:
+            return
+        if packet is None:
+            return
+        yield packet
+
+
 def _decoded(container: Any) -> Iterator[tuple[Any, int]]:
     """(frame, damaged packets so far) until the end, or the last packet that can be read."""
     av = pyav()
     stream, damaged = _video(container), 0
     stream.thread_type = "AUTO"
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        # a file that was cut off
-        except av.FFmpegError:
-            return
-        if packet is None:
-            return
+    for packet in packets(container, stream):
         try:
             frames = packet.decode()
         except av.FFmpegError:

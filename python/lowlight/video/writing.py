@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .clips import FULL, LIMITED, Clip, VideoError, converted, opened, pyav
+from .clips import FULL, LIMITED, Clip, VideoError, converted, opened, packets, pyav
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 CRF = 18  # of x264: hardly a difference to be seen
@@ -137,16 +137,7 @@ def _pictures(segments: Iterable[Path], stream: Any) -> Iterator[Any]:
 
 
 def _sound(source: Any, streams: dict[int, Any]) -> Iterator[Any]:
-    av = pyav()
-    packets = source.demux(list(source.streams.audio))
-    while True:
-        try:
-            packet = next(packets, None)
-        # a file that was cut off
-        except av.FFmpegError:
-            return
-        if packet is None:
-            return
+    for packet in packets(source, list(source.streams.audio)):
         if packet.dts is not None:
             packet.stream = streams[packet.stream.index]
             yield packet
