@@ -9,13 +9,12 @@ pictures instead, by the engines of the package, every fourth of a folder.
 import argparse
 import copy
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from records import machine, save
-from timing import Contender, keep_memory, race
+from timing import Clock, Contender, begin, race
 
 import lowlight
 from lowlight.engines import openvino
@@ -102,10 +101,11 @@ def engines(call: Call, wanted: list[str]) -> Iterator[tuple[str, Callable]]:
                     print(f"  {name}: left out ({error})")
 
 
-def measured(name: str, make: Callable, part: str, size: tuple[int, int], options: argparse.Namespace) -> list[dict]:
+def measured(
+    name: str, make: Callable, part: str, size: tuple[int, int], options: argparse.Namespace, clock: Clock
+) -> list[dict]:
     call = networks(channels_last(make().eval().requires_grad_(False)))[part].call
     inputs = inputs_of(call, *size)
-    clock = time.process_time if options.shared else time.perf_counter
     found, differences, exact = {}, {}, call.module(*inputs)
     for engine, run in engines(call, options.engines):
         try:
@@ -126,7 +126,7 @@ def measured(name: str, make: Callable, part: str, size: tuple[int, int], option
     return rows
 
 
-def pictures(options: argparse.Namespace) -> None:
+def pictures(options: argparse.Namespace, clock: Clock) -> None:
     """Seconds and distance from exact torch of whole pictures."""
     for model in options.models:
         ways = [(engine, precision) for precision in ("exact", "fast") for engine in ("torch", "openvino")]
@@ -137,7 +137,6 @@ def pictures(options: argparse.Namespace) -> None:
         }
         for path in sorted(options.pictures.glob("*.png"))[::4]:
             low = torch.from_numpy(read_picture(path).rgb).permute(2, 0, 1)[None].contiguous()
-            clock = time.process_time if options.shared else time.perf_counter
             for name, each in measure(systems, low, 1, clock=clock).items():
                 print(f"{model:<24}{path.name:<12}{name:<16}{each.milliseconds:>8.0f} ms"
                       f"{each.decibels:>8.1f} dB   largest {each.difference:.1e}", flush=True)  # fmt: skip
@@ -145,25 +144,18 @@ def pictures(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", help="networks whose name contains this")
     parser.add_argument("--engines", nargs="+", default=["compile", "torch", "onnx", "openvino"])
     parser.add_argument("--pictures", type=Path, help="a folder of 8-bit PNGs")
     parser.add_argument("--models", nargs="+", default=["default", "diffll-small", "anlightendiff-small"])
     parser.add_argument("--seconds", type=float, default=3.0, help="for the runs of one engine")
-    parser.add_argument("--shared", action="store_true", help="count the process's own seconds; for --threads 1")
-    options = parser.parse_args()
-    if options.shared and options.threads != 1:
-        parser.error("--shared counts the seconds of all threads together: it is for --threads 1")
-    keep_memory()
-    torch.set_num_threads(options.threads)
-    torch.set_grad_enabled(False)
+    options, clock = begin(parser)
     if options.pictures:
-        pictures(options)
+        pictures(options, clock)
         return
     for name, (make, part, size) in NETWORKS.items():
         if options.only in name:
-            rows = measured(name, make, part, size, options)
+            rows = measured(name, make, part, size, options, clock)
             print(save(rows, machine(CPU, options.threads), "-engines", ("network", "engine", "threads")), flush=True)
 
 

@@ -7,13 +7,12 @@ own seconds, for one thread on a core that others use too. GFLOP are the formula
 
 import argparse
 import copy
-import time
 from collections.abc import Callable
 
 import torch
 from plain_networks import plain_networks
 from records import machine, save
-from timing import Contender, keep_memory, matrix_rate, race
+from timing import Clock, Contender, begin, matrix_rate, race
 from torch.utils.flop_counter import FlopCounterMode
 
 from lowlight.systems.anlightendiff.network import AnlightenDiffConfig
@@ -23,7 +22,6 @@ from lowlight.systems.diffll.network import DiffLLConfig, UNet
 from lowlight.systems.exposurediffusion.network import make_network, published
 
 CPU = torch.device("cpu")
-Clock = Callable[[], float]
 
 
 def diffll(height: int, width: int):
@@ -84,18 +82,10 @@ def contenders(network: torch.nn.Module, inputs: list, clock: Clock) -> list[Con
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--size", type=int, nargs=2, default=(600, 400), metavar=("W", "H"), help="of the photograph")
     parser.add_argument("--only", default="", help="networks whose name contains this")
     parser.add_argument("--seconds", type=float, default=10.0, help="for the runs of one network")
-    parser.add_argument("--shared", action="store_true", help="count the process's own seconds; for --threads 1")
-    options = parser.parse_args()
-    if options.shared and options.threads != 1:
-        parser.error("--shared counts the seconds of all threads together: it is for --threads 1")
-    keep_memory()
-    torch.set_num_threads(options.threads)
-    torch.set_grad_enabled(False)
-    clock: Clock = time.process_time if options.shared else time.perf_counter
+    options, clock = begin(parser)
     (width, height), rows = options.size, []
     peak = matrix_rate(CPU, 2.0, clock)
     print(f"matrix product {peak:.0f} GFLOP/s, {options.threads} threads, {width} x {height}")

@@ -1,5 +1,6 @@
 """Times of calls side by side: rounds in turn, inputs rotated beyond the cache, median and percentiles."""
 
+import argparse
 import ctypes
 import os
 import statistics
@@ -22,6 +23,22 @@ class Timing:
     p20_ms: float
     p80_ms: float
     runs: int
+
+
+Clock = Callable[[], float]  # seconds
+
+
+def begin(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Clock]:
+    """A parser's options, --threads and --shared among them, and the clock they ask for; torch set accordingly."""
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--shared", action="store_true", help="count the process's own seconds; for --threads 1")
+    options = parser.parse_args()
+    if options.shared and options.threads != 1:
+        parser.error("--shared counts the seconds of all threads together: it is for --threads 1")
+    keep_memory()
+    torch.set_num_threads(options.threads)
+    torch.set_grad_enabled(False)
+    return options, time.process_time if options.shared else time.perf_counter
 
 
 def keep_memory() -> None:
