@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..systems.base import System
+from ..systems.base import System, picture_system
 from ..systems.networks import Network, networks
-from . import openvino
+from . import cuda_graph, openvino
 from .cache import engine_folder, key_of
 from .choices import chosen
 
-ENGINES = ("torch", "openvino", "auto")
+ENGINES = ("torch", "openvino", "cudagraph", "auto")
 PRECISIONS = ("exact", "fast")
 
 
@@ -30,6 +30,8 @@ def check_engine(engine: str, precision: str | None, device: torch.device, dtype
         raise ValueError(f"dtype: with precision or another engine than torch it must be float32, got {dtype}")
     if engine == "openvino" and device.type != "cpu":
         raise ValueError(f"engine: openvino runs on the CPU, got device {device}")
+    if engine == "cudagraph" and device.type != "cuda":
+        raise ValueError(f"engine: cudagraph runs on an NVIDIA GPU, got device {device}")
     if engine == "openvino" and (reason := openvino.missing()):
         raise ValueError(f"engine: openvino {reason}")
     if precision == "fast" and (reason := no_bfloat16(device)):
@@ -55,8 +57,11 @@ def use_engine(system: System, engine: str, precision: str | None) -> System:
     """
     check_engine(engine, precision, system.device, system.dtype)
     precision = precision or "exact"
-    if engine == "torch":
-        return system.to(torch.bfloat16) if precision == "fast" else system
+    if engine in ("torch", "cudagraph"):
+        system = system.to(torch.bfloat16) if precision == "fast" else system
+        if engine == "cudagraph":
+            cuda_graph.replay_pictures(picture_system(system))
+        return system
     key = key_of(system)
     if engine == "auto":
         return use_engine(system, _measured(system, key, precision), precision)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lowlight_ext import haar_dwt2d, haar_idwt2d
+from lowlight_ext import brought, haar_dwt2d, haar_idwt2d
 
 from ...diffusion.sampling import iterate
 from ...diffusion.schedules import alpha_bars, linear_betas, sampling_times
@@ -121,7 +121,9 @@ class WaveletProcess(PictureSystem):
 
     def predict(self, analysis: Analysis, x_t: Tensor, t: int | Tensor) -> Tensor:
         """eps*_theta(x_t, t), the anchored noise that belongs to the estimate of x0."""
-        alpha_bar = self.alpha_bar.to(x_t.device)[t].to(x_t.dtype)
+        # of one time a number, which goes to a GPU with the call
+        table = self.alpha_bar if isinstance(t, int) else brought(self.alpha_bar, x_t.device)
+        alpha_bar = table[t].to(x_t.dtype)
         alpha_bar = alpha_bar.view(-1, 1, 1, 1) if alpha_bar.dim() else alpha_bar
         return (x_t - alpha_bar.sqrt() * self.estimate(analysis, x_t, t)) / (1 - alpha_bar).sqrt()
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lowlight_ext import normal
+from lowlight_ext import brought, normal
 
 from ..base import Noise, Number, check_pictures, seeds_of
 from ..rows import PaddedRows, Rows, TensorRows
@@ -150,17 +150,17 @@ class WaveletAnchored(WaveletProcess):
         stops = self._of_each(band, "brightness", brightness, -20, 20)
         automatic = automatic_mean(band, None if self.exposure is None else self.exposure(band))
         # a number is looked at as such: what a tensor holds is not known while a graph is recorded
-        if not (stops.any() if isinstance(brightness, Tensor) else brightness):
+        if not (brightness.any() if isinstance(brightness, Tensor) else brightness):
             return automatic
         curve = self.anchor(band, automatic, band_statistics(band))
         return stops_to_mean(curve(band), stops)
 
     def _of_each(self, band: Tensor, name: str, value: Number, least: float, most: float) -> Tensor:
         """[B] of a number between bounds for all pictures or of one for each."""
-        values = torch.as_tensor(value, dtype=band.dtype, device=band.device)
+        values = torch.as_tensor(value, dtype=band.dtype, device=None if isinstance(value, Tensor) else "cpu")
         fits = values.dim() == 0 or values.shape in ((1,), (band.shape[0],))
         within = ((values > least) & (values < most)).all() if isinstance(value, Tensor) else least < value < most
         if not fits or not within:
             wanted = f"a number between {least} and {most}, or one for each of {band.shape[0]} pictures"
             raise ValueError(f"{type(self).__name__}: {name} must be {wanted}, got {values.tolist()}")
-        return values.expand(band.shape[0]).contiguous()
+        return brought(values.expand(band.shape[0]).contiguous(), band.device)

@@ -1,0 +1,106 @@
+"""Whole pictures replayed from CUDA graphs: one launch in the place of a thousand, which take longer than their work."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lowlight_ext import tables_kept
+
+from ..systems.base import PictureSystem, seeds_of
+from ..systems.rows import Rows, TensorRows
+
+MOST_PIXELS = 2 << 20  # of a batch; beyond them launches are nothing beside the work, and a graph keeps its memory
+_GRAPHS = 8  # kept of one system
+
+Recorded = Callable[..., Tensor]
+
+
+def recorded(function: Callable[..., Tensor], *inputs: Tensor) -> Recorded:
+    """The function as a CUDA graph, which takes other inputs of these shapes, dtypes and this device.
+
+    Raises RuntimeError where the function asks the GPU for a number, or allocates beside torch.
+    """
+    held, tables, graph = [x.contiguous().clone() for x in inputs], {}, torch.cuda.CUDAGraph()  # type: ignore[var-annotated]
+    with torch.cuda.device(held[0].device), tables_kept(tables):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            # kernels are loaded, convolutions chosen, and tables brought before what is recorded
+            for _ in range(3):
+                function(*held)
+        torch.cuda.current_stream().wait_stream(stream)
+        # other threads read and write pictures meanwhile
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            out = function(*held)
+
+    def replay(*given: Tensor) -> Tensor:
+        for own, x in zip(held, given, strict=True):
+            own.copy_(x)
+        graph.replay()
+        return out.clone()
+
+    # the graph reads them where they are
+    replay.tables = tables  # type: ignore[attr-defined]
+    return replay
+
+
+def replay_pictures(system: PictureSystem, record: Callable[..., Recorded] = recorded) -> None:
+    """Have the system's enhance_tensor, and its enhance_rows, replay pictures of up to MOST_PIXELS."""
+    rows = getattr(system, "enhance_rows", None)
+    signature = inspect.signature(system.enhance_tensor)
+
+    def whole(low: Tensor, **options: Any) -> Tensor:
+        copied = TensorRows(low)
+        rows(copied, **options)  # type: ignore[misc]
+        return copied.bright
+
+    replayed = Replayed(system.enhance_tensor if rows is None else whole, system.device, record)
+    # options are told by it
+    replayed.__signature__ = signature  # type: ignore[attr-defined]
+
+    def by_rows(read: Rows, **options: Any) -> None:
+        count, height, width = read.shape
+        if count * height * width > MOST_PIXELS:
+            rows(read, **options)  # type: ignore[misc]
+        else:
+            read.write(0, replayed(read.read(0, height), **options))
+
+    system.enhance_tensor = replayed  # type: ignore[method-assign]
+    if rows is not None:
+        system.enhance_rows = by_rows
+
+
+class Replayed:
+    """enhance_tensor from graphs, one for each shape and options; other seeds and pictures go into the same graph."""
+
+    def __init__(self, own: Callable[..., Tensor], device: torch.device, record: Callable[..., Recorded]):
+        self._own, self._device, self._record = own, device, record
+        self._graphs: OrderedDict[tuple, Recorded] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, low: Tensor, *, seed: int | Tensor = 0, noise: Any = None, **options: Any) -> Tensor:
+        if noise is not None or low.dim() != 4 or low.shape[0] * low.shape[-2] * low.shape[-1] > MOST_PIXELS:
+            return self._own(low, seed=seed, noise=noise, **options)
+        # numbers that a graph is recorded with are looked at now, on the host
+        options = {name: x.cpu() if isinstance(x, Tensor) else x for name, x in options.items()}
+        key = (low.shape, low.dtype, *sorted((name, _number(x)) for name, x in options.items() if x is not None))
+        seeds = seeds_of(seed, low.shape[0]).to(self._device)
+        # a graph has one memory
+        with self._lock, torch.no_grad():
+            if key not in self._graphs:
+                self._graphs[key] = self._record(lambda x, s: self._own(x, seed=s, **options), low, seeds)
+            self._graphs.move_to_end(key)
+            while len(self._graphs) > _GRAPHS:
+                self._graphs.popitem(last=False)
+            return self._graphs[key](low, seeds)
+
+
+def _number(value: Any) -> Any:
+    return tuple(value.flatten().tolist()) if isinstance(value, Tensor) else value
