@@ -76,7 +76,8 @@ def enhance(
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 (default: float32).")] = None,
     engine: Annotated[
-        str, typer.Option(help="What computes the networks: torch, openvino, or auto, see `lowlight tune`.")
+        str,
+        typer.Option(help="torch, openvino (on a CPU), cudagraph (on a GPU) or auto, as `lowlight tune` chose."),
     ] = "torch",
     precision: Annotated[
         str | None, typer.Option(help="exact (default), or fast: bfloat16, where the processor has it.")

@@ -25,6 +25,7 @@ def tune(
     ] = "default",
     size: Annotated[str, typer.Option(metavar="WxH", help="Of the picture that is timed.")] = "600x400",
     runs: Annotated[int, typer.Option(min=1, help="Pictures each engine makes; the median counts.")] = 5,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
 ) -> None:
     """Time the engines that run here on a picture, check what they make of it, and keep which is fastest.
 
@@ -37,17 +38,17 @@ def tune(
 
     width, height = parse_size(size)
     try:
-        systems = _systems(model)
+        systems = _systems(model, device)
         (exact, *_) = systems.values()
         with progress_bar((runs + 1) * len(systems)) as bar:
-            measured = measure(systems, _picture(exact, width, height), runs, advance=bar.advance)
-        typer.echo(f"{model}, {width}x{height}, {machine()}")
+            measured = measure(systems, _picture(exact, width, height).to(exact.device), runs, advance=bar.advance)
+        typer.echo(f"{model}, {width}x{height}, {machine(exact.device)}")
         key = key_of(exact)
         for precision in ("exact", "fast"):
             times = _shown(measured, precision)
             if times:
                 engine = min(times, key=lambda name: times[name])
-                keep(key, Choice(model, precision, engine, (width, height), times, machine()))
+                keep(key, Choice(model, precision, engine, (width, height), times, machine(exact.device)))
                 typer.echo(f"--engine auto, --precision {precision}: {engine}")
         typer.echo(f"kept in {engine_folder()}")
     except (ValueError, OSError) as error:
@@ -56,15 +57,16 @@ def tune(
         raise typer.Exit(130) from None
 
 
-def _systems(model: str) -> dict[str, System]:
+def _systems(model: str, device: str | None) -> dict[str, System]:
     """The model by every engine in every precision that runs here, the exact torch first; says which do not."""
-    from ..checkpoints import load
+    from ..checkpoints import load, parse_device
+    from ..engines.use import ENGINES_OF
 
-    systems = {}
+    where, systems = parse_device(device) or load(model).device, {}
     for precision in ("exact", "fast"):
-        for engine in ("torch", "openvino"):
+        for engine in ENGINES_OF.get(where.type, ("torch",)):
             try:
-                systems[f"{engine} {precision}"] = load(model, device="cpu", engine=engine, precision=precision)
+                systems[f"{engine} {precision}"] = load(model, device=where, engine=engine, precision=precision)
             except ValueError as error:
                 if not systems:
                     raise

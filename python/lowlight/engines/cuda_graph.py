@@ -1,4 +1,4 @@
-"""Whole pictures replayed from CUDA graphs: one launch in the place of a thousand, which take longer than their work."""
+"""Whole pictures replayed from CUDA graphs: one launch for a thousand, which take longer than their work."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def replay_pictures(system: PictureSystem, record: Callable[..., Recorded] = rec
 
     system.enhance_tensor = replayed  # type: ignore[method-assign]
     if rows is not None:
-        system.enhance_rows = by_rows
+        system.enhance_rows = by_rows  # type: ignore[assignment]
 
 
 class Replayed:
