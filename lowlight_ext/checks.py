@@ -140,7 +140,7 @@ def near(op: str, argument: str, value: Tensor, device: torch.device) -> None:
 
 def brought(op: str, argument: str, value: Tensor, device: torch.device) -> Tensor:
     """A small table or times on the device of the pictures; the host does not wait for the copy."""
-    if value.device != device and torch.cuda.is_current_stream_capturing() and not graphs.kept():
+    if value.device != device and torch.cuda.is_current_stream_capturing() and not graphs.recording():
         raise fail(op, argument, f"on {device} while a CUDA graph is recorded, which keeps addresses", value.device)
     return graphs.brought(value, device)
 

@@ -26,8 +26,8 @@ def tables_kept(tables: Tables) -> Iterator[None]:
         _tables.reset(token)
 
 
-def kept() -> bool:
-    """Whether tables are kept at present."""
+def recording() -> bool:
+    """Whether this is within `tables_kept`: then nothing may look at what tensors hold."""
     return _tables.get() is not None
 
 

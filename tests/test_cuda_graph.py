@@ -51,19 +51,26 @@ def test_one_graph_for_each_option(monkeypatch):
     system, plain = trained(small("wavelet_anchored")), trained(small("wavelet_anchored"))
     seen, record = counting(monkeypatch)
     cuda_graph.replay_pictures(system, record)
-    for options in ({}, {"brightness": 0.5}, {"brightness": torch.tensor(0.5)}, {"mean": 0.3}, {"sampler": "drds"}):
+    for options in (
+        *({}, {"brightness": 0}, {"brightness": torch.zeros(1)}),
+        *({"brightness": 0.5}, {"brightness": torch.tensor(-0.7)}),
+        *({"mean": 0.3}, {"mean": torch.tensor([0.6])}),
+        {"sampler": "drds"},
+    ):
         for low in (dark(1), dark(2)):
             result, wanted = system.enhance_tensor(low, **options), plain.enhance_tensor(low, **options)
             torch.testing.assert_close(result, wanted, rtol=0, atol=0)
-    assert len(seen) == 5
+    assert len(seen) == 4
+    with pytest.raises(ValueError, match=r"mean must be a number between 0 and 1, .*, got 1\.5"):
+        system.enhance_tensor(dark(1), mean=1.5)
     monkeypatch.setattr(cuda_graph, "_GRAPHS", 2)
     system.enhance_tensor(dark(1), steps=1)
     system.enhance_tensor(dark(1), steps=1)
-    assert len(seen) == 6
+    assert len(seen) == 5
     system.enhance_tensor(dark(1))
     system.enhance_tensor(dark(1), sampler="drds")
     # what was used longest ago went
-    assert len(seen) == 8
+    assert len(seen) == 7
 
 
 def test_lowlight_enhance_is_replayed(monkeypatch):
@@ -90,10 +97,11 @@ def test_nothing_waits_for_the_host(name):
     system, low = small(name).to("meta"), dark(1).to("meta")
     seeds, tables = torch.zeros(1, dtype=torch.int64, device="meta"), {}
     with torch.no_grad(), tables_kept(tables):
-        system.enhance_tensor(low, seed=seeds, steps=2)
+        numbers = {name: torch.full((1,), 0.5, device="meta") for name in system.numbers[:1]}
+        system.enhance_tensor(low, seed=seeds, steps=2, **numbers)
         kept = len(tables)
         with Watch() as watch:
-            out = system.enhance_tensor(low, seed=seeds, steps=2)
+            out = system.enhance_tensor(low, seed=seeds, steps=2, **numbers)
     assert out.shape == low.shape
     # operators are told their rows on the CPU, and find them kept
     assert not [name for name in watch.crossings if not name.startswith("lowlight_ext.")]
@@ -110,8 +118,9 @@ def test_tables_are_brought_once():
         assert brought(table.clone(), torch.device("meta")) is first
         assert brought(table + 1, torch.device("meta")) is not first
         assert brought(table.double(), torch.device("meta")) is not first
+        assert lowlight_ext.recording()
     assert len(tables) == 3
-    assert lowlight_ext.graphs.kept() is False
+    assert not lowlight_ext.recording()
 
 
 def test_refusals(monkeypatch):

@@ -61,7 +61,7 @@ def replay_pictures(system: PictureSystem, record: Callable[..., Recorded] = rec
         rows(copied, **options)  # type: ignore[misc]
         return copied.bright
 
-    replayed = Replayed(system.enhance_tensor if rows is None else whole, system.device, record)
+    replayed = Replayed(system, system.enhance_tensor if rows is None else whole, record)
     # options are told by it
     replayed.__signature__ = signature  # type: ignore[attr-defined]
 
@@ -78,29 +78,33 @@ def replay_pictures(system: PictureSystem, record: Callable[..., Recorded] = rec
 
 
 class Replayed:
-    """enhance_tensor from graphs, one for each shape and options; other seeds and pictures go into the same graph."""
+    """enhance_tensor from graphs, one for each shape and options; other pictures, seeds and numbers go into it."""
 
-    def __init__(self, own: Callable[..., Tensor], device: torch.device, record: Callable[..., Recorded]):
-        self._own, self._device, self._record = own, device, record
+    def __init__(self, system: PictureSystem, own: Callable[..., Tensor], record: Callable[..., Recorded]):
+        self._system, self._own, self._record = system, own, record
         self._graphs: OrderedDict[tuple, Recorded] = OrderedDict()
         self._lock = threading.Lock()
 
     def __call__(self, low: Tensor, *, seed: int | Tensor = 0, noise: Any = None, **options: Any) -> Tensor:
         if noise is not None or low.dim() != 4 or low.shape[0] * low.shape[-2] * low.shape[-1] > MOST_PIXELS:
             return self._own(low, seed=seed, noise=noise, **options)
-        # numbers that a graph is recorded with are looked at now, on the host
-        options = {name: x.cpu() if isinstance(x, Tensor) else x for name, x in options.items()}
-        key = (low.shape, low.dtype, *sorted((name, _number(x)) for name, x in options.items() if x is not None))
-        seeds = seeds_of(seed, low.shape[0]).to(self._device)
+        count, numbers = low.shape[0], {name: options.pop(name, None) for name in self._system.numbers}
+        # a graph can look at none
+        self._system.check_numbers(count, **numbers)
+        told = {name: torch.as_tensor(x, dtype=torch.float32) for name, x in numbers.items() if x is not None}
+        # 0 is the system's own way, which is another one
+        told = {name: x.to(low.device).expand(count) for name, x in told.items() if x.any()}
+        key = (low.shape, low.dtype, *told, *sorted((name, x) for name, x in options.items() if x is not None))
+        inputs = (low, seeds_of(seed, count).to(low.device), *told.values())
+
+        def whole(low: Tensor, seeds: Tensor, *numbers: Tensor) -> Tensor:
+            return self._own(low, seed=seeds, **dict(zip(told, numbers, strict=True)), **options)
+
         # a graph has one memory
         with self._lock, torch.no_grad():
             if key not in self._graphs:
-                self._graphs[key] = self._record(lambda x, s: self._own(x, seed=s, **options), low, seeds)
+                self._graphs[key] = self._record(whole, *inputs)
             self._graphs.move_to_end(key)
             while len(self._graphs) > _GRAPHS:
                 self._graphs.popitem(last=False)
-            return self._graphs[key](low, seeds)
-
-
-def _number(value: Any) -> Any:
-    return tuple(value.flatten().tolist()) if isinstance(value, Tensor) else value
+            return self._graphs[key](*inputs)
