@@ -65,14 +65,21 @@ def load(
 
 
 def chosen_system(
-    model: str | os.PathLike | System, device: str | torch.device | None, dtype: str | torch.dtype | None
+    model: str | os.PathLike | System,
+    device: str | torch.device | None,
+    dtype: str | torch.dtype | None,
+    engine: str = "torch",
+    precision: str | None = None,
 ) -> System:
-    """What enhance and enhance_raw work with; raises as load_system, ValueError for a loaded one with either."""
+    """What enhance, enhance_raw and enhance_video work with; raises as load_system, ValueError for a loaded one with
+    any of these."""
     if isinstance(model, str | os.PathLike):
-        return load_system(model, device=device, dtype=dtype)
-    if device is None and dtype is None:
+        return load_system(model, device=device, dtype=dtype, engine=engine, precision=precision)
+    if device is None and dtype is None and precision is None and engine == "torch":
         return model
-    raise ValueError("device and dtype are for a model given by name or path; this one is already loaded")
+    raise ValueError(
+        "device, dtype, engine and precision are for a model given by name or path; this one is already loaded"
+    )
 
 
 def load_system(
