@@ -140,9 +140,10 @@ def near(op: str, argument: str, value: Tensor, device: torch.device) -> None:
 
 def brought(op: str, argument: str, value: Tensor, device: torch.device) -> Tensor:
     """A small table or times on the device of the pictures; the host does not wait for the copy."""
-    if value.device != device and torch.cuda.is_current_stream_capturing() and not graphs.recording():
-        raise fail(op, argument, f"on {device} while a CUDA graph is recorded, which keeps addresses", value.device)
-    return graphs.brought(value, device)
+    try:
+        return graphs.brought(value, device)
+    except ValueError as error:
+        raise ValueError(f"{op}: {argument} {error}") from None
 
 
 # The checks below read values, so they run when the operator does and not when a compiler traces it.

@@ -32,10 +32,17 @@ def recording() -> bool:
 
 
 def brought(table: Tensor, device: torch.device) -> Tensor:
-    """A small table on a device: itself where it lies there; the host does not wait for a copy."""
+    """A small table on a device: itself where it lies there; the host does not wait for a copy.
+
+    Raises ValueError where a CUDA graph is recorded outside `tables_kept`: it would read the table where it was.
+    """
     if table.device == device:
         return table
     tables = None if torch.compiler.is_compiling() or not table.is_cpu else _tables.get()
+    if tables is None and torch.cuda.is_current_stream_capturing():
+        raise ValueError(
+            f"must be on {device} while a CUDA graph is recorded, which keeps addresses, got {table.device}"
+        )
     if tables is None:
         return table.to(device, non_blocking=True)
     # numpy knows no bfloat16

@@ -20,6 +20,7 @@ from lowlight_ext import (
     normal,
     poisson,
     raw_noise,
+    tables_kept,
     testing,
     use_backend,
 )
@@ -287,6 +288,19 @@ def test_a_graph_takes_no_tables_from_the_cpu():
     x, rows = torch.rand(2, 3, 4, 8, device="cuda"), testing._rows(2, "cpu")
     with torch.cuda.graph(torch.cuda.CUDAGraph()), pytest.raises(ValueError, match="while a CUDA graph is recorded"):
         diffusion_step(x, x, rows, seed=1)
+    with torch.cuda.graph(torch.cuda.CUDAGraph()), pytest.raises(ValueError, match="while a CUDA graph is recorded"):
+        normal((2, 3, 4, 8), torch.tensor([1, 2]), device="cuda")
+
+
+def test_a_graph_takes_tables_that_are_kept():
+    x, rows, seeds = torch.rand(2, 3, 4, 8, device="cuda"), testing._rows(2, "cpu"), torch.tensor([1, 2])
+    graph, tables = torch.cuda.CUDAGraph(), {}
+    with tables_kept(tables):
+        expected = diffusion_step(x, x, rows, seed=seeds)
+        with torch.cuda.graph(graph):
+            result = diffusion_step(x, x, rows, seed=seeds)
+    graph.replay()
+    same_bits([result], [expected])
 
 
 @pytest.mark.parametrize("name", ["diffll", "anlightendiff", "wavelet_anchored", "ddpm"])
