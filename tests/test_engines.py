@@ -197,3 +197,7 @@ def test_tune_writes_what_info_says(file, cache, monkeypatch):
     assert f"auto, exact, {file}" in info
     assert "torch (32x32: torch " in info
     assert CliRunner().invoke(app, ["tune", str(file), "--size", "x"]).exit_code == 2
+    shown = CliRunner().invoke(app, ["tune", str(file), "--size", "32x32", "--runs", "1", "--json", "-q"]).output
+    told = json.loads(shown)
+    assert (told["size"], told["taken"]["exact"]) == ([32, 32], "torch")
+    assert told["measured"]["torch exact"]["difference"] == 0

@@ -49,6 +49,7 @@ def enhance(
             "--model",
             "-m",
             help="Shipped name or checkpoint file (default: see `lowlight models`, raw files by the one for raw).",
+            show_default=False,
             autocompletion=completion.models,
         ),
     ] = "default",
