@@ -39,7 +39,7 @@ def brought(table: Tensor, device: torch.device) -> Tensor:
     if table.device == device:
         return table
     tables = None if torch.compiler.is_compiling() or not table.is_cpu else _tables.get()
-    if tables is None and torch.cuda.is_current_stream_capturing():
+    if tables is None and device.type == "cuda" and torch.cuda.is_current_stream_capturing():
         raise ValueError(
             f"must be on {device} while a CUDA graph is recorded, which keeps addresses, got {table.device}"
         )
