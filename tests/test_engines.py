@@ -113,7 +113,7 @@ def test_fast_is_bfloat16_where_the_processor_has_it(file, monkeypatch):
 
 
 def test_refusals(file, monkeypatch):
-    with pytest.raises(ValueError, match="engine: must be one of torch, openvino, auto, got 'tvm'"):
+    with pytest.raises(ValueError, match="engine: must be one of torch, openvino, cudagraph, auto, got 'tvm'"):
         load(file, engine="tvm")
     with pytest.raises(ValueError, match="precision: must be one of exact, fast, got 'half'"):
         load(file, precision="half")

@@ -146,7 +146,7 @@ def run(monkeypatch, tmp_path):
     from lowlight.video import door
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(door, "chosen_system", lambda model, device, dtype: Gamma())
+    monkeypatch.setattr(door, "chosen_system", lambda *_: Gamma())
 
     def invoke(*arguments):
         result = CliRunner().invoke(app, [str(a) for a in arguments])

@@ -123,7 +123,8 @@ def _lines(total: int, voice: Voice) -> Bar:
         done = now
         if voice.quiet or not seldom.due():
             return
-        if of is None:
+        # how long one takes is not known before the first
+        if of is None or not done:
             say(f"{done} done")
         else:
             left = timedelta(seconds=round((time.monotonic() - start) / done * (of - done)))

@@ -30,6 +30,7 @@ def tune(
     ] = "default",
     size: Annotated[str, typer.Option(metavar="WxH", help="Of the picture that is timed.")] = "600x400",
     runs: Annotated[int, typer.Option(min=1, help="Pictures each engine makes; the median counts.")] = 5,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -45,21 +46,22 @@ def tune(
     width, height = parse_size(size)
     voice, taken = Voice(quiet, json=json), {}
     try:
-        systems = _systems(model, voice)
+        systems = _systems(model, device, voice)
         (exact, *_) = systems.values()
+        here = machine(exact.device)
         with progress_bar((runs + 1) * len(systems), voice=voice) as bar:
-            measured = measure(systems, _picture(exact, width, height), runs, advance=bar.advance)
-        voice.tell(f"{model}, {width}x{height}, {machine()}")
+            measured = measure(systems, _picture(exact, width, height).to(exact.device), runs, advance=bar.advance)
+        voice.tell(f"{model}, {width}x{height}, {here}")
         key = key_of(exact)
         for precision in ("exact", "fast"):
             times = _shown(measured, precision, voice)
             if times:
                 engine = min(times, key=lambda name: times[name])
-                keep(key, Choice(model, precision, engine, (width, height), times, machine()))
+                keep(key, Choice(model, precision, engine, (width, height), times, here))
                 taken[precision] = engine
                 voice.tell(f"--engine auto, --precision {precision}: {engine}")
         voice.tell(f"kept in {engine_folder()}")
-        facts = {"model": model, "size": [width, height], "machine": machine(), "kept_in": str(engine_folder())}
+        facts = {"model": model, "size": [width, height], "machine": here, "kept_in": str(engine_folder())}
         voice.answer(facts | {"measured": {name: each._asdict() for name, each in measured.items()}, "taken": taken})
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
@@ -67,15 +69,16 @@ def tune(
         raise typer.Exit(130) from None
 
 
-def _systems(model: str, voice: Voice) -> dict[str, System]:
+def _systems(model: str, device: str | None, voice: Voice) -> dict[str, System]:
     """The model by every engine in every precision that runs here, the exact torch first; says which do not."""
-    from ..checkpoints import load
+    from ..checkpoints import load, parse_device
+    from ..engines.use import ENGINES_OF
 
-    systems = {}
+    where, systems = parse_device(device) or load(model).device, {}
     for precision in ("exact", "fast"):
-        for engine in ("torch", "openvino"):
+        for engine in ENGINES_OF.get(where.type, ("torch",)):
             try:
-                systems[f"{engine} {precision}"] = load(model, device="cpu", engine=engine, precision=precision)
+                systems[f"{engine} {precision}"] = load(model, device=where, engine=engine, precision=precision)
             except ValueError as error:
                 if not systems:
                     raise

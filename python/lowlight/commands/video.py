@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from . import completion
+from .engine_options import Engine, Precision
 from .jobs import BESIDE
 from .seed_option import seed_option
 from .terminal import Json, Quiet, Voice, progress_bar
@@ -59,6 +60,8 @@ def video(
     fps: Annotated[float, typer.Option(min=0.1, help="Of a folder: pictures a second.")] = _FPS,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 (default: float32).")] = None,
+    engine: Engine = "torch",
+    precision: Precision = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
     json: Json = False,
     quiet: Quiet = False,
