@@ -77,7 +77,7 @@ class Program:
         self.text = (self.folder / f"{source.stem}.ptx").read_text()
         self.module, self.library = self.linked(source.read_text(), target, machine(folder))
         self.failure: BaseException | None = None
-        self.loaded: list[ctypes.CDLL] = []
+        self.loaded: dict[str, ctypes.CDLL] = {}
         # what C++ calls has to live as long as it may
         self._ask = ASK(self.add)
         self.library.machine_missing(self._ask)
@@ -105,8 +105,8 @@ class Program:
             source = self.folder / f"kernel{len(self.loaded)}.cpp"
             source.write_text(translation.translated(kernel))
             run(compiler(), *TRANSLATED, "-fPIC", "-shared", f"-I{HERE}", source, "-o", source.with_suffix(".so"))
-            self.loaded.append(ctypes.CDLL(str(source.with_suffix(".so"))))
-            body = ctypes.cast(self.loaded[-1].body, ctypes.c_void_p)
+            loaded = self.loaded[kernel.name] = ctypes.CDLL(str(source.with_suffix(".so")))
+            body = ctypes.cast(loaded.body, ctypes.c_void_p)
             size = ctypes.c_uint64(kernel.shared_bytes)
             self.library.machine_add(name, body, ctypes.c_int(kernel.most_threads), size)
         except BaseException as error:
