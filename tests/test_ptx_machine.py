@@ -64,7 +64,9 @@ def test_what_is_wrong_is_found(wrong, row, backwards):
 
 def test_ptx_that_it_does_not_know_is_named():
     text = ".visible .entry kernel(\n\t.param .u64 kernel_param_0\n)\n{\n\t.reg .f32 %f<3>;\n\tLINE;\n\tret;\n\n}\n"
-    assert "f1 + f1" in translation.translated(reading.kernel(text.replace("LINE", "add.rn.f32 %f2, %f1, %f1"), "kernel"))
+    assert "f1 + f1" in translation.translated(
+        reading.kernel(text.replace("LINE", "add.rn.f32 %f2, %f1, %f1"), "kernel")
+    )
     for line in ("add.f32 %f2, %f1, %f1", "ex2.approx.f32 %f2, %f1", "fma.rz.f32 %f2, %f1, %f1, %f1"):
         with pytest.raises(reading.NotUnderstood, match=re.escape(line)):
             translation.translated(reading.kernel(text.replace("LINE", line), "kernel"))

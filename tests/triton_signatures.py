@@ -27,7 +27,9 @@ WIDE = (*NARROW, 2**31, 2**32 - 1, -(2**40), 2**62)
 def binder(kernel):
     """What triton calls to find the signature of a call; with a backend since 3.3."""
     arguments = [kernel.signature, kernel.params, make_backend(GPUTarget("cuda", 90, 32))]
-    return create_function_from_signature(*arguments[: len(inspect.signature(create_function_from_signature).parameters)])
+    return create_function_from_signature(
+        *arguments[: len(inspect.signature(create_function_from_signature).parameters)]
+    )
 
 
 def signatures(kernel):

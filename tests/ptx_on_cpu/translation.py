@@ -31,7 +31,9 @@ class Translation:
         self.lines = ['#include "thread.h"', "using namespace ptx;"]
         self.lines.append('extern "C" void body(Thread& thread, const char* const* parameters) {')
         for name, kind in kernel.registers.items():
-            self.lines.append(f"{TYPES[kind]} {variable(name)} = {UNWRITTEN.get(kind, TYPES[kind] + '(0xcdcdcdcdcdcdcdcdull)')};")
+            self.lines.append(
+                f"{TYPES[kind]} {variable(name)} = {UNWRITTEN.get(kind, TYPES[kind] + '(0xcdcdcdcdcdcdcdcdull)')};"
+            )
         self.lines += [self.statement(each) for each in kernel.code]
         self.lines.append("}")
 
@@ -174,7 +176,9 @@ class Translation:
     def selp_(self, code: Instruction) -> str:
         target, yes, no, which = code.operands
         kind = code.parts[1]
-        return self.store(target, f"{self.value(which, 'pred')} ? {self.value(yes, kind)} : {self.value(no, kind)}", kind)
+        return self.store(
+            target, f"{self.value(which, 'pred')} ? {self.value(yes, kind)} : {self.value(no, kind)}", kind
+        )
 
     def prmt_(self, code: Instruction) -> str:
         assert code.parts == ("prmt", "b32")
@@ -249,7 +253,9 @@ class Translation:
 
     def not_(self, code: Instruction) -> str:
         _, kind = code.parts
-        return self.store(code.operands[0], f"{'!' if kind == 'pred' else '~'}{self.value(code.operands[1], kind)}", kind)
+        return self.store(
+            code.operands[0], f"{'!' if kind == 'pred' else '~'}{self.value(code.operands[1], kind)}", kind
+        )
 
     def shl_(self, code: Instruction) -> str:
         return self.shift(code, "shift_left")
