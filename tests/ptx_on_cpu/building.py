@@ -81,12 +81,9 @@ class Program:
         # what C++ calls has to live as long as it may
         self._ask = ASK(self.add)
         self.library.machine_missing(self._ask)
-        for name, kind, count in (
-            ("counts", ctypes.c_int64, 6),
-            ("place", ctypes.c_int64, 2),
-            ("grid", ctypes.c_uint, 6),
-        ):
-            getattr(self.library, f"machine_{name}").restype = ctypes.POINTER(kind * count)
+        results = {"counts": ctypes.c_int64 * 6, "place": ctypes.c_int64 * 2, "grid": ctypes.c_uint * 6}
+        for name, kind in results.items():
+            getattr(self.library, f"machine_{name}").restype = ctypes.POINTER(kind)
 
     def linked(self, text: str, host: Path, shared: list[Path]) -> tuple[ModuleType, ctypes.CDLL]:
         rows = (re.findall(rf"\b{word}_(\w+)\(const (\w+)&", text) for word in ("launch", "size"))

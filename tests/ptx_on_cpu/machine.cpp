@@ -59,8 +59,8 @@ void Device::run_block(Dim index) {
         all_done = first.stop == Stop::end;
         for (int i = 1; i < threads(); ++i)
             if (fibers_[i].stop != first.stop || fibers_[i].line != first.line)
-                return running_ = nullptr, fail("not all threads of a block came to this barrier",
-                                                std::max(first.line, fibers_[i].line));
+                return running_ = nullptr,
+                       fail("not all threads of a block came to this barrier", std::max(first.line, fibers_[i].line));
         counts.barriers += !all_done, ++now_;
         for (int i = 0; i < threads() && !all_done; ++i) fibers_[i].stop = Stop::none;
     }

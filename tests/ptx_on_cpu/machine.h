@@ -44,7 +44,7 @@ struct Counts {
 };
 
 class Device final : public Machine {
-public:
+  public:
     std::map<std::string, Kernel> kernels;
     // asked for a kernel that is not there yet: adds it, or does not
     void (*missing)(const char* name) = nullptr;
@@ -66,7 +66,7 @@ public:
     void barrier(Thread& thread, int line) override;
     uint32_t shuffle(Thread&, uint32_t value, uint32_t lanes, uint32_t clamp, uint32_t members, int line) override;
 
-private:
+  private:
     const Kernel* kernel_;
     const char* const* parameters_;
     std::string name_;

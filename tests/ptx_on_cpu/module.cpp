@@ -22,7 +22,7 @@ static PyMethodDef functions[] = {
 }  // namespace lowlight
 
 PyMODINIT_FUNC PyInit_program() {
-    static PyModuleDef module = {PyModuleDef_HEAD_INIT, "program", nullptr, -1, lowlight::functions,
-                                 nullptr,               nullptr,   nullptr, nullptr};
+    static PyModuleDef module = {
+        PyModuleDef_HEAD_INIT, "program", nullptr, -1, lowlight::functions, nullptr, nullptr, nullptr, nullptr};
     return PyModule_Create(&module);
 }

@@ -3,9 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-BYTES = {"b8": 1, "u8": 1, "s8": 1, "b16": 2, "u16": 2, "s16": 2, "b32": 4, "u32": 4, "s32": 4, "f32": 4} | {
-    name: 8 for name in ("b64", "u64", "s64", "f64")
-}
+BYTES = {f"{kind}{size}": size // 8 for kind in "bus" for size in (8, 16, 32, 64)} | {"f32": 4, "f64": 8}
 ENTRY = re.compile(r"\.entry\s+([\w$]+)\s*\(([^)]*)\)\s*((?:\.\w+[^{.]*)*)\{")
 VARIABLE = re.compile(r"\.shared\s+(?:\.align\s+(\d+)\s+)?\.(\w+)\s+([\w$]+)(?:\[(\d+)\])?$")
 INSTRUCTION = re.compile(r"(?:@(!?)(%\w+)\s+)?([a-z][\w.:]*)\s*(.*)$", re.DOTALL)

@@ -23,7 +23,7 @@ struct Machine {
     virtual void barrier(Thread&, int line) = 0;
     virtual uint32_t shuffle(Thread&, uint32_t value, uint32_t lanes, uint32_t clamp, uint32_t members, int line) = 0;
 
-protected:
+  protected:
     ~Machine() = default;
 };
 

@@ -1,4 +1,5 @@
-// kernels with one fault each, which the machine has to find: test_ptx_machine.py launches them as if they were the gate
+// kernels with one fault each, which the machine has to find: test_ptx_machine.py launches them as if they were the
+// gate
 #include "../../csrc/cuda/launch.cuh"
 
 namespace lowlight {
@@ -76,17 +77,39 @@ const char* launch_gate(const GateArguments& a, Place place) {
     cudaSetDevice(place.device);
     auto stream = static_cast<cudaStream_t>(place.stream);
     switch (a.rows) {
-        case 0: right<<<1, kBlock, 0, stream>>>(x, out); break;
-        case 1: right<<<1, 2 * kBlock, 0, stream>>>(x, out); break;
-        case 2: misaligned<<<1, kBlock, 0, stream>>>(out); break;
-        case 3: beyond<<<1, kBlock, 0, stream>>>(out); break;
-        case 4: before<<<1, kBlock, 0, stream>>>(x, out); break;
-        case 5: unwritten<<<1, kBlock, 0, stream>>>(out); break;
-        case 6: no_barrier<<<1, kBlock, 0, stream>>>(x, out); break;
-        case 7: no_second_barrier<<<1, kBlock, 0, stream>>>(x, out); break;
-        case 8: one_place_for_two<<<1, kBlock, 0, stream>>>(x, out); break;
-        case 9: half_a_barrier<<<1, kBlock, 0, stream>>>(x, out); break;
-        case 10: half_a_warp<<<1, kBlock, 0, stream>>>(x, out); break;
+        case 0:
+            right<<<1, kBlock, 0, stream>>>(x, out);
+            break;
+        case 1:
+            right<<<1, 2 * kBlock, 0, stream>>>(x, out);
+            break;
+        case 2:
+            misaligned<<<1, kBlock, 0, stream>>>(out);
+            break;
+        case 3:
+            beyond<<<1, kBlock, 0, stream>>>(out);
+            break;
+        case 4:
+            before<<<1, kBlock, 0, stream>>>(x, out);
+            break;
+        case 5:
+            unwritten<<<1, kBlock, 0, stream>>>(out);
+            break;
+        case 6:
+            no_barrier<<<1, kBlock, 0, stream>>>(x, out);
+            break;
+        case 7:
+            no_second_barrier<<<1, kBlock, 0, stream>>>(x, out);
+            break;
+        case 8:
+            one_place_for_two<<<1, kBlock, 0, stream>>>(x, out);
+            break;
+        case 9:
+            half_a_barrier<<<1, kBlock, 0, stream>>>(x, out);
+            break;
+        case 10:
+            half_a_warp<<<1, kBlock, 0, stream>>>(x, out);
+            break;
     }
     cudaError_t error = cudaGetLastError();
     return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
