@@ -15,7 +15,7 @@ import test_cuda_host_raw
 import torch
 from cuda_host import backends, compiled  # noqa: F401
 from cuda_ptx import architecture, ptx  # noqa: F401
-from ptx_on_cpu import reading
+from ptx_on_cpu import building, reading
 
 from lowlight_ext import testing, use_backend
 from lowlight_ext.checks import DTYPES
@@ -110,6 +110,12 @@ def unlaunched(device, files, dtype):
         for name in reading.names(device.program(file).text)
         if mine.search(name.replace("lowlight_kernel", "")) and name not in device.program(file).loaded
     ]
+
+
+def test_every_file_has_a_family():
+    files = [file for files in FAMILIES for file in files]
+    assert sorted(files) == sorted(path.stem for path in building.CUDA.glob("*.cu") if path.stem != "device")
+    assert sorted(op for ops in FAMILIES.values() for op in ops) == sorted(backends.OPERATORS)
 
 
 @pytest.mark.parametrize("architecture", [80], indirect=True)

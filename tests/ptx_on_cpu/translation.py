@@ -3,21 +3,11 @@
 Instructions that no kernel of this project has are not here: NotUnderstood names them.
 """
 
-import re
-
+from ptx_on_cpu.operands import NUMBERS, TYPES, Operands, many, variable
 from ptx_on_cpu.reading import BYTES, Instruction, Kernel, Label, NotUnderstood
 
-NUMBERS = {"f32": "float", "f64": "double"} | {
-    f"{kind}{size}": f"{'' if kind == 's' else 'u'}int{size}_t" for kind in "sub" for size in (8, 16, 32, 64)
-}
-# registers are compared by their bits alone where their type is b
-TYPES = NUMBERS | {"pred": "bool"}
 SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|", "xor": "^"}
 COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-# by their bits when they are declared, so that an instruction that forgot to write one shows
-UNWRITTEN = {"f32": "bits<float>(0xcdcdcdcdu)", "f64": "bits<double>(0xcdcdcdcdcdcdcdcdull)"}
-SPECIAL = re.compile(r"%(tid|ctaid|ntid|nctaid)\.([xyz])$")
-ADDRESS = re.compile(r"\[\s*([%\w$]+)\s*(?:\+\s*(-?\d+)\s*)?\]$")
 
 
 def translated(kernel: Kernel) -> str:
@@ -25,15 +15,12 @@ def translated(kernel: Kernel) -> str:
     return "\n".join(Translation(kernel).lines)
 
 
-class Translation:
+class Translation(Operands):
     def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
+        super().__init__(kernel)
         self.lines = ['#include "thread.h"', "using namespace ptx;"]
         self.lines.append('extern "C" void body(Thread& thread, const char* const* parameters) {')
-        for name, kind in kernel.registers.items():
-            self.lines.append(
-                f"{TYPES[kind]} {variable(name)} = {UNWRITTEN.get(kind, TYPES[kind] + '(0xcdcdcdcdcdcdcdcdull)')};"
-            )
+        self.lines += self.declarations()
         self.lines += [self.statement(each) for each in kernel.code]
         self.lines.append("}")
 
@@ -53,56 +40,6 @@ class Translation:
         guard = code.guard and f"if ({code.guard[0].strip('%')}{variable(code.guard.lstrip('!'))}) "
         return f"{guard}{{ {text} }}"
 
-    # -- operands
-
-    def value(self, operand: str, kind: str) -> str:
-        """An operand as a number of PTX's type `kind`."""
-        wanted = TYPES[kind]
-        if special := SPECIAL.match(operand):
-            return f"{wanted}(thread.{special[1]}.{special[2]})"
-        if operand in self.kernel.registers:
-            own, name = self.kernel.registers[operand], variable(operand)
-            if TYPES[own] == wanted:
-                return name
-            if "float" not in (wanted, TYPES[own]) and "double" not in (wanted, TYPES[own]):
-                return f"{wanted}({name})"
-            return f"bits<{wanted}>({name})"
-        if operand in self.kernel.shared:
-            return f"{wanted}({self.kernel.shared[operand]})"
-        if operand in self.kernel.parameters:
-            return f"{wanted}(uintptr_t(parameters[{self.kernel.parameters.index(operand)}]))"
-        if operand.startswith("0f"):
-            return f"bits<float>(0x{operand[2:]}u)"
-        if operand.startswith("0d"):
-            return f"bits<double>(0x{operand[2:]}ull)"
-        return f"{wanted}({hex(int(operand, 0) % 2**64)}ull)"
-
-    def store(self, target: str, expression: str, kind: str) -> str:
-        """target = the expression, a number of type `kind`, its sign or zeros spread where the register is wider."""
-        if target == "_":
-            return ""
-        own = TYPES[self.kernel.registers[target]]
-        if own == TYPES[kind]:
-            return f"{variable(target)} = {expression};"
-        if kind.startswith("f") or own in ("float", "double"):
-            return f"{variable(target)} = bits<{own}>({TYPES[kind]}({expression}));"
-        return f"{variable(target)} = {own}({TYPES[kind]}({expression}));"
-
-    def place(self, operand: str, code: Instruction, access: str) -> str:
-        """The C++ address of a memory operand, checked."""
-        base, offset = ADDRESS.match(operand).groups()
-        offset = int(offset or 0)
-        kind, width = code.parts[-1], {"v2": 2, "v4": 4}.get(code.parts[-2], 1)
-        size, space = width * BYTES[kind], code.parts[1]
-        if space == "param":
-            return f"({self.value(base, 'u64')} + {offset})"
-        if space == "global":
-            return f"thread.machine->global({self.value(base, 'u64')} + {offset}, {size}, {code.line})"
-        assert space == "shared"
-        return f"thread.machine->shared_{access}(thread, {self.value(base, 'u32')} + {offset}, {size}, {code.line})"
-
-    # -- memory
-
     def ld_(self, code: Instruction) -> str:
         kind, targets = code.parts[-1], many(code.operands[0])
         number = NUMBERS[kind]
@@ -118,8 +55,6 @@ class Translation:
         assert code.parts[1:] == ("to", "global", "u64")
         return self.store(code.operands[0], self.value(code.operands[1], "u64"), "u64")
 
-    # -- the threads of a block
-
     def bar_(self, code: Instruction) -> str:
         assert code.parts == ("bar", "sync")
         assert code.operands == ("0",)
@@ -132,15 +67,11 @@ class Translation:
         text = self.store(target, f"thread.machine->shuffle(thread, {value}, {', '.join(rest)}, {code.line})", "u32")
         return text + (f" {variable(valid)} = true;" if valid != "_" else "")
 
-    # -- the way through
-
     def bra_(self, code: Instruction) -> str:
         return f"goto {variable(code.operands[0])};"
 
     def ret_(self, code: Instruction) -> str:
         return "return;"
-
-    # -- moves and conversions
 
     def mov_(self, code: Instruction) -> str:
         target, source = code.operands
@@ -184,8 +115,6 @@ class Translation:
         assert code.parts == ("prmt", "b32")
         target, *rest = code.operands
         return self.store(target, f"permute({', '.join(self.value(operand, 'u32') for operand in rest)})", "u32")
-
-    # -- arithmetic
 
     def two_operands(self, code: Instruction) -> str:
         """target = a sign b: floats rounded once, whole numbers wrapped around."""
@@ -294,13 +223,3 @@ class Translation:
 
 def opposite(comparison: str) -> str:
     return {"lt": ">=", "le": ">", "gt": "<=", "ge": "<"}[comparison]
-
-
-def many(operand: str) -> list[str]:
-    """{%r1, %r2} -> both; %r1 -> itself alone."""
-    return [word.strip() for word in operand.strip("{}").split(",")]
-
-
-def variable(name: str) -> str:
-    """The C++ name of a register or a label."""
-    return name.strip("%").replace("$", "_")
