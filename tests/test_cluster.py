@@ -27,7 +27,7 @@ pytest.importorskip("pyarrow", reason="no pyarrow: pip install 'lowlight-ext[clu
 def nodes():
     """Three of a core each; .address, .kill() one that is not the head."""
     # read when ray is imported and when its processes start
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     from ray.cluster_utils import Cluster
 
     told = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
@@ -135,7 +135,7 @@ def test_a_node_dies_and_a_second_run_does_what_is_missing(run, nodes):
     ray.shutdown()
 
     (first,), lines = manifest("many")
-    assert first["options"]["format" if "format" in first["options"] else "model"]
+    assert first["options"] == {"model": "default", "told": {"resid": None, "with_photon": None}, "engine": "torch"}
     assert Counter(line["target"] for line in lines) == Counter([*results("many"), "broken.png"])
     (broken,) = [line for line in lines if line["status"] == "failed"]
     assert (broken["target"], broken["bytes"]) == ("broken.png", 200)
@@ -187,8 +187,9 @@ def test_through_a_file_system_of_fsspecs(run, nodes):
     assert {source: row["notes"] for source, row in shown.items()} == {r["source"]: r["notes"] for r in alone[:-1]}
     assert shown["in/broken.png"]["error"] == "cannot be decoded (image file is truncated)"
     assert "transparency laid over white" in shown["in/sub/alpha.png"]["notes"][0]
-    (first, second), lines = manifest("in/out")
-    assert (first["run"], len(lines)) == (second["target"] and first["run"], 4) or len(lines) == 5
+    (first,), lines = manifest("in/out")
+    assert first["run"] in next(Path("in/out/manifest").iterdir()).name
+    assert Counter(line["target"] for line in lines) == Counter([*results("one"), "broken.jpg"])
     rows, result = run(*told, "127.0.0.1:1")
     assert result.exit_code == 2
     assert "no Ray cluster at 127.0.0.1:1" in " ".join(result.stderr.replace("│", " ").split())
