@@ -1,23 +1,15 @@
-"""What a cluster's run is made of, without a cluster: rounds of tries, manifests, stores, options."""
+"""What a cluster's run is made of, without a cluster: rounds of tries, manifests, stores."""
 
 import importlib.util
 import json
 import re
-from pathlib import Path
 
 import pytest
-from test_cli import files, photo
-from typer.testing import CliRunner
 
-from lowlight.cli import app
-from lowlight.cluster import actors, stores
+from lowlight.cluster import stores
 from lowlight.cluster.manifest import Manifest, Picture, Record, read_manifest
 from lowlight.cluster.rounds import Outcome, in_rounds
 from lowlight.cluster.stores import Stamp, Store, StoreError
-from lowlight.commands import on_cluster
-from lowlight.commands.enhancing import Request
-from lowlight.commands.jobs import Job, PlanError
-from lowlight.commands.raw_options import RawOptions
 
 pyarrow = pytest.mark.skipif(
     importlib.util.find_spec("pyarrow") is None, reason="no pyarrow: pip install 'lowlight-ext[cluster]'"
@@ -116,15 +108,34 @@ def test_a_cut_last_line_says_nothing():
     assert found.unread == [f"m: line {n} cannot be read and counts for nothing" for n in (2, 3)]
 
 
-@pytest.fixture(params=["plain", "file", "memory", "dir"])
+@pytest.fixture(scope="module")
+def bucket():
+    """An address on an S3 of this machine."""
+    server = pytest.importorskip("moto.server", reason="no moto: pip install 'moto[server,s3]'")
+    running = server.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    settings = f"endpoint_override={host}:{port}&scheme=http&allow_bucket_creation=true&region=us-east-1"
+    yield f"s3://key:secret@photos/FOLDER?{settings}"
+    running.stop()
+
+
+@pytest.fixture(params=["plain", "file", "memory", "fsspec", "s3"])
 def store(request, tmp_path):
     pytest.importorskip("pyarrow", reason="no pyarrow: pip install 'lowlight-ext[cluster]'")
-    folder = f"{tmp_path.as_uri()}/a b".replace(" ", "%20" if request.param == "file" else " ")
+    if request.param == "s3":
+        from pyarrow.fs import FileSystem
+
+        address = request.getfixturevalue("bucket").replace("FOLDER", tmp_path.name)
+        FileSystem.from_uri(address)[0].create_dir("photos")
+        return Store(address)
+    folder = f"{tmp_path.as_uri()}/a b"
     address = {
         "plain": str(tmp_path / "a b"),
-        "file": folder,
+        "file": folder.replace(" ", "%20"),
         "memory": f"memory://{tmp_path}",
-        "dir": f"dir::{folder}",
+        # to pyarrow this is no file system of its own
+        "fsspec": folder.replace("file:", "local:"),
     }
     return Store(address[request.param])
 
@@ -138,17 +149,17 @@ def test_a_store(store, tmp_path):
     assert [*store.entries(recursive=False)] == ["a.txt"]
     assert (store.read("sub/b.txt"), store.stamp("sub/b.txt")) == (b"three", store.entries()["sub/b.txt"])
     assert store.kind() == "folder"
-    # to "dir" nothing is but what lies in a folder
-    if not store.address.startswith("dir"):
-        inner = Store(store.address + "/sub/b.txt")
-        assert inner.kind() == "file"
-        folder, name = inner.split()
-        assert (name, folder.read(name), folder.path(name)) == ("b.txt", b"three", inner.shown)
+    base, mark, settings = store.address.partition("?")
+    inner = Store(f"{base}/sub/b.txt{mark}{settings}")
+    assert inner.kind() == "file"
+    folder, name = inner.split()
+    assert (name, folder.read(name), folder.path(name)) == ("b.txt", b"three", inner.shown)
     with pytest.raises(StoreError, match=f"{re.escape(store.shown)}/none: no such file or folder"):
         store.read("none")
 
 
 def test_nothing_half_written(store, monkeypatch):
+    """Where a name shows what is being written; an object is put whole, under its own name."""
     store.write("a.txt", b"one")
 
     def fail(*_):
@@ -163,6 +174,10 @@ def test_nothing_half_written(store, monkeypatch):
                 return fail if name == "move" else getattr(real, name)
 
         store._files = Failing()
+    if store.address.startswith("s3"):
+        store.write("a.txt", b"two")
+        assert ([*store.entries()], store.read("a.txt")) == (["a.txt"], b"two")
+        return
     with pytest.raises(StoreError, match=r"a\.txt: no room"):
         store.write("a.txt", b"two")
     assert ([*store.entries()], store.read("a.txt")) == (["a.txt"], b"one")
@@ -172,6 +187,8 @@ def test_nothing_half_written(store, monkeypatch):
 def test_addresses_that_are_none():
     with pytest.raises(StoreError, match=r"nonsense://x/y: .*nonsense"):
         Store("nonsense://x/y")
+    with pytest.raises(StoreError, match="an address with :: in it"):
+        Store("zip://inside::file:///a.zip")
 
 
 @pyarrow
@@ -200,125 +217,3 @@ def test_a_record_is_read_again(store, monkeypatch):
     assert [*found.lines] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
     assert found.done(PICTURE, "x")
     assert len(store.entries()) == (1 if store.local else 3)
-
-
-@pytest.fixture
-def run(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(on_cluster, "check_ray", lambda: None)
-
-    def invoke(*arguments):
-        result = CliRunner().invoke(app, ["enhance", *map(str, arguments)])
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result, " ".join(result.stderr.replace("│", " ").split())
-
-    return invoke
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["-o", "out", "--devices", "cpu,cpu"], "--devices is for one machine"),
-        (["-o", "out", "--device", "cuda:1"], "--device is cpu or cuda with --cluster, got cuda:1"),
-        (["-o", "out", "--engine", "auto"], "with --cluster name the engine"),
-        ([], "--cluster needs an output folder, --output"),
-    ],
-)
-def test_options_that_do_not_fit(run, options, message):
-    photo("in/a.png")
-    result, said = run("in", "--cluster", "auto", *options)
-    assert result.exit_code == 2
-    assert message in said
-    assert files(".") == ["in/a.png"]
-
-
-@pyarrow
-def test_one_file_is_no_folder(run):
-    photo("a.png")
-    result, said = run("a.png", "-o", "b.png", "--cluster", "auto")
-    assert result.exit_code == 2
-    assert "--cluster needs an output folder, and b.png is a file's name" in said
-
-
-@pyarrow
-def test_rays_client_is_refused(run):
-    photo("in/a.png")
-    result, said = run("in", "-o", "out", "--cluster", "ray://there:10001")
-    assert result.exit_code == 2
-    assert "`ray job submit`" in said or "needs ray" in said
-
-
-def test_without_ray(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    photo("in/a.png")
-    monkeypatch.setattr(actors, "find_spec", lambda name: None)
-    result = CliRunner().invoke(app, ["enhance", "in", "-o", "out", "--cluster", "auto"])
-    assert result.exit_code == 2
-    said = " ".join(result.stderr.replace("│", " ").split())
-    assert "a cluster needs ray: pip install 'lowlight-ext[cluster]', where Ray has wheels for this Python" in said
-    assert not Path("out").exists()
-
-
-def mission(**changes):
-    return on_cluster.Mission("auto", 1, Request(**changes), "out", None)
-
-
-def enhanced(job, **changes):
-    """Its line, as a run writes it."""
-    record = Record(Store("out"), {})
-    one = mission(**changes)
-    one.left([job], False)
-    record.add(one._pictures[job], one._options, {"status": "enhanced"})
-    record.close()
-
-
-@pyarrow
-def test_what_is_left_to_do(run):
-    jobs = [Job(Path(f"in/{n}.png"), Path(f"out/{n}.png")) for n in range(4)]
-    for job in jobs:
-        photo(job.source)
-        photo(job.target)
-    assert mission().left(jobs, False) == ([], ["4 of the results are there and in no manifest, and stay as they are"])
-    for job in jobs:
-        enhanced(job)
-    assert mission().left(jobs, False) == ([], [])
-    assert mission(device="cpu").left(jobs, False) == ([], [])
-    assert mission().left(jobs, True) == (jobs, [])
-    jobs[1].target.unlink()
-    photo(jobs[2].source, 200, (9, 9))
-    said = "1 of the results are made anew: their sources or the options are others than before"
-    assert mission().left(jobs, False) == (jobs[1:3], [said])
-    assert mission(seed=1).left(jobs, False) == (jobs, [said.replace("1 of", "3 of")])
-    # a model's file is what is in it
-    for content in (b"one", b"two"):
-        Path("model.safetensors").write_bytes(content)
-        assert mission(model="model.safetensors").left(jobs[:1], False)[0] == jobs[:1]
-        enhanced(jobs[0], model="model.safetensors")
-        assert mission(model="model.safetensors").left(jobs[:1], False) == ([], [])
-    Path("model.safetensors").write_bytes(b"one")
-    assert mission(model="model.safetensors").left(jobs[:1], False)[0] == jobs[:1]
-
-
-@pyarrow
-def test_workers_find_files_by_their_whole_names(run):
-    for name in ("model.safetensors", "camera.json"):
-        Path(name).write_bytes(b"{}")
-    one = mission(model="model.safetensors", raw=RawOptions(camera="camera.json", ratio=2.0))
-    assert (one._request.model, one._request.raw.camera) == (
-        str(Path("model.safetensors").resolve()),
-        str(Path("camera.json").resolve()),
-    )
-    assert mission(raw=RawOptions(camera="ILCE-7SM2"))._request.raw.camera == "ILCE-7SM2"
-    assert mission()._request.model == "default"
-
-
-@pyarrow
-def test_an_address_that_cannot_be_had(run):
-    result, said = run("in", "-o", "nonsense://there/out", "--cluster", "auto")
-    assert result.exit_code == 2
-    assert "nonsense://there/out" in said
-    with pytest.raises(PlanError, match="nonsense"):
-        on_cluster.Mission("auto", 1, Request(), "nonsense://there/out", None)
-    result, said = run("memory://nothing/here", "-o", "out", "--cluster", "auto")
-    assert result.exit_code == 1
-    assert "memory://nothing/here: no such file or folder" in said

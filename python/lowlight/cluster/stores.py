@@ -42,6 +42,8 @@ class Store:
     def __init__(self, address: str):
         self.address = address
         self.local: Path | None = None
+        if "::" in address and is_address(address):
+            raise StoreError(f"{address}: an address with :: in it, a store in a store, has no folder to write to")
         if is_address(address) and not address.startswith("file://"):
             base, mark, query = address.partition("?")
             self._parts = (base.rstrip("/"), mark + query)
