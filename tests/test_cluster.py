@@ -17,9 +17,11 @@ from test_cli import files, process
 from typer.testing import CliRunner
 
 from lowlight.cli import app
+from lowlight.cluster.actors import ClusterError, Crew, attempt, crew_of, joined
+from lowlight.cluster.rounds import Outcome, in_rounds
 from lowlight.raw.dng import write_dng
 
-pytest.importorskip("ray", reason="no ray: pip install 'lowlight-ext[cluster]'")
+ray = pytest.importorskip("ray", reason="no ray: pip install 'lowlight-ext[cluster]'")
 pytest.importorskip("pyarrow", reason="no pyarrow: pip install 'lowlight-ext[cluster]'")
 
 
@@ -129,8 +131,6 @@ def test_a_node_dies_and_a_second_run_does_what_is_missing(run, nodes):
     assert rows[-1]["summary"].items() >= {"enhanced": 18, "failed": 1, "passed_over": {".txt": 1}}.items()
     assert any(row["notes"] for row in rows[:-1])
     assert [row["source"] for row in rows if "error" in row] == ["in/broken.png"]
-    import ray
-
     ray.init(address=nodes.address, log_to_driver=False)
     assert sum(node["Alive"] for node in ray.nodes()) == 2
     ray.shutdown()
@@ -195,6 +195,36 @@ def test_through_a_file_system_of_fsspecs(run, nodes):
     rows, result = run(*told, "127.0.0.1:1")
     assert result.exit_code == 2
     assert "no Ray cluster at 127.0.0.1:1" in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_who_kills_its_worker_is_given_up(nodes):
+    """Its neighbours in the worker's hands are done by others; who raises is as lost as who dies."""
+
+    def make():
+        def work(batch):
+            for number, words in enumerate(batch):
+                if words == "7":
+                    os._exit(1)
+                if words == "2":
+                    raise RuntimeError("out of luck")
+                yield Outcome(number, None, "", {"words": words})
+
+        return work
+
+    crew = Crew(3, 3, 1, 0)
+    with joined(nodes.address):
+        assert crew_of(1, None) == Crew(*[sum(node["Alive"] for node in ray.nodes())] * 2, 1, 0)
+        with pytest.raises(ClusterError, match="a worker shall have 2 cores, and the cluster's largest machine has 1"):
+            crew_of(2, False)
+        with pytest.raises(ClusterError, match="the cluster has no GPU"):
+            crew_of(1, True)
+        done = [*in_rounds(12, 2, lambda items, together: attempt(items, together, str, make, crew))]
+    assert Counter(outcome.item for outcome, _ in done) == Counter(range(12))
+    errors = {outcome.item: (outcome.error, before) for outcome, before in done if outcome.error}
+    assert errors == dict.fromkeys([2, 7], ("the worker died while it worked on this", ["died", "died"]))
+    assert {outcome.facts["words"] for outcome, _ in done if outcome.error is None} == {
+        str(n) for n in range(12) if n not in (2, 7)
+    }
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")

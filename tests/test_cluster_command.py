@@ -73,6 +73,10 @@ def test_rays_client_is_refused(run):
     result, said = run("in", "-o", "out", "--cluster", "ray://there:10001")
     assert result.exit_code == 2
     assert "`ray job submit`" in said or "needs ray" in said
+    result, said = run("in", "-o", "out", "--cluster", "there")
+    assert result.exit_code == 2
+    assert "--cluster takes auto or HOST:PORT, got there" in said or "needs ray" in said
+    assert files(".") == ["in/a.png"]
 
 
 def test_without_ray(monkeypatch, tmp_path):

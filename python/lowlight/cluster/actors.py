@@ -6,6 +6,8 @@ import contextlib
 import json
 import logging
 import os
+import re
+import socket
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from .rounds import Outcome
 # the most items that a worker takes at once, which is what is lost with it, and how often it shall at least be asked
 _TOGETHER = 16
 _TURNS = 8
+_PATIENCE = 20.0  # seconds to wait for who runs at an address
 
 
 class ClusterError(ValueError):
@@ -64,6 +67,8 @@ def joined(address: str) -> Iterator[None]:
             f"{address} is for Ray's client; give HOST:PORT of a cluster that this machine is part of, or submit the "
             "command to it with `ray job submit`"
         )
+    if not re.fullmatch(r"auto|local|.+:\d+", address):
+        raise ClusterError(f"--cluster takes auto or HOST:PORT, got {address}")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
@@ -97,13 +102,19 @@ def _unheard(nowhere: IO[str]) -> Iterator[None]:
 
 def _join(ray: Any, address: str) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    if address == "auto" and "RAY_ADDRESS" not in os.environ:
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "auto")
+    if address == "auto":
         try:
             ray.init(address="auto", **quiet)
         except ConnectionError:
             ray.init(address="local", include_dashboard=False, **quiet)
-    else:
-        ray.init(address=address, **quiet)
+        return
+    host, colon, port = address.rpartition(":")
+    if colon:
+        # Ray asks for minutes where nobody answers
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+    ray.init(address=address, **quiet)
 
 
 def crew_of(cpus: int, gpus: bool | None) -> Crew:
