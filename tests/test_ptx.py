@@ -161,7 +161,8 @@ def test_the_order_does_not_matter(ptx, op):
 @pytest.mark.parametrize("architecture", [80], indirect=True)
 def test_what_only_values_show(ptx, monkeypatch):
     """Tests of the host's loops that hang on what numbers are, as PTX: tables, times, counts and their tails."""
-    test_cuda_host.test_what_the_host_can_not_see_gives_nan(ptx, monkeypatch)
+    with monkeypatch.context() as recording:
+        test_cuda_host.test_what_the_host_can_not_see_gives_nan(ptx, recording)
     test_cuda_host.test_a_kept_picture_is_kept_whatever_the_noise(ptx)
     test_cuda_host_raw.test_counts_of_every_mean(ptx, torch.float32, 20, test_cuda_host_raw.PLACES[1])
     test_cuda_host_raw.test_the_boundary_between_the_methods(ptx)
