@@ -48,7 +48,7 @@ class Voice(NamedTuple):
             typer.echo(line, err=True)
 
     def detail(self, line: str) -> None:
-        """The same, of each file."""
+        """The same, where more is asked for."""
         if self.verbose:
             typer.echo(line, err=True)
 
