@@ -68,7 +68,7 @@ class CMakeBuild(build_ext):
         return info
 
     def copy_extensions_to_source(self) -> None:
-        """For what builds elsewhere first: the record belongs beside the module, and one of another name would hide it."""
+        """For what builds elsewhere first: the record belongs beside the module; one of another name would hide it."""
         for stale in ROOT.glob("lowlight_ext/_C*"):
             stale.unlink()
         super().copy_extensions_to_source()
@@ -82,7 +82,7 @@ def readme(home: str) -> str:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     if not home:
         return text
-    text = re.sub(r"(!\[[^]]*\]\()(?!https?:)", rf"\1{home}/raw/main/", text)
+    text = re.sub(r'(!\[[^]]*\]\(|<img src=")(?!https?:)', rf"\1{home}/raw/main/", text)
     return re.sub(r"(?<!!)(\[[^]]*\]\()(?!https?:|#)", rf"\1{home}/blob/main/", text)
 
 
