@@ -10,6 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from lowlight_ext.common import Source
+from lowlight_ext.graphs import brought
 from lowlight_ext.kernels_triton.blocks import fused, inlined, lanes, launch, launch_groups, pixels_a_program, store
 
 MASK = tl.constexpr(0xFFFFFFFF)
@@ -172,13 +173,16 @@ def offsets_of(block, area, width, pitch, skip, ALIGNED: tl.constexpr, PIXELS: t
     return offset, inside
 
 
-# the arguments of `Place`, in order; their values change from call to call and must not make a kernel anew
+# the arguments of `Place`, in order; their values change from call to call and must not make a kernel anew. What may
+# leave 32 bits is an int64 by its annotation: an int would be one or the other by its value, do_not_specialize or not
 PLACE = ["key_low", "key_high", "stream", "y0", "first", "plane", "channels", "skip"]
 
 
 @triton.jit(do_not_specialize=[*PLACE, "blocks"])
 def noise_kernel(
-    out_ptr, area, width, pitch, seeds_ptr, key_low, key_high, stream, y0, first, plane, channels, skip, blocks,
+    out_ptr,
+    area, width, pitch, seeds_ptr, key_low, key_high, stream, y0: tl.int64, first: tl.int64, plane: tl.int64,
+    channels, skip, blocks,
     NORMAL: tl.constexpr, OWN: tl.constexpr, ALIGNED: tl.constexpr, PIXELS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     group = tl.program_id(0) // blocks
@@ -227,7 +231,7 @@ class Place:
         if isinstance(seeds, Tensor) and seeds.numel() == 1 and seeds.is_cpu:
             seeds = int(seeds)
         seed, one = (seeds, True) if isinstance(seeds, int) else (0, seeds.numel() == 1)
-        self.seeds = None if isinstance(seeds, int) else seeds.to(device).contiguous()
+        self.seeds = None if isinstance(seeds, int) else brought(seeds, device).contiguous()
         self.groups, self.area, self.width, self.pitch = batch * channels, height * width, width, pitch
         self.size = pitch * height
         # words with their sign: an argument of 2^31 and more would be an int64, another kernel to compile in mid-run
