@@ -32,6 +32,7 @@ PAGES = {
 }
 NOT_RUN = {
     "CONTRIBUTING.md": "these are the tests and checks themselves",
+    "docs/cluster.md": "needs Ray and machines; tests/test_cluster_command.py runs its like on one",
     "docs/ddpm.md": "an hour and more; tests/test_study.py runs a small study",
     "docs/demo.md": "serves until it is stopped; tests/test_demo.py starts it and asks it",
     "docs/raw.md": "needs photographs and a published checkpoint; the photographers' tour does its like",
