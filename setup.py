@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -20,6 +21,8 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 MODES = ("auto", "cpu", "cuda", "off")
+# csrc/CMakeLists.txt compiles one module for this Python and all later ones; without the lock there is no stable ABI
+STABLE = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 sys.path.insert(0, str(ROOT / "csrc"))
 from build_module import BuildFailed, built_module  # noqa: E402
@@ -31,8 +34,6 @@ class CMakeBuild(build_ext):
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        for stale in ROOT.glob("lowlight_ext/_C*") if self.editable_mode else ():
-            stale.unlink()
         mode = os.environ.get("LOWLIGHT_EXT_BUILD", "auto").lower()
         if mode not in MODES:
             raise SystemExit(f"LOWLIGHT_EXT_BUILD: takes one of {', '.join(MODES)}, got {mode!r}")
@@ -44,7 +45,7 @@ class CMakeBuild(build_ext):
             info.update(self.attempt(mode, target))
         for part, reason in info["reason"].items():
             print(f"\n*** WARNING: lowlight_ext: no {part} kernels: {reason}\n", file=sys.stderr, flush=True)
-        self.record(info, target.parent)
+        (target.parent / "_build_info.json").write_text(json.dumps(info, indent=2) + "\n")
 
     def attempt(self, mode: str, target: Path) -> dict:
         """What was built and why the rest was not; ends the installation where an explicit request fails."""
@@ -67,16 +68,13 @@ class CMakeBuild(build_ext):
         return info
 
     def copy_extensions_to_source(self) -> None:
-        """For `build_ext --inplace`, which builds elsewhere first: the record belongs beside the module."""
+        """For what builds elsewhere first: the record belongs beside the module; one of another name would hide it."""
+        for stale in ROOT.glob("lowlight_ext/_C*"):
+            stale.unlink()
         super().copy_extensions_to_source()
         package = self.get_finalized_command("build_py").get_package_dir("lowlight_ext")
         built = Path(self.build_lib) / "lowlight_ext" / "_build_info.json"
         shutil.copy2(built, ROOT / package)
-
-    def record(self, info: dict, directory: Path) -> None:
-        places = [directory] + ([ROOT / "lowlight_ext"] if self.editable_mode else [])
-        for place in places:
-            (place / "_build_info.json").write_text(json.dumps(info, indent=2) + "\n")
 
 
 def readme(home: str) -> str:
@@ -84,7 +82,7 @@ def readme(home: str) -> str:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     if not home:
         return text
-    text = re.sub(r"(!\[[^]]*\]\()(?!https?:)", rf"\1{home}/raw/main/", text)
+    text = re.sub(r'(!\[[^]]*\]\(|<img src=")(?!https?:)', rf"\1{home}/raw/main/", text)
     return re.sub(r"(?<!!)(\[[^]]*\]\()(?!https?:|#)", rf"\1{home}/blob/main/", text)
 
 
@@ -94,7 +92,8 @@ setup(
     author="The lowlight_ext maintainers",
     author_email=os.environ.get("LOWLIGHT_EXT_EMAIL"),
     # optional: setuptools accepts that the module is missing after a build that recorded why
-    ext_modules=[Extension("lowlight_ext._C", sources=[], optional=True)],
+    ext_modules=[Extension("lowlight_ext._C", sources=[], optional=True, py_limited_api=STABLE)],
+    options={"bdist_wheel": {"py_limited_api": "cp310"}} if STABLE else {},
     cmdclass={"build_ext": CMakeBuild},
     long_description=readme(home),
     long_description_content_type="text/markdown",

@@ -1,8 +1,5 @@
-// lowlight_ext._C: tensors and numbers in, CPU loops and CUDA launches out; knows nothing of torch
-#include <pybind11/pybind11.h>
-
-#include <vector>
-
+// lowlight_ext._C: tensors and numbers in, CPU loops and CUDA launches out; knows nothing of torch, and of Python only
+// the limited API of 3.10, so that one module serves every later version
 #include "call.h"
 #include "tensors.h"
 
@@ -19,8 +16,6 @@
 #if defined(LOWLIGHT_CUDA)
 #    include "call_cuda.h"
 #endif
-
-namespace py = pybind11;
 
 namespace lowlight {
 
@@ -70,6 +65,36 @@ LOWLIGHT_OPERATORS(LOWLIGHT_ROW)
 #    undef LOWLIGHT_ROW
 #endif
 
+// fresh memory above a few MiB is written first by a kernel: huge pages spare most of the page faults
+static PyObject* advise_huge_pages(PyObject*, PyObject* const* values, Py_ssize_t count) {
+    return guarded(values, count, [](Arguments given) {
+        uint64_t start, bytes;
+        given(start), given(bytes), given.end();
+#if defined(MADV_HUGEPAGE)
+        uint64_t page = uint64_t(sysconf(_SC_PAGESIZE)), first = (start + page - 1) & ~(page - 1);
+        // advice only: a kernel that does not take it changes nothing
+        if (start + bytes > first)
+            madvise(reinterpret_cast<void*>(first), (start + bytes - first) & ~(page - 1), MADV_HUGEPAGE);
+#endif
+        Py_RETURN_NONE;
+    });
+}
+
+static PyObject* build_info(PyObject*, PyObject* const* values, Py_ssize_t count) {
+    return guarded(values, count, [](Arguments given) {
+        given.end();
+#if defined(_OPENMP)
+        Reference openmp(PyLong_FromLong(_OPENMP));
+        int threads = omp_get_max_threads();
+#else
+        Reference openmp(Py_NewRef(Py_None));
+        int threads = 1;
+#endif
+        return Py_BuildValue("{s:s,s:s,s:s,s:O,s:i}", "compiler", LOWLIGHT_COMPILER, "cpu_level", kernels().level,
+                             "cpu_levels", runnable_levels(), "openmp", openmp.object, "threads", threads);
+    });
+}
+
 static PyMethodDef functions[] = {
 #define LOWLIGHT_ROW(name, Arguments) fast_call(#name, on_cpu<Arguments, &Kernels::name>),
     LOWLIGHT_OPERATORS(LOWLIGHT_ROW)
@@ -81,53 +106,29 @@ static PyMethodDef functions[] = {
 #    define LOWLIGHT_ROW(name, Arguments) fast_call("cuda_" #name "_workspace", workspace_of<Arguments, size_##name>),
             LOWLIGHT_WORKSPACES(LOWLIGHT_ROW)
 #    undef LOWLIGHT_ROW
+                fast_call("cuda_runtime_version", number<cuda_runtime_version>),
+    fast_call("cuda_driver_version", number<cuda_driver_version>),
+    fast_call("cuda_device_count", number<cuda_device_count>),
+    fast_call("cuda_problem", problem),
 #endif
-                fast_call("alike", alike),
+    fast_call("alike", alike),
     fast_call("fits", fits),
     fast_call("ordinary", ordinary),
     fast_call("within", within),
+    fast_call("advise_huge_pages", advise_huge_pages),
+    fast_call("build_info", build_info),
     {nullptr, nullptr, 0, nullptr}};
 
-// fresh memory above a few MiB is written first by a kernel: huge pages spare most of the page faults
-static void advise_huge_pages(uintptr_t start, uint64_t bytes) {
-#if defined(MADV_HUGEPAGE)
-    uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE)), first = (start + page - 1) & ~(page - 1);
-    // advice only: a kernel that does not take it changes nothing
-    if (start + bytes > first)
-        madvise(reinterpret_cast<void*>(first), (start + bytes - first) & ~(page - 1), MADV_HUGEPAGE);
-#else
-    (void)start, (void)bytes;
-#endif
-}
-
-static py::dict build_info() {
-    py::dict info;
-    info["compiler"] = LOWLIGHT_COMPILER;
-    info["cpu_level"] = kernels().level;
-    info["cpu_levels"] = std::string(runnable_levels());
-#if defined(_OPENMP)
-    info["openmp"] = _OPENMP;
-    info["threads"] = omp_get_max_threads();
-#else
-    info["openmp"] = py::none();
-    info["threads"] = 1;
-#endif
-    return info;
-}
+static const char kAbout[] = "compiled kernels of lowlight_ext; use them through lowlight_ext.kernels_compiled";
+static PyModuleDef definition{PyModuleDef_HEAD_INIT, "_C", kAbout, -1, functions, nullptr, nullptr, nullptr, nullptr};
 
 }  // namespace lowlight
 
-PYBIND11_MODULE(_C, module) {
-    using namespace lowlight;
-    module.doc() = "compiled kernels of lowlight_ext; use them through lowlight_ext.kernels_compiled";
-    if (PyModule_AddFunctions(module.ptr(), functions)) throw py::error_already_set();
-    module.attr("max_levels") = kMaxLevels;
-    module.def("build_info", build_info);
-    module.def("advise_huge_pages", advise_huge_pages);
-#if defined(LOWLIGHT_CUDA)
-    module.def("cuda_runtime_version", cuda_runtime_version);
-    module.def("cuda_driver_version", cuda_driver_version);
-    module.def("cuda_device_count", cuda_device_count);
-    module.def("cuda_problem", cuda_problem);
-#endif
+PyMODINIT_FUNC PyInit__C() {
+    PyObject* module = PyModule_Create(&lowlight::definition);
+    if (module && PyModule_AddIntConstant(module, "max_levels", lowlight::kMaxLevels) < 0) {
+        Py_DECREF(module);
+        return nullptr;
+    }
+    return module;
 }

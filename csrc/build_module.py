@@ -29,24 +29,20 @@ class BuildFailed(RuntimeError):
 
 def built_module(mode: str, cache: Path) -> tuple[Path, dict]:
     """The module _C in a folder of `cache` of its own, and what CMake says was built; mode: auto, cpu or cuda."""
-    try:
-        pybind11 = import_module("pybind11")
-    except ImportError:
-        raise BuildFailed("pybind11 was not found (pip install pybind11)") from None
-    place = cache / f"lowlight_ext-{fingerprint(mode, pybind11.__version__)}"
+    place = cache / f"lowlight_ext-{fingerprint(mode)}"
     record = place / "build_info.json"
     if record.exists():
         print(f"lowlight_ext: {place} holds what was built of the same sources", flush=True)
     else:
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="lowlight_ext") as work:
-            compile_into(place, Path(work), mode, pybind11.get_cmake_dir())
+            compile_into(place, Path(work), mode)
     return next(path for path in place.glob("_C*")), json.loads(record.read_text())
 
 
-def fingerprint(mode: str, pybind11: str) -> str:
+def fingerprint(mode: str) -> str:
     """Of everything that the module depends on."""
-    facts = [mode, pybind11, sys.version, sysconfig.get_config_var("EXT_SUFFIX"), *map(os.environ.get, VARIABLES)]
+    facts = [mode, sys.version, sysconfig.get_config_var("EXT_SUFFIX"), *map(os.environ.get, VARIABLES)]
     compilers = (os.environ.get("CXX") or "c++", os.environ.get("CUDACXX") or "nvcc", "/usr/local/cuda/bin/nvcc")
     facts += [said([*shlex.split(compiler), "--version"]) for compiler in compilers]
     # the GPUs that CUDA code is built for where nobody says another
@@ -58,13 +54,12 @@ def fingerprint(mode: str, pybind11: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def compile_into(place: Path, work: Path, mode: str, pybind11: str) -> None:
+def compile_into(place: Path, work: Path, mode: str) -> None:
     """Leaves _C and, last, build_info.json in `place`; BuildFailed names the first error."""
     options = {
         "CMAKE_BUILD_TYPE": "Release",
         "CMAKE_MAKE_PROGRAM": tool("ninja", "BIN_DIR"),
         "Python_EXECUTABLE": sys.executable,
-        "pybind11_DIR": pybind11,
         "LOWLIGHT_EXT_BUILD": mode,
     }
     if shutil.which("ccache"):

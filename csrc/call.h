@@ -38,7 +38,7 @@ struct Arguments {
         if (value == Py_None) return 0;
         if (PyLong_Check(value)) return whole(value);
         static PyObject* const name = PyUnicode_InternFromString("data_ptr");
-        PyObject* number = PyObject_CallMethodNoArgs(value, name);
+        PyObject* number = PyObject_CallMethodObjArgs(value, name, nullptr);
         if (!number) throw Raised{};
         int64_t found = whole(number);
         Py_DECREF(number);

@@ -25,4 +25,20 @@ PyObject* workspace_of(PyObject*, PyObject* const* values, Py_ssize_t count) {
     });
 }
 
+template <int (*kNumber)()>
+PyObject* number(PyObject*, PyObject* const* values, Py_ssize_t count) {
+    return guarded(values, count, [](Arguments given) {
+        given.end();
+        return PyLong_FromLong(kNumber());
+    });
+}
+
+inline PyObject* problem(PyObject*, PyObject* const* values, Py_ssize_t count) {
+    return guarded(values, count, [](Arguments given) {
+        int device;
+        given(device), given.end();
+        return Py_BuildValue("z", cuda_problem(device));
+    });
+}
+
 }  // namespace lowlight

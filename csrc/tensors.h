@@ -104,7 +104,7 @@ struct Witnesses {
                among(raw(PyObject_CallNoArgs(keys_of_thread)), threads);
     }
     static Reference raw(PyObject* keys) {
-        return Reference(PyObject_CallMethodNoArgs(Reference(keys).object, name_raw_repr()));
+        return Reference(PyObject_CallMethodObjArgs(Reference(keys).object, name_raw_repr(), nullptr));
     }
     static bool among(const Reference& keys, PyObject* known) {
         int found = PySet_Contains(known, keys.object);
@@ -135,16 +135,16 @@ struct Look {
         const Torch& torch = Torch::here();
         PyObject* const type = reinterpret_cast<PyObject*>(Py_TYPE(value));
         if (type == torch.tensor.object || type == torch.parameter.object) {
-            Reference keys = Witnesses::raw(PyObject_CallOneArg(ask.keys_of, value));
+            Reference keys = Witnesses::raw(PyObject_CallFunctionObjArgs(ask.keys_of, value, nullptr));
             bool cpu = Witnesses::among(keys, ask.cpu);
             ordinary = cpu || Witnesses::among(keys, ask.cuda);
             if (!ordinary) return;
             differentiable |= Reference(PyObject_GetAttr(value, name_requires_grad())).holds();
             see(PyObject_GetAttr(value, name_shape())), see(PyObject_GetAttr(value, name_dtype()));
             if (!cpu) see(PyObject_GetAttr(value, name_device()));
-        } else if (type == ask.source && PyTuple_GET_SIZE(value) > 0) {
+        } else if (type == ask.source && PyTuple_Size(value) > 0) {
             // where noise is drawn changes from call to call, and is checked in each
-            PyObject* const seeds = PyTuple_GET_ITEM(value, 0);
+            PyObject* const seeds = PyTuple_GetItem(value, 0);
             PyLong_Check(seeds) ? see(Py_NewRef(ask.source)) : at(seeds);
         } else if (value == Py_None || PyLong_Check(value) || PyFloat_Check(value) || PyTuple_Check(value)) {
             see(Py_NewRef(value));
@@ -164,17 +164,18 @@ inline PyObject* ordinary(PyObject*, PyObject* const* values, Py_ssize_t count) 
     return guarded(values, count, [](Arguments given) {
         PyObject *arguments = given.one(), *witnesses = given.one();
         given.end();
-        if (!PyTuple_Check(arguments) || !PyTuple_Check(witnesses) || PyTuple_GET_SIZE(witnesses) != 8)
+        if (!PyTuple_Check(arguments) || !PyTuple_Check(witnesses) || PyTuple_Size(witnesses) != 8)
             throw std::invalid_argument("ordinary: takes a tuple of arguments and eight witnesses");
-        PyObject* const* w = &PyTuple_GET_ITEM(witnesses, 0);
+        PyObject* w[8];
+        for (int i = 0; i < 8; ++i) w[i] = PyTuple_GetItem(witnesses, i);
         Witnesses ask{w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]};
         Look look(ask);
         look.ordinary = ask.no_mode();
-        for (Py_ssize_t i = 0; look.ordinary && i < PyTuple_GET_SIZE(arguments); ++i)
-            look.at(PyTuple_GET_ITEM(arguments, i));
+        for (Py_ssize_t i = 0; look.ordinary && i < PyTuple_Size(arguments); ++i)
+            look.at(PyTuple_GetItem(arguments, i));
         if (!look.ordinary) return Py_BuildValue("iO", 0, Py_None);
         Reference seen(PyTuple_New(look.count));
-        for (int i = 0; i < look.count; ++i) PyTuple_SET_ITEM(seen.object, i, Py_NewRef(look.seen[i]));
+        for (int i = 0; i < look.count; ++i) PyTuple_SetItem(seen.object, i, Py_NewRef(look.seen[i]));
         return Py_BuildValue("iO", look.differentiable ? 2 : 1, seen.object);
     });
 }
@@ -201,9 +202,9 @@ inline PyObject* within(PyObject*, PyObject* const* values, Py_ssize_t count) {
         if (given.left) given(low), given(high), given.end();
         bool known = dtype.is(torch.float32.object) || dtype.is(torch.float64.object) || dtype.is(torch.int64.object);
         if (!known || !Reference(PyObject_GetAttr(x, name_is_cpu())).holds() ||
-            !Reference(PyObject_CallMethodNoArgs(x, name_is_contiguous())).holds())
+            !Reference(PyObject_CallMethodObjArgs(x, name_is_contiguous(), nullptr)).holds())
             Py_RETURN_NONE;
-        Reference numel(PyObject_CallMethodNoArgs(x, name_numel()));
+        Reference numel(PyObject_CallMethodObjArgs(x, name_numel(), nullptr));
         int64_t n = Arguments::whole(numel.object);
         const void* table = reinterpret_cast<const void*>(uintptr_t(Arguments::address(x)));
         return PyBool_FromLong(dtype.is(torch.float32.object)   ? all_within(table, n, float(low), float(high))

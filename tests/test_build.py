@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 from pathlib import Path
 
@@ -109,6 +110,52 @@ def test_build_info_names_compiler_and_levels():
     levels = info["cpu_levels"].split()
     assert levels[0] == "baseline"
     assert info["cpu_level"] in levels
+
+
+STABLE = re.match(r"cpython-\d+d?-", sysconfig.get_config_var("SOABI") or "")
+# one call of a kernel, on memory of Python's own: the words of Philox4x32-10 for a counter and a key of zeros
+BARE = """
+import array, sys
+sys.path.insert(0, sys.argv[1])
+import _C
+counter, key, words = array.array("q", 4 * [0]), array.array("q", 2 * [0]), array.array("q", 4 * [0])
+_C.philox(*(numbers.buffer_info()[0] for numbers in (counter, key, words)), 1)
+print(*(f"{word & 0xFFFFFFFF:08x}" for word in words), _C.max_levels, _C.build_info()["cpu_level"])
+"""
+
+
+@needs_module
+@pytest.mark.skipif(not STABLE, reason="no stable ABI for this Python")
+def test_module_keeps_to_the_stable_abi_of_python_3_10():
+    abi3info = pytest.importorskip("abi3info", reason="needs abi3info, of the extra [test]")
+    if sys.platform != "linux" or shutil.which("nm") is None:
+        pytest.skip("needs nm as it is on Linux")
+    assert call._C.__file__.endswith(".abi3.so")
+    listed = run(["nm", "-D", "--undefined-only", call._C.__file__], ROOT).stdout
+    used = set(re.findall(r"U (_?Py\w+)", listed))
+    since = {symbol.name: entry.added for symbol, entry in (abi3info.FUNCTIONS | abi3info.DATAS).items()}
+    assert "PyModule_Create2" in used
+    # Py_NewRef came with 3.10
+    assert [name for name in sorted(used) if name not in since or since[name] > since["Py_NewRef"]] == []
+
+
+@needs_module
+@pytest.mark.skipif(not STABLE, reason="no stable ABI for this Python")
+def test_other_pythons_load_the_same_module(tmp_path):
+    """Those on PATH, without torch."""
+    seen = {}
+    for minor in range(10, 20):
+        python = shutil.which(f"python3.{minor}")
+        done = run([python, "-c", BARE, str(Path(call._C.__file__).parent)], tmp_path) if python else None
+        # 126 and 127: a shell script in the place of a Python that is not there
+        if done and done.returncode not in (126, 127):
+            assert done.returncode == 0, done.stderr
+            seen[minor] = done.stdout
+    if set(seen) <= {sys.version_info.minor}:
+        pytest.skip("no other Python on PATH")
+    # known answer of the authors of Philox
+    level = call._C.build_info()["cpu_level"]
+    assert set(seen.values()) == {f"6627e8d5 e169c58d bc57ac4c 9b00dbd8 {call._C.max_levels} {level}\n"}
 
 
 def test_metadata_of_the_installed_package():
@@ -264,3 +311,18 @@ def test_source_distribution_holds_what_the_build_needs(copy_of_source):
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     assert {str(p.relative_to(ROOT)) for p in SOURCES} | {"csrc/CMakeLists.txt", "setup.py"} <= names
     assert not [name for name in names if name.endswith((".so", "_build_info.json", ".pyc"))]
+
+
+@pytest.mark.skipif(not STABLE, reason="no stable ABI for this Python")
+def test_one_wheel_serves_all_pythons(copy_of_source):
+    """Its tag; and what an earlier Python's module in a clone, which would be loaded first, does not hide."""
+    code = "from setuptools import build_meta; print(build_meta.build_wheel('dist'))"
+    done = run([sys.executable, "-c", code], copy_of_source, LOWLIGHT_EXT_BUILD="off")
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"lowlight_ext-[\d.]+-cp310-abi3-\w+\.whl", done.stdout.splitlines()[-1])
+    stale = copy_of_source / "lowlight_ext" / f"_C{sysconfig.get_config_var('EXT_SUFFIX')}"
+    stale.touch()
+    done = run([sys.executable, "setup.py", "build_ext", "--inplace"], copy_of_source, LOWLIGHT_EXT_BUILD="off")
+    assert done.returncode == 0, done.stderr
+    assert not stale.exists()
+    assert '"requested": "off"' in (copy_of_source / "lowlight_ext" / "_build_info.json").read_text()

@@ -17,7 +17,7 @@ from lowlight.scenes.synthetic import darken, still_life
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # what runs as it stands, in a folder with a dark.png
-RUN = {"README.md", "operators.md"}
+RUN = {"README.md", "operators.md", "checkpoints.md"}
 # a sentence may leave out what does not matter to it; a block is to be copied
 INLINE = "a sentence"
 # made when the site is built
@@ -34,7 +34,8 @@ def blocks(page, language):
 def command_lines(text):
     """Arguments of each `lowlight ...` in shell text."""
     for line in text.replace("\\\n", " ").splitlines():
-        for part in re.split(r"&&|\|\|?|;", line.split("#")[0]):
+        # a loop's variable stands for a number
+        for part in re.split(r"&&?|\|\|?|;|>", re.sub(r"\$\w+", "1", line.split("#")[0])):
             # other programs' lines may lack their closing quote
             if "lowlight" in part.split():
                 words = shlex.split(part)
@@ -90,8 +91,8 @@ def test_python_runs_or_compiles(page, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-        there = (page.parent / target).exists() or target in GENERATED
+    for target in re.findall(r"(?:\]\(|src=\")(?!https?:)([^)#\"]+)", page.read_text()):
+        there = (page.parent / target).exists() or Path(target).name in GENERATED
         assert there, f"{page.name}: {target}"
 
 
@@ -120,5 +121,6 @@ def test_a_package_index_gets_absolute_links():
     shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     assert "![" in shown
     assert "](https://example.org/here/raw/main/docs/photographs.jpg)" in shown
+    assert '<img src="https://example.org/here/raw/main/docs/speed.png"' in shown
     assert "](https://example.org/here/blob/main/docs/results.md)" in shown
     assert not re.findall(r"\]\((?!https?:)[^)]*\)", shown)

@@ -45,7 +45,7 @@ def enhance(
     or an int64 tensor [B]. device, dtype: passed to lowlight.load ("cuda:0", "bfloat16"), so only for a name or a path.
     options: what the model takes beside, such as sampler (systems.brighten.options_of); None leaves it to the model.
     Same seed, same number of threads: on a CPU the same picture to the bit, alone or in a batch, which is computed one
-    picture after another. Other numbers of threads, and batches on a GPU, round otherwise: docs/index.md says by
+    picture after another. Other numbers of threads, and batches on a GPU, round otherwise: docs/promises.md says by
     how much. No gradients.
     Raises TypeError for another kind or an option that the model has not, ValueError for a shape or values that do not
     fit, an unreadable file or a model for raw.
