@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[""], help="systems whose name contains one of these")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--memory", type=float, default=8.0, help="GB that a process may have")
-    parser.add_argument("--limit", type=float, default=600.0, help="seconds of one process")
+    parser.add_argument("--limit", type=float, default=1800.0, help="seconds of one process")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -10,7 +10,7 @@ from lowlight_ext.backends import forced
 from lowlight_ext.kept import Kept
 from lowlight_ext.kernels_compiled import build_info
 from lowlight_ext.kernels_compiled.convolution import PANEL, winograd
-from lowlight_ext.registry import DIFFERENTIABLE, DISPATCHED, way
+from lowlight_ext.registry import DISPATCHED, way
 
 # one vector: what the loop takes of the channels at a time
 _LANES = 16
@@ -26,7 +26,7 @@ _POINTS = (
 class Conv3x3(nn.Conv2d):
     """nn.Conv2d(in_channels, out_channels, 3, padding=1): the same parameters, the same result but for rounding.
 
-    padding_mode: zeros or reflect. Without gradients, for float32 channels_last pictures on a CPU with AVX-512 and both
+    padding_mode: zeros or reflect. Under torch.no_grad(), for float32 channels_last pictures on a CPU with AVX-512 and both
     numbers of channels multiples of 16, Winograd's F(4 x 4, 3 x 3): a quarter of the multiplications, a result that is
     within 3e-5 of the largest number, and the same bits for every number of threads. It keeps the transform of the
     weights, four times their memory. In all other cases PyTorch's convolution.
@@ -44,10 +44,10 @@ class Conv3x3(nn.Conv2d):
 
     def _fewer(self, x: Tensor) -> bool:
         """Whether the loop can take the call, and is the faster one."""
-        if forced() not in ("auto", "cpp") or not _compiled() or self.bias is None:
+        if torch.is_grad_enabled() or forced() not in ("auto", "cpp") or not _compiled() or self.bias is None:
             return False
-        kind, _ = way((x, self.weight, self.bias))
-        if kind == DISPATCHED or (kind == DIFFERENTIABLE and torch.is_grad_enabled()):
+        # weights that are not kept (Kept) would be transformed in every call
+        if way((x, self.weight, self.bias))[0] == DISPATCHED or self.weight.is_inference():
             return False
         fits = x.dim() == 4 and x.is_cpu and x.dtype == self.weight.dtype == torch.float32
         if not fits or self.in_channels % _LANES or self.out_channels % _LANES:
