@@ -24,23 +24,24 @@ _POINTS = (
 
 
 class Conv3x3(nn.Conv2d):
-    """nn.Conv2d(in_channels, out_channels, 3, padding=1): the same parameters, the same result but for rounding.
+    """nn.Conv2d of 3 x 3 that keeps the size: the same parameters, the same result but for rounding.
 
-    padding_mode: zeros or reflect. Under torch.no_grad(), for float32 channels_last pictures on a CPU with AVX-512 and both
-    numbers of channels multiples of 16, Winograd's F(4 x 4, 3 x 3): a quarter of the multiplications, a result that is
-    within 3e-5 of the largest number, and the same bits for every number of threads. It keeps the transform of the
-    weights, four times their memory. In all other cases PyTorch's convolution.
+    padding_mode: zeros or reflect. Under torch.no_grad(), for float32 channels_last pictures on a CPU with AVX-512 and
+    both numbers of channels multiples of 16, by Winograd's F(4 x 4, 3 x 3): a quarter of the multiplications, within
+    3e-5 of the largest number, the same bits for every number of threads. It keeps the transform of the weights, four
+    times their memory. In all other cases PyTorch's convolution.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, padding_mode: str = "zeros") -> None:
-        super().__init__(in_channels, out_channels, 3, padding=1, padding_mode=padding_mode)
+    def __init__(self, in_channels: int, out_channels: int, padding_mode: str = "zeros", dilation: int = 1) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=dilation, dilation=dilation, padding_mode=padding_mode)
         self._transformed = Kept(winograd_weight)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self._fewer(x):
             return super().forward(x)
         assert self.bias is not None
-        return winograd(x, self._transformed(self.weight), self.bias, self.padding_mode == "reflect")
+        reflect, dilation = self.padding_mode == "reflect", self.dilation[0]
+        return winograd(x, self._transformed(self.weight), self.bias, reflect, dilation)
 
     def _fewer(self, x: Tensor) -> bool:
         """Whether the loop can take the call, and is the faster one."""
@@ -49,12 +50,15 @@ class Conv3x3(nn.Conv2d):
         # weights that are not kept (Kept) would be transformed in every call
         if way((x, self.weight, self.bias))[0] == DISPATCHED or self.weight.is_inference():
             return False
-        fits = x.dim() == 4 and x.is_cpu and x.dtype == self.weight.dtype == torch.float32
-        if not fits or self.in_channels % _LANES or self.out_channels % _LANES:
+        if x.dim() != 4 or not x.is_cpu or not x.dtype == self.weight.dtype == torch.float32:
             return False
-        batch, channels, height, width = x.shape
-        large = batch * -(-height // 4) * -(-width // 4) >= _LEAST and min(height, width) > 1
-        return channels == self.in_channels and large and x.is_contiguous(memory_format=torch.channels_last)
+        if self.in_channels % _LANES or self.out_channels % _LANES or x.shape[1] != self.in_channels:
+            return False
+        (batch, _, height, width), dilation = x.shape, self.dilation[0]
+        # one pixel has nothing to reflect; PyTorch says so
+        possible = self.padding_mode == "zeros" or (dilation == 1 and min(height, width) > 1)
+        large = batch * -(-height // 4) * -(-width // 4) >= _LEAST * dilation**2
+        return possible and large and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def winograd_weight(weight: Tensor) -> Tensor:

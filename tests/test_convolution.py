@@ -1,4 +1,4 @@
-"""Conv3x3: Winograd's transform where it serves, against PyTorch's convolution in float64; in all else PyTorch's own."""
+"""Conv3x3: Winograd's transform where it serves, against PyTorch's convolution in float64; else PyTorch's own."""
 
 import copy
 import pickle
@@ -21,9 +21,12 @@ needs_avx512 = pytest.mark.skipif(
 SIZES = ((1, 16, 32, 16, 16), (2, 16, 48, 7, 9), (1, 48, 16, 5, 31), (3, 32, 64, 2, 30), (1, 128, 32, 45, 50))
 
 
-def convolution(inputs, outputs, mode="zeros"):
+KINDS = {"zeros": {}, "reflect": {"padding_mode": "reflect"}, "2": {"dilation": 2}, "3": {"dilation": 3}}
+
+
+def convolution(inputs, outputs, kind="zeros"):
     torch.manual_seed(inputs + outputs)
-    return Conv3x3(inputs, outputs, mode).to(memory_format=torch.channels_last).requires_grad_(False)
+    return Conv3x3(inputs, outputs, **KINDS[kind]).to(memory_format=torch.channels_last).requires_grad_(False)
 
 
 def pictures(batch, channels, height, width):
@@ -36,23 +39,23 @@ def exact(module, x):
 
 
 @needs_cpp
-@pytest.mark.parametrize("mode", ["zeros", "reflect"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", SIZES)
-def test_the_loop_on_every_level(size, mode):
+def test_the_loop_on_every_level(size, kind):
     """The function of the level in use; LOWLIGHT_EXT_CPU_LEVEL names another."""
     batch, inputs, outputs, height, width = size
-    module, x = convolution(inputs, outputs, mode), pictures(batch, inputs, height, width)
-    made = winograd(x, winograd_weight(module.weight), module.bias, mode == "reflect")
+    module, x = convolution(inputs, outputs, kind), pictures(batch, inputs, height, width)
+    made = winograd(x, winograd_weight(module.weight), module.bias, kind == "reflect", module.dilation[0])
     expected = exact(module, x)
     assert made.is_contiguous(memory_format=torch.channels_last)
     assert (made - expected).abs().max() < 3e-5 * expected.abs().max()
 
 
 @needs_avx512
-@pytest.mark.parametrize("mode", ["zeros", "reflect"])
+@pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_it_serves_and_says_the_same_bits(mode):
-    module, x = convolution(128, 32, mode), pictures(3, 128, 45, 50)
+def test_it_serves_and_says_the_same_bits(kind):
+    module, x = convolution(128, 32, kind), pictures(3, 128, 45, 50)
     plain, made = nn.Conv2d.forward(module, x), module(x)
     assert not made.equal(plain)
     torch.testing.assert_close(made, plain, rtol=0, atol=3e-5 * plain.abs().max().item())
@@ -69,9 +72,9 @@ def test_it_serves_and_says_the_same_bits(mode):
 @torch.no_grad()
 def test_it_follows_the_weights():
     module, x = convolution(16, 16), pictures(1, 16, 20, 20)
+    other = convolution(16, 16)
+    other.weight.neg_()
     for change in (lambda: None, lambda: module.weight.mul_(2), lambda: module.load_state_dict(other.state_dict())):
-        other = convolution(16, 16)
-        other.weight.neg_()
         change()
         assert (module(x) - exact(module, x)).abs().max() < 1e-4
     for again in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):

@@ -52,16 +52,28 @@ static int64_t inside(int64_t i, int64_t size, bool reflect) {
     return i < 0 || i >= size ? -1 : i;
 }
 
-// tile `at` of x [height, width, channels] -> its 36 points, `step` apart
-static void take(const WinogradArguments& a, const float* x, int64_t at, float* to, int64_t step) {
-    int64_t across = (a.width + kTile - 1) / kTile;
-    int64_t y = at / across * kTile - 1, first = at % across * kTile - 1;
+// every dilation-th pixel of a picture, from one of the first on: on such a grid the convolution is an ordinary one
+struct Grid {
+    int64_t height, width, first, row, pixel, across, tiles;
+
+    Grid(const WinogradArguments& a, int64_t number) {
+        int64_t y = number / a.dilation, x = number % a.dilation;
+        height = (a.height - y + a.dilation - 1) / a.dilation, width = (a.width - x + a.dilation - 1) / a.dilation;
+        first = y * a.width + x, row = a.dilation * a.width, pixel = a.dilation;
+        across = (width + kTile - 1) / kTile, tiles = (height + kTile - 1) / kTile * across;
+    }
+};
+
+// tile `at` of a grid of x [height, width, channels] -> its 36 points, `step` apart
+static void take(const WinogradArguments& a, const Grid& grid, const float* x, int64_t at, float* to, int64_t step) {
+    int64_t y = at / grid.across * kTile - 1, first = at % grid.across * kTile - 1;
     const float* from[kSide][kSide];
     for (int64_t i = 0; i < kSide; ++i) {
-        int64_t row = inside(y + i, a.height, a.reflect);
+        int64_t row = inside(y + i, grid.height, a.reflect);
         for (int64_t j = 0; j < kSide; ++j) {
-            int64_t column = inside(first + j, a.width, a.reflect);
-            from[i][j] = row < 0 || column < 0 ? nullptr : x + (row * a.width + column) * a.channels;
+            int64_t column = inside(first + j, grid.width, a.reflect);
+            from[i][j] =
+                row < 0 || column < 0 ? nullptr : x + (grid.first + row * grid.row + column * grid.pixel) * a.channels;
         }
     }
     for (int64_t c = 0; c < a.channels; c += kLane) {
@@ -81,10 +93,12 @@ static void take(const WinogradArguments& a, const float* x, int64_t at, float* 
     }
 }
 
-// 36 points [.., kPanel], `step` apart -> channels from `first` on of tile `at` of out [height, width, out_channels]
-static void give(const WinogradArguments& a, const float* from, int64_t step, float* out, int64_t at, int64_t first) {
-    int64_t across = (a.width + kTile - 1) / kTile, y = at / across * kTile, x = at % across * kTile;
-    int64_t high = a.height - y < kTile ? a.height - y : kTile, wide = a.width - x < kTile ? a.width - x : kTile;
+// 36 points [.., kPanel], `step` apart -> channels from `first` on of tile `at` of a grid of out
+static void give(const WinogradArguments& a, const Grid& grid, const float* from, int64_t step, float* out, int64_t at,
+                 int64_t first) {
+    int64_t y = at / grid.across * kTile, x = at % grid.across * kTile;
+    int64_t high = grid.height - y < kTile ? grid.height - y : kTile;
+    int64_t wide = grid.width - x < kTile ? grid.width - x : kTile;
     for (int64_t c = 0; c < kPanel && first + c < a.out_channels; c += kLane) {
         Lane rows[kTile][kSide], column[kSide], made[kTile], bias;
         memcpy(&bias, static_cast<const float*>(a.bias) + first + c, sizeof(bias));
@@ -95,10 +109,10 @@ static void give(const WinogradArguments& a, const float* from, int64_t step, fl
         }
         for (int64_t i = 0; i < high; ++i) {
             winograd_output(rows[i], made);
-            float* to = out + ((y + i) * a.width + x) * a.out_channels + first + c;
+            float* to = out + (grid.first + (y + i) * grid.row + x * grid.pixel) * a.out_channels + first + c;
             for (int64_t j = 0; j < wide; ++j) {
                 made[j] += bias;
-                memcpy(to + j * a.out_channels, &made[j], sizeof(Lane));
+                memcpy(to + j * grid.pixel * a.out_channels, &made[j], sizeof(Lane));
             }
         }
     }
@@ -112,18 +126,22 @@ static int64_t block_of(int64_t channels, int64_t tiles) {
 }
 
 void winograd_cpu(const WinogradArguments& a) {
-    int64_t tiles = ((a.height + kTile - 1) / kTile) * ((a.width + kTile - 1) / kTile);
-    int64_t block = block_of(a.channels, a.batch * tiles), blocks = (tiles + block - 1) / block;
-    int64_t panels = (a.out_channels + kPanel - 1) / kPanel;
-    LOWLIGHT_PRAGMA(omp parallel if (a.batch * blocks > 1)) {
+    // the first grid has the most tiles
+    int64_t grids = a.dilation * a.dilation, most = Grid(a, 0).tiles;
+    int64_t block = block_of(a.channels, a.batch * grids * most), blocks = (most + block - 1) / block;
+    int64_t panels = (a.out_channels + kPanel - 1) / kPanel, items = a.batch * grids * blocks;
+    LOWLIGHT_PRAGMA(omp parallel if (items > 1)) {
         Scratch<float> points(kPoints * block * a.channels), sums(kPoints * block * kPanel);
         memset(points.values, 0, kPoints * block * a.channels * sizeof(float));
         LOWLIGHT_PRAGMA(omp for schedule(dynamic))
-        for (int64_t item = 0; item < a.batch * blocks; ++item) {
-            const float* x = static_cast<const float*>(a.x) + item / blocks * a.height * a.width * a.channels;
-            float* out = static_cast<float*>(a.out) + item / blocks * a.height * a.width * a.out_channels;
-            int64_t first = item % blocks * block, n = tiles - first < block ? tiles - first : block;
-            for (int64_t i = 0; i < n; ++i) take(a, x, first + i, points.values + i * a.channels, block * a.channels);
+        for (int64_t item = 0; item < items; ++item) {
+            Grid grid(a, item / blocks % grids);
+            int64_t sample = item / blocks / grids * a.height * a.width, first = item % blocks * block;
+            const float* x = static_cast<const float*>(a.x) + sample * a.channels;
+            float* out = static_cast<float*>(a.out) + sample * a.out_channels;
+            int64_t n = grid.tiles - first < block ? grid.tiles - first : block;
+            for (int64_t i = 0; i < n; ++i)
+                take(a, grid, x, first + i, points.values + i * a.channels, block * a.channels);
             for (int64_t panel = 0; panel < panels; ++panel) {
                 const float* weight = static_cast<const float*>(a.weight) + panel * kPoints * a.channels * kPanel;
                 for (int64_t k = 0; k < kPoints; ++k)
@@ -131,7 +149,7 @@ void winograd_cpu(const WinogradArguments& a) {
                         products(sums.values + (k * block + i) * kPanel, points.values + (k * block + i) * a.channels,
                                  weight + k * a.channels * kPanel, a.channels);
                 for (int64_t i = 0; i < n; ++i)
-                    give(a, sums.values + i * kPanel, block * kPanel, out, first + i, panel * kPanel);
+                    give(a, grid, sums.values + i * kPanel, block * kPanel, out, first + i, panel * kPanel);
             }
         }
     }
