@@ -6,7 +6,7 @@
 #   bench/on_gpu.sh --dry-run   says what would run here, and what would be skipped and why; runs nothing
 #
 # Steps, the most telling first, so that a short loan ends with the least missing: build kernels bits bench systems
-# graphs memcheck tests racecheck. A step that takes more than LOWLIGHT_STEP_SECONDS (600) is stopped; what it has
+# replay study graphs memcheck tests racecheck. A step that takes more than LOWLIGHT_STEP_SECONDS (600) is stopped; what it has
 # written stays.
 #
 # Logs go to build/on_gpu/, the bench's files to bench/results/. Exit status: 0 where every step passed, 1 where one
@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 logs=$PWD/build/on_gpu
 dry=no
-known=" build kernels bits bench systems graphs memcheck tests racecheck "
+known=" build kernels bits bench systems replay study graphs memcheck tests racecheck "
 [ "${1:-}" = --dry-run ] && dry=yes && shift
 for word in "$@"; do
     case "$known" in
@@ -82,6 +82,7 @@ if step build "${no_gpu:-$no_nvcc}" \
     step bits "$no_gpu" "${pytest[@]}" -x -k cuda test_operators.py test_noise.py test_step.py test_haar.py test_norm.py
     step bench "$no_gpu" "$python" bench/run.py --device cuda
     step systems "$no_gpu" "$python" bench/systems.py --device cuda --seconds 3 --dtype float32 bfloat16
+    step replay "$no_gpu" "$python" bench/graphs.py --device cuda --dtype float32 bfloat16
     step study "$no_gpu" "$python" -m lowlight study ddpm_on_dim_small --scenes 512 -o "$logs/study"
     step graphs "$no_gpu" "${pytest[@]}" test_cuda.py test_cuda_norm.py
     # without torch's cache every tensor is an allocation of its own, whose end is seen; graphs need the cache

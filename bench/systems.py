@@ -14,6 +14,7 @@ from timing import Contender, keep_memory, race
 import lowlight
 import lowlight_ext
 from lowlight.checkpoints import shipped_models
+from lowlight.engines.use import laid_out
 from lowlight.systems.anlightendiff.network import AnlightenDiffConfig
 from lowlight.systems.anlightendiff.system import AnlightenDiff
 from lowlight.systems.base import RawSystem, System
@@ -48,8 +49,7 @@ def systems(device: torch.device, dtype: torch.dtype):
 
 
 def published(system: System, device: torch.device, dtype: torch.dtype) -> System:
-    system = system.to(device=device, dtype=dtype).eval().requires_grad_(False)
-    return system.to(memory_format=torch.channels_last) if device.type == "cpu" else system
+    return laid_out(system.to(device=device, dtype=dtype).eval().requires_grad_(False))
 
 
 def dark_picture(system: System, width: int, height: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:

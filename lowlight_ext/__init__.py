@@ -5,6 +5,7 @@ from lowlight_ext.backends import backends, gpu_choice, use_backend
 from lowlight_ext.convolution import Conv3x3
 from lowlight_ext.exporting import decompositions
 from lowlight_ext.exposure import RawNoiseParameters, exposure_step, raw_noise
+from lowlight_ext.graphs import brought, recording, tables_kept
 from lowlight_ext.haar import haar_dwt2d, haar_idwt2d, haar_wavedec2d, haar_waverec2d
 from lowlight_ext.kept import Kept
 from lowlight_ext.kernels_compiled import build_info
@@ -19,6 +20,7 @@ __all__ = [
     "RawNoiseParameters",
     "anchored_q_sample",
     "backends",
+    "brought",
     "build_info",
     "decompositions",
     "diffusion_step",
@@ -35,7 +37,9 @@ __all__ = [
     "philox",
     "poisson",
     "raw_noise",
+    "recording",
     "simple_gate",
+    "tables_kept",
     "tukey_lambda",
     "uniform",
     "use_backend",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lowlight_ext import graphs
 from lowlight_ext.common import Source
 from lowlight_ext.kernels_compiled import call
 
@@ -139,11 +140,10 @@ def near(op: str, argument: str, value: Tensor, device: torch.device) -> None:
 
 def brought(op: str, argument: str, value: Tensor, device: torch.device) -> Tensor:
     """A small table or times on the device of the pictures; the host does not wait for the copy."""
-    if value.device == device:
-        return value
-    if torch.cuda.is_current_stream_capturing():
-        raise fail(op, argument, f"on {device} while a CUDA graph is recorded, which keeps addresses", value.device)
-    return value.to(device, non_blocking=True)
+    try:
+        return graphs.brought(value, device)
+    except ValueError as error:
+        raise ValueError(f"{op}: {argument} {error}") from None
 
 
 # The checks below read values, so they run when the operator does and not when a compiler traces it.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import TiffTags
 
+from lowlight.raw import dng
 from lowlight.raw.files import RawPicture
 from lowlight.raw.packing import XTRANS
 
@@ -44,3 +47,16 @@ def real_raw(name):
     if not (folder / name).is_file():
         pytest.skip("no raw photographs: set LOWLIGHT_RAW to their folder")
     return folder / name
+
+
+def write_linear(path, monkeypatch, values, black=(0, 0, 0), **fields):
+    """A DNG of three linear colours a place, [H, W, 3] uint16, as demosaicing cameras and converters write it."""
+    frame, filters = dng._frame, dng._filters
+    height, width, _ = values.shape
+    changed = {256: width, 262: 34892, 277: 3, 258: (16, 16, 16), 279: values.nbytes}
+    levels = [(50714, TiffTags.RATIONAL, tuple(dng._ratio(Fraction(level).limit_denominator(100)) for level in black))]
+    with monkeypatch.context() as patch:
+        patch.setattr(dng, "_frame", lambda *_: [(t, k, changed.get(t, v)) for t, k, v in frame(values[..., 0])])
+        patch.setattr(dng, "_filters", lambda p: [e for e in filters(p) if e[0] == 50717] + levels)
+        mosaic = np.ascontiguousarray(values.reshape(height, 3 * width))
+        dng.write_dng(path, raw_picture(BAYER[0], mosaic, **{"white": 65535.0} | fields))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, features
-from raw_pictures import BAYER, raw_picture, scene
+from raw_pictures import BAYER, raw_picture, scene, write_linear
 from typer.testing import CliRunner
 
 from lowlight import checkpoints
@@ -109,6 +109,24 @@ def test_what_the_raw_model_does_not_take_is_developed(run):
     result = run("in", "-o", "again", "--ratio", 20)
     assert result.exit_code == 1
     assert "this is X-Trans" in result.output
+
+
+@pytest.mark.parametrize("options", [[], ["--ratio", 20], ["--model", "of-pictures"]])
+def test_linear_and_monochrome_dng(run, monkeypatch, options):
+    """By the raw model, with a ratio or without; by one of pictures where that is named. Each says what the file is."""
+    photograph("in/mono.dng", kind="grey")
+    values = np.stack([(800 + scene(60, 72) / 20).astype(np.uint16)] * 3, axis=2)
+    write_linear(Path("in/linear.dng"), monkeypatch, values)
+    result = run("in", "-o", "out", *options)
+    assert result.exit_code == 0, result.output
+    assert [read_picture(f"out/{name}.png").grey for name in ("mono", "linear")] == [True, False]
+    assert [read_picture(f"out/{name}.png").rgb.shape for name in ("mono", "linear")] == [(60, 72, 3)] * 2
+    of_pictures = "--model" in options
+    assert run.loaded == (["of-pictures"] if of_pictures else ["exposurediffusion-small"])
+    linear, mono = (line for line in result.output.splitlines() if line.startswith("in/"))
+    assert mono.endswith("of a monochrome sensor")
+    made = "developed by LibRaw: no mosaic of red, green and blue (already demosaiced)"
+    assert linear.endswith(made if of_pictures else "made a mosaic again: its noise may not be the sensor's")
 
 
 @pytest.mark.parametrize(

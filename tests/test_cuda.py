@@ -4,8 +4,11 @@ import dataclasses
 
 import pytest
 import torch
+from test_engines import trained
+from test_export import small
 
 import lowlight_ext
+from lowlight.engines.cuda_graph import replay_pictures
 from lowlight_ext import (
     RawNoiseParameters,
     anchored_q_sample,
@@ -17,6 +20,7 @@ from lowlight_ext import (
     normal,
     poisson,
     raw_noise,
+    tables_kept,
     testing,
     use_backend,
 )
@@ -284,6 +288,30 @@ def test_a_graph_takes_no_tables_from_the_cpu():
     x, rows = torch.rand(2, 3, 4, 8, device="cuda"), testing._rows(2, "cpu")
     with torch.cuda.graph(torch.cuda.CUDAGraph()), pytest.raises(ValueError, match="while a CUDA graph is recorded"):
         diffusion_step(x, x, rows, seed=1)
+    with torch.cuda.graph(torch.cuda.CUDAGraph()), pytest.raises(ValueError, match="while a CUDA graph is recorded"):
+        normal((2, 3, 4, 8), torch.tensor([1, 2]), device="cuda")
+
+
+def test_a_graph_takes_tables_that_are_kept():
+    x, rows, seeds = torch.rand(2, 3, 4, 8, device="cuda"), testing._rows(2, "cpu"), torch.tensor([1, 2])
+    graph, tables = torch.cuda.CUDAGraph(), {}
+    with tables_kept(tables):
+        expected = diffusion_step(x, x, rows, seed=seeds)
+        with torch.cuda.graph(graph):
+            result = diffusion_step(x, x, rows, seed=seeds)
+    graph.replay()
+    same_bits([result], [expected])
+
+
+@pytest.mark.parametrize("name", ["diffll", "anlightendiff", "wavelet_anchored", "ddpm"])
+def test_whole_pictures_are_replayed(name):
+    system, plain = trained(small(name)).cuda(), trained(small(name)).cuda()
+    replay_pictures(system)
+    for picture, seed in ((1, 5), (2, 6), (2, 2**63 + 1)):
+        low = 0.3 * torch.rand(1, 3, 34, 40, generator=torch.Generator().manual_seed(picture)).cuda()
+        result, wanted = (each.enhance_tensor(low, seed=seed, steps=2) for each in (system, plain))
+        # convolutions may be chosen anew
+        torch.testing.assert_close(result, wanted, rtol=0, atol=1e-3)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The DDPM against the diffusers library: process, network, files; what it refuses; anchored and other processes."""
 
+import json
 import math
 
 import pytest
@@ -267,7 +268,11 @@ def test_generate(tmp_path):
 
     said = generate("plain", "-n", 3, "-o", tmp_path / "a", "--size", 8, "--steps", 4)
     assert "3 pictures of 8 x 8" in said
-    generate("plain", "-n", 2, "-o", tmp_path / "b", "--size", 8, "--steps", 4)
+    few = ("-n", 2, "-o", tmp_path / "b", "--size", 8, "--steps", 4)
+    told = json.loads(generate("plain", *few, "--json", "-q"))
+    assert told == {"folder": str(tmp_path / "b"), "size": 8, "pictures": ["00000.png", "00001.png"]}
+    assert generate("plain", *few, "-q") == ""
+    assert f"{tmp_path / 'b' / '00001.png'}: seed 1" in generate("plain", *few, "-v")
     generate("plain", "-n", 1, "-o", tmp_path / "c", "--size", 8, "--steps", 4, "--seed", 1)
     files = sorted((tmp_path / "a").iterdir())
     assert [file.name for file in files] == ["00000.png", "00001.png", "00002.png"]

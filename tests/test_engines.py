@@ -113,7 +113,7 @@ def test_fast_is_bfloat16_where_the_processor_has_it(file, monkeypatch):
 
 
 def test_refusals(file, monkeypatch):
-    with pytest.raises(ValueError, match="engine: must be one of torch, openvino, auto, got 'tvm'"):
+    with pytest.raises(ValueError, match="engine: must be one of torch, openvino, cudagraph, auto, got 'tvm'"):
         load(file, engine="tvm")
     with pytest.raises(ValueError, match="precision: must be one of exact, fast, got 'half'"):
         load(file, precision="half")
@@ -197,3 +197,7 @@ def test_tune_writes_what_info_says(file, cache, monkeypatch):
     assert f"auto, exact, {file}" in info
     assert "torch (32x32: torch " in info
     assert CliRunner().invoke(app, ["tune", str(file), "--size", "x"]).exit_code == 2
+    shown = CliRunner().invoke(app, ["tune", str(file), "--size", "32x32", "--runs", "1", "--json", "-q"]).output
+    told = json.loads(shown)
+    assert (told["size"], told["taken"]["exact"]) == ([32, 32], "torch")
+    assert told["measured"]["torch exact"]["difference"] == 0

@@ -1,151 +1,24 @@
-"""`lowlight evaluate`: its rows, its table, its files and its exit code."""
+"""`lowlight evaluate`: its table, its files and its exit code."""
+
+# ruff: noqa: F811 (fixtures of scored.py are imported, and arguments here)
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-import statistics
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
+from scored import data, no_perceptual_weights, read, run, system, weights  # noqa: F401
 
 from lowlight import checkpoints
-from lowlight.checkpoints import save_weights
-from lowlight.cli import app
 from lowlight.data.sets.pairs import find_pairs
 from lowlight.metrics import scores as metrics
-from lowlight.metrics.measures import MEASURES, picture_views, score
 from lowlight.scoring.baselines import BASELINES
-from lowlight.scoring.report import Method, evaluate
-from lowlight.scoring.srgb import baseline_methods, model_method, picture_samples, seen_in_training
-from lowlight.systems.diffll.network import DiffLLConfig
-from lowlight.systems.diffll.system import DiffLL
-
-SMALL = DiffLLConfig(ch=8, ch_mult=(1, 2), num_res_blocks=1, norm_groups=4, hfrm_width=8, levels=1, steps=2)
-
-
-@pytest.fixture
-def data(tmp_path) -> Path:
-    """Three pairs of different sizes, the dark side 16-bit grey in one of them."""
-    root = tmp_path / "data"
-    rng = np.random.default_rng(0)
-    for number, (height, width) in enumerate([(24, 32), (17, 40), (30, 21)], start=1):
-        bright = np.clip(np.linspace(40, 220, width)[None, :, None] + rng.normal(0, 20, (height, width, 3)), 0, 255)
-        dark = bright * 0.15 + rng.normal(0, 1, bright.shape)
-        for side, pixels, suffix in (("low", dark, "png"), ("high", bright, "bmp")):
-            (root / side).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(root / side / f"{number}.{suffix}")
-    return root
-
-
-@pytest.fixture(scope="module")
-def system() -> DiffLL:
-    torch.manual_seed(0)
-    return DiffLL(SMALL).eval()
-
-
-@pytest.fixture
-def weights(tmp_path, system) -> str:
-    path = tmp_path / "small.safetensors"
-    save_weights(path, system.state_dict(), {"system": "diffll", "config": SMALL}, dtype=torch.float32)
-    return str(path)
-
-
-@pytest.fixture(autouse=True)
-def no_perceptual_weights(tmp_path, monkeypatch):
-    """Whatever this machine has: LPIPS looks for AlexNet here."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-
-
-def run(*arguments) -> tuple[int, str, str]:
-    """Exit code, stdout, stderr without the sentence on LPIPS, which has its own tests."""
-    code, stdout, stderr = run_plainly(*arguments)
-    return code, stdout, "".join(line for line in stderr.splitlines(True) if not line.startswith("LPIPS is left out"))
-
-
-def run_plainly(*arguments) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def read(path: Path) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(Image.open(path)).copy()).movedim(-1, 0)[None].float() / 255
-
-
-def test_rows_and_means(data, system):
-    pairs = find_pairs(data)
-    report = evaluate(picture_samples(pairs), [*baseline_methods(), model_method("small", system)], seeds=(3, 4))
-    assert not report.problems
-    assert len(report.rows) == 3 * (len(BASELINES) + 2)
-    assert {row["seed"] for row in report.rows if row["method"] != "small"} == {None}
-    low, truth = read(pairs[1].low), read(pairs[1].high)
-    expected = score(picture_views(system.enhance_tensor(low, seed=4), truth))
-    (row,) = (r for r in report.rows if (r["method"], r["picture"], r["seed"]) == ("small", "2", 4))
-    names = [m.name + version for version in ("", "_gt_mean", "_ls_gain") for m in MEASURES if m.space == "srgb"]
-    assert list(report.scores) == list(expected) == names
-    for name, (_, value) in expected.items():
-        assert row[name] == pytest.approx(value.item(), rel=1e-5), name
-
-    entry = report.summary()[-1]
-    assert (entry["method"], entry["pictures"], entry["seeds"]) == ("small", 3, [3, 4])
-    of_seed = [
-        statistics.fmean(r["psnr"] for r in report.rows if r["method"] == "small" and r["seed"] == seed)
-        for seed in (3, 4)
-    ]
-    assert entry["psnr"]["mean"] == pytest.approx(statistics.fmean(of_seed))
-    assert entry["psnr"]["std"] == pytest.approx(abs(of_seed[0] - of_seed[1]) / 2**0.5)
-    assert entry["psnr"]["std"] > 0
-    assert report.summary()[0]["psnr"]["std"] is None
-
-    (picture,) = (p for p in report.summary("picture") if (p["method"], p["picture"]) == ("small", "2"))
-    values = [r["ssim_grey_ls_gain"] for r in report.rows if (r["method"], r["picture"]) == ("small", "2")]
-    assert picture["ssim_grey_ls_gain"]["mean"] == pytest.approx(statistics.fmean(values))
-    assert picture["ssim_grey_ls_gain"]["std"] == pytest.approx(statistics.stdev(values))
-    assert len(report.summary("picture")) == 3 * (len(BASELINES) + 1)
-
-
-def test_pictures_shown_are_those_of_the_first_seed(data, system):
-    shown = {}
-    pairs = find_pairs(data)[:1]
-    evaluate(picture_samples(pairs), [model_method("small", system)], (7, 8), lambda sample, seen: shown.update(seen))
-    assert list(shown) == ["dark", "small", "truth"]
-    assert torch.allclose(shown["small"], system.enhance_tensor(read(pairs[0].low), seed=7)[0], atol=1e-6)
-    assert not torch.allclose(shown["small"], system.enhance_tensor(read(pairs[0].low), seed=8)[0], atol=1e-3)
-
-
-def test_the_truth_itself_scores_perfectly(data):
-    by_size = {read(pair.low).shape: read(pair.high)[0] for pair in find_pairs(data)}
-    oracle = Method("oracle", lambda low, seed: by_size[low[None].shape])
-    report = evaluate(picture_samples(find_pairs(data)), [oracle])
-    (entry,) = report.summary()
-    assert entry["psnr"]["mean"] == float("inf")
-    assert entry["ssim_rgb"]["mean"] == pytest.approx(1)
-    assert entry["saturation"]["mean"] == 1
-
-
-def test_a_pair_that_fails_counts_for_no_method(data):
-    def fussy(low: torch.Tensor, seed: int) -> torch.Tensor:
-        if low.shape[-1] == 40:
-            raise RuntimeError("too wide")
-        return low
-
-    seen = []
-    report = evaluate(
-        picture_samples(find_pairs(data)),
-        [*baseline_methods(), Method("fussy", fussy)],
-        on_sample=lambda sample, _: seen.append(sample.name),
-        on_progress=lambda: seen.append("+"),
-    )
-    assert report.problems == ["2: too wide"]
-    assert {row["picture"] for row in report.rows} == {"1", "3"}
-    assert seen == ["1", "+", "+", "3", "+"]
+from lowlight.scoring.report import evaluate
+from lowlight.scoring.srgb import model_method, picture_samples
 
 
 def test_command(data, weights, tmp_path):
@@ -201,127 +74,6 @@ def test_a_table_of_every_picture(data, weights):
     report = evaluate(picture_samples(find_pairs(data)), methods)
     for row in report.rows:
         assert f"{row['picture']}       │ {row['psnr_ls_gain']:.2f} │ {row['ssim_rgb_ls_gain']:.3f}" in stdout
-
-
-@pytest.fixture
-def fake_lol(data) -> Path:
-    """Two pairs of eval15 and two of our485, one of them held out."""
-    root = data.parent / "lol"
-    for split, names in (("eval15", ("1", "22")), ("our485", ("2", "690"))):
-        for side, suffix in (("low", "png"), ("high", "bmp")):
-            (root / split / side).mkdir(parents=True)
-            for name, source in zip(names, "12", strict=True):
-                (root / split / side / f"{name}.{suffix}").write_bytes(
-                    (data / side / f"{source}.{suffix}").read_bytes()
-                )
-    return root
-
-
-def test_several_splits_and_what_a_model_was_trained_on(fake_lol, system, tmp_path):
-    path = tmp_path / "m.safetensors"
-    save_weights(path, system.state_dict(), {"system": "diffll", "config": SMALL, "split": "our485"})
-    splits = ["--split", "eval15", "--split", "heldout"]
-    files = ["--json", tmp_path / "s.json", "--markdown", tmp_path / "s.md", "--sheet", tmp_path / "s.png"]
-    code, stdout, stderr = run(fake_lol, "--model", path, "--no-baselines", *splits, *files)
-    assert code == 0
-    assert "eval15: 2 pictures" in stdout
-    assert "heldout: 1 pictures" in stdout
-    assert "trained on our485" in stdout
-    warning = f"{path} was trained on our485, all of heldout included: its scores there are memory."
-    assert stderr == f"warning: {warning}\n"
-    content = json.loads((tmp_path / "s.json").read_text())
-    assert [(row["split"], row["picture"]) for row in content["rows"]] == [
-        ("eval15", "1"),
-        ("eval15", "22"),
-        ("heldout", "690"),
-    ]
-    assert [(entry["split"], entry["pictures"]) for entry in content["summary"]] == [("eval15", 2), ("heldout", 1)]
-    assert warning in content["notes"]
-    assert content["models"][str(path)]["trained_on"] == "our485"
-    markdown = (tmp_path / "s.md").read_text()
-    assert warning in markdown
-    assert "## eval15 (2 pictures, seeds 0)" in markdown
-    assert "## heldout (1 pictures, seeds 0)" in markdown
-    # another data set's part of the same name is not what it was trained on
-    code, stdout, stderr = run(fake_lol.parent / "data", "--model", path, "--no-baselines", "--split", "all")
-    assert (code, stderr) == (0, "")
-    assert "data all: 3 pictures" in stdout
-    # a model that keeps the held-out pictures apart is not warned of
-    save_weights(path, system.state_dict(), {"system": "diffll", "config": SMALL, "split": "train"})
-    assert run(fake_lol, "--model", path, "--no-baselines", *splits)[2] == ""
-
-
-@pytest.mark.parametrize(
-    ("trained_on", "split", "share"),
-    [
-        ("our485", "heldout", "all"),
-        ("our485", "eval15", None),
-        ("train", "heldout", None),
-        ("train", "our485", "some"),
-        ("all", "eval15", "all"),
-        (None, "heldout", None),
-        ("lsrw", "heldout", None),
-        ("our485", "some folder", None),
-    ],
-)
-def test_seen_in_training(trained_on, split, share):
-    sentence = seen_in_training(Method("m", lambda low, seed: low, trained_on=trained_on), split)
-    assert (sentence is None) if share is None else f"{share} of {split}" in sentence
-
-
-def test_without_perceptual_weights_the_rest_is_scored(data, tmp_path):
-    code, stdout, stderr = run_plainly(data, "--model", "none", "--markdown", tmp_path / "s.md")
-    assert code == 0
-    assert stderr.startswith("LPIPS is left out: ")
-    assert stderr.count("\n") == 1
-    assert "PSNR" in stdout
-    assert "LPIPS" not in stdout
-    assert "LPIPS is left out." in (tmp_path / "s.md").read_text()
-    assert run_plainly(data, "--model", "none", "--no-lpips")[2] == ""
-
-
-def test_lpips_is_in_every_output(data, tmp_path, monkeypatch):
-    """With the distance of mean greys in the network's place: the network has its own tests."""
-
-    class Fake:
-        path, sha256 = Path("alexnet.pth"), "0123456789abcdef"
-
-        def __init__(self, net, weights, device):
-            assert (net, str(weights)) == ("alex", "some.pth")
-
-        def features(self, picture):
-            return picture.mean(dim=(1, 2, 3))
-
-        def distance(self, ours, theirs):
-            return (ours - theirs).abs().double()
-
-    monkeypatch.setattr("lowlight.metrics.lpips.Lpips", Fake)
-    files = ["--csv", tmp_path / "s.csv", "--json", tmp_path / "s.json", "--markdown", tmp_path / "s.md"]
-    code, stdout, stderr = run_plainly(data, "--model", "none", "--lpips-weights", "some.pth", *files)
-    assert (code, stderr) == (0, "")
-    entry = json.loads((tmp_path / "s.json").read_text())["summary"][0]
-    low, truth = (metrics.eight_bit(read(data / name)).mean() for name in ("low/1.png", "high/1.bmp"))
-    with (tmp_path / "s.csv").open() as file:
-        row = next(csv.DictReader(file))
-    assert float(row["lpips"]) == pytest.approx(truth.item() - low.item())
-    assert entry["lpips"]["mean"] > 10 * entry["lpips_gt_mean"]["mean"]
-    for text in (stdout, (tmp_path / "s.md").read_text()):
-        assert "SHA-256 01234567" in text
-        assert f"{entry['lpips']['mean']:.3f}" in text
-
-
-def test_sheet_shows_dark_result_and_truth(data, tmp_path):
-    run(data, "--model", "none", "--limit", 1, "--sheet", tmp_path / "s.png")
-    sheet = np.asarray(Image.open(tmp_path / "s.png"))
-    low, truth = (np.asarray(Image.open(path)) for path in (data / "low/1.png", data / "high/1.bmp"))
-    columns = 2 + len(BASELINES)
-    assert sheet.shape[1] == 8 + columns * 328
-    assert np.array_equal(sheet[26 : 26 + 24, 8 : 8 + 32], low)
-    equalised = (BASELINES["equalisation"](read(data / "low/1.png")[0]) * 255).round().byte().movedim(0, -1).numpy()
-    x = 8 + (1 + list(BASELINES).index("equalisation")) * 328
-    assert np.array_equal(sheet[26 : 26 + 24, x : x + 32], equalised)
-    x = 8 + (columns - 1) * 328
-    assert np.array_equal(sheet[26 : 26 + 24, x : x + 32], truth)
 
 
 def test_steps_and_limit(data, weights, system, tmp_path):

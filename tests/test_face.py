@@ -4,11 +4,12 @@ import subprocess
 import sys
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import lowlight
 import lowlight_ext
-from lowlight.cli import COMMANDS, app
+from lowlight.cli import COMMANDS, app, main
 from lowlight.commands import completion
 from lowlight.shipped import shipped_models
 from lowlight.training.config_files import shipped_configs
@@ -58,6 +59,98 @@ def test_help_ends_with_examples(command):
     shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
     assert "Examples:" in shown
     assert f"lowlight {command}" in shown[shown.index("Examples:") :]
+
+
+def parameters(command):
+    return {p.name: p for p in typer.main.get_command(app).commands[command].params}
+
+
+def options(command):
+    return {name for p in parameters(command).values() for name in (*p.opts, *p.secondary_opts)}
+
+
+# servers log; one line is no more than what was asked for
+QUIET_ANYWAY = {"demo", "serve", "plot", "lpips"}
+LISTS = {"models", "info"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_one_way_to_say_more_and_less(command):
+    found = options(command)
+    assert ("--json" in found) == (command not in QUIET_ANYWAY)
+    assert ({"--quiet", "-q"} <= found) == (command not in QUIET_ANYWAY | LISTS)
+    assert ("--verbose" in found) == ("-v" in found) == (command in {"enhance", "calibrate", "generate", "train"})
+
+
+# the files to brighten are named one by one, and what is written is not read
+DATA_SETS = {"check", "calibrate", "evaluate", "evaluate-raw", "steps", "train", "ablate", "study"}
+PAIRS = {"check", "evaluate", "steps", "train", "ablate"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_one_way_to_name_data(command):
+    found = options(command)
+    assert ("--data" in found) == (command in DATA_SETS)
+    assert ({"--low", "--high"} <= found) == (command in PAIRS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_says_no_default_twice(command):
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
+    assert "[default: default]" not in shown
+    # a default in words, and again in brackets
+    for line in shown.splitlines():
+        assert not ("(default" in line and "[default:" in line), line
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_models_and_configurations_are_completed(command):
+    # all models, studies and some configurations begin with it
+    for name in {"model", "models", "init", "config", "configs"} & parameters(command).keys():
+        context = typer.main.get_command(app).make_context("lowlight", [command, "--help"], resilient_parsing=True)
+        found = [item.value for item in parameters(command)[name].shell_complete(context, "d")]
+        assert found, f"{command}: {name} is not completed"
+        assert all(value.startswith("d") for value in found)
+
+
+FAILING = {
+    "enhance": ["broken.png"],
+    "video": ["nowhere.mp4"],
+    "sample": ["dark.xyz"],
+    "demo": ["--model", "nowhere.pt"],
+    "serve": ["--model", "nowhere.pt"],
+    "models": ["--nothing"],
+    "check": ["nowhere"],
+    "calibrate": ["nowhere", "-o", "c.json"],
+    "evaluate": ["nowhere"],
+    "evaluate-raw": ["nowhere"],
+    "steps": ["default", "nowhere"],
+    "train": ["nowhere.yaml", "--data", "nowhere"],
+    "ablate": ["nowhere.yaml", "--data", "nowhere", "--budget-iterations", "1"],
+    "study": ["nowhere.yaml", "--scenes", "1"],
+    "plot": ["nowhere", "-o", "x.png"],
+    "generate": ["nowhere.pt"],
+    "export": ["nowhere.pt", "x.safetensors"],
+    "tune": ["nowhere.pt"],
+    "lpips": ["nothing"],
+    "info": ["--nothing"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_debug_of_every_command(command, tmp_path, monkeypatch, capsys):
+    """One sentence, and with --debug where it came from."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOWLIGHT_DEBUG", "")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    for debug in ([], ["--debug"]):
+        monkeypatch.setattr(sys, "argv", ["lowlight", command, *FAILING[command], *debug])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr().err
+        assert ended.value.code in (1, 2)
+        assert ("Traceback" in said) == bool(debug), said
+        assert said.strip()
 
 
 def test_versions_and_names():

@@ -131,6 +131,16 @@ def test_progress_off_a_terminal_is_a_line_a_minute(run, monkeypatch):
     assert "left" not in run("in", "-o", "c", "-q").stderr
 
 
+def test_progress_before_the_first_is_done(monkeypatch, capsys):
+    """An engine makes its graphs, which takes minutes, before the first frame; what was there counts as done."""
+    clock = iter(range(0, 100000, 100))
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(clock))
+    with terminal.progress_bar(3) as bar:
+        bar.reach(0, 3)
+        bar.reach(1, 3)
+    assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == ["0 done", "1 of 3"]
+
+
 def test_a_full_disk_is_each_pictures_own_failure(run, monkeypatch):
     photographs("in", 6)
     whole, count = atomic.os.replace, Counter()

@@ -17,7 +17,8 @@ from lowlight.data.sets.raw_pairs import RawPair
 from lowlight.raw.colour import camera_to_srgb
 from lowlight.raw.packing import unpack
 from lowlight.raw.render import render
-from lowlight.raw.unprocess import RGGB, Development, draw_development, recoloured, unprocess, untone
+from lowlight.raw.sensors import RGGB
+from lowlight.raw.unprocess import Development, draw_development, recoloured, unprocess, untone
 from lowlight_ext import raw_noise
 
 SONY = load_camera("SonyA7S2")

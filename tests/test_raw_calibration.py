@@ -194,6 +194,16 @@ def test_the_command(folder, tmp_path):
     assert again.exit_code == 2
     assert "--overwrite" in again.output
     assert list(out.parent.iterdir()) == [out]
+    same = ["calibrate", "--data", str(folder), "-o", str(out), "--white", str(WHITE), "--overwrite"]
+    told = json.loads(RUN.invoke(app, [*same, "--json"]).stdout)
+    assert (told["camera"], told["file"], told["calibration"]) == ("mine", str(out), camera.to_dict())
+    assert RUN.invoke(app, [*same, "-q"]).output == ""
+    said = RUN.invoke(app, [*same, "-v"]).stderr
+    assert said.count(": bias, ") == len([path for path in folder.rglob("*") if path.is_file() and "bias" in str(path)])
+    assert ": flat, 192 x 160 of its centre, ISO 400, seconds " in said
+    twice = RUN.invoke(app, [*same, str(folder)])
+    assert twice.exit_code == 2
+    assert "name the folder once" in twice.output
 
 
 def test_the_command_on_raw_files(tmp_path):

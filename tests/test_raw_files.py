@@ -67,7 +67,7 @@ def test_the_pattern_begins_at_the_visible_part(tmp_path, monkeypatch, margins):
     """Masked rows and columns are cut off; LibRaw rounds odd ones up."""
     frame, mosaic = dng._frame, scene(42, 64)
     area = (50829, TiffTags.LONG, (*margins, 42, 64))
-    monkeypatch.setattr(dng, "_frame", lambda m: [*frame(m), area])
+    monkeypatch.setattr(dng, "_frame", lambda *of: [*frame(*of), area])
     write_dng(tmp_path / "p.dng", raw_picture(BAYER[0], mosaic))
     picture = read_raw(tmp_path / "p.dng")
     top, left = (margin + margin % 2 for margin in margins)
@@ -202,23 +202,6 @@ def test_missing_file_folder_and_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rawpy", None)
     with pytest.raises(PictureError, match=r"lowlight-ext\[raw\]"):
         read_raw(tmp_path / "p.dng")
-
-
-def test_without_a_mosaic(tmp_path, monkeypatch):
-    """A DNG of a monochrome sensor, and one that is demosaiced already."""
-    frame, filters = dng._frame, dng._filters
-    for grey in (True, False):
-        changed = {262: 34892, 277: 1 if grey else 3}
-        monkeypatch.setattr(dng, "_frame", lambda m: [(t, k, changed.get(t, v)) for t, k, v in frame(m)])  # noqa: B023
-        monkeypatch.setattr(dng, "_filters", lambda p: [e for e in filters(p) if e[0] == 50717])
-        # three samples a pixel of a third of the rows
-        written = raw_picture(BAYER[0], scene(60, 80))
-        write_dng(tmp_path / "p.dng", written)
-        if not grey:
-            data = (tmp_path / "p.dng").read_bytes()
-            (tmp_path / "p.dng").write_bytes(data + bytes(2 * written.mosaic.nbytes))
-        with pytest.raises(PictureError, match=r"p\.dng: (no mosaic|damaged)"):
-            read_raw(tmp_path / "p.dng")
 
 
 @pytest.mark.parametrize(

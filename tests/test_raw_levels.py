@@ -1,4 +1,4 @@
-"""Levels as a DNG's own tags say them: fractions, larger arrays, rows and columns; sensors without a filter array."""
+"""Levels as a DNG's own tags say them: fractions, larger arrays, rows and columns."""
 
 from fractions import Fraction
 
@@ -12,9 +12,8 @@ from lowlight.expose import Exposed
 from lowlight.files.pictures import PictureError
 from lowlight.raw import dng
 from lowlight.raw.automatic import automatic_ratio
-from lowlight.raw.develop import read_developed
 from lowlight.raw.dng import write_dng
-from lowlight.raw.files import OtherSensorError, denormalise, normalise, read_raw
+from lowlight.raw.files import denormalise, normalise, read_raw
 from lowlight.raw.packing import pack
 
 pytest.importorskip("rawpy", reason="no rawpy: pip install 'lowlight-ext[raw]'")
@@ -92,43 +91,6 @@ def test_black_by_pixel(tmp_path, monkeypatch, kind):
     assert automatic_ratio(picture) == pytest.approx(plain, rel=1e-6)
     out = Exposed(packed, picture, None, 1.0, 1.0, "any", 1).dng()
     assert np.abs(normalise(out) - packed).max() < 1e-5
-
-
-def without_array(path, monkeypatch, grey, colour=None):
-    """A DNG of a monochrome sensor, or one that is demosaiced (linear); colour: of every pixel, else noise."""
-    frame, filters = dng._frame, dng._filters
-    height, width = 40, 48
-    samples = 1 if grey else 3
-    values = np.random.default_rng(0).integers(3000, 30000, (height, width * samples)).astype(np.uint16)
-    if colour is not None:
-        values = np.tile(np.uint16(colour), (height, width))
-    changed = {256: width, 262: 34892, 277: samples, 258: 16 if grey else (16, 16, 16), 279: values.nbytes}
-    monkeypatch.setattr(dng, "_frame", lambda m: [(t, k, changed.get(t, v)) for t, k, v in frame(m)])
-    monkeypatch.setattr(dng, "_filters", lambda p: [e for e in filters(p) if e[0] == 50717])
-    write_dng(path, raw_picture(BAYER[0], values, white=65535.0, black=np.zeros(4, np.float32)))
-    monkeypatch.undo()
-
-
-@pytest.mark.parametrize("grey", [True, False])
-def test_sensors_without_an_array_are_developed(tmp_path, monkeypatch, grey):
-    without_array(tmp_path / "p.dng", monkeypatch, grey)
-    with pytest.raises(OtherSensorError, match=r"p\.dng: no mosaic"):
-        read_raw(tmp_path / "p.dng")
-    picture = read_developed(tmp_path / "p.dng")
-    assert picture.rgb.shape == (40, 48, 3)
-    assert (picture.bits, picture.grey) == (16, grey)
-    assert 0.1 < picture.rgb.mean() < 0.9
-    assert "developed by LibRaw: no mosaic" in picture.notes[0]
-
-
-def test_a_linear_dng_is_as_bright_as_its_mosaic(tmp_path, monkeypatch):
-    red, green, blue = colour = (4000, 6000, 3000)
-    without_array(tmp_path / "linear.dng", monkeypatch, False, colour)
-    mosaic = np.tile(np.uint16([[red, green], [green, blue]]), (20, 24))
-    write_dng(tmp_path / "bayer.dng", raw_picture(BAYER[0], mosaic, white=65535.0, black=np.zeros(4, np.float32)))
-    linear, bayer = (read_developed(tmp_path / f"{name}.dng").rgb for name in ("linear", "bayer"))
-    # the power of 1 / 2.2 is not quite sRGB's curve
-    np.testing.assert_allclose(linear[20, 20], bayer[20, 20], atol=0.012)
 
 
 def test_damaged_tags_leave_librarys_levels(tmp_path, monkeypatch):

@@ -68,6 +68,23 @@ def test_evaluate_to_standard_output(pairs):
     assert json.loads(quiet.stdout)["summary"]
 
 
+def test_sample(tmp_path):
+    dark, bright = tmp_path / "dark.png", tmp_path / "bright.png"
+    told = json.loads(run("sample", dark, "--size", "8x6", "--json").stdout)
+    (row,) = told
+    assert (row["path"], row["written"], row["width"], row["height"]) == (str(dark), True, 8, 6)
+    told = json.loads(run("sample", dark, "--bright", bright, "--size", "8x6", "--json").stdout)
+    assert [row["written"] for row in told] == [False, True]
+    assert run("sample", dark, "--bright", bright, "-q").output == ""
+
+
+def test_export(tmp_path):
+    path = tmp_path / "small.safetensors"
+    told = json.loads(run("export", "exposurediffusion-small", path, "--json").stdout)
+    assert told == {"path": str(path), "bytes": path.stat().st_size, "notes": []}
+    assert run("export", "exposurediffusion-small", path, "-q").output == ""
+
+
 def test_a_bar_that_says_nothing(capsys):
     with progress_bar(3, voice=Voice(quiet=True)) as bar:
         for _ in range(3):

@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from io import BytesIO
@@ -46,7 +47,8 @@ def direct(data, **told):
 
 @pytest.fixture(scope="module")
 def curve():
-    with served(Curve(), megapixels=1, megabytes=1) as server:
+    # one place, so that one that is not given back is seen at once
+    with served(Curve(), megapixels=1, megabytes=1, places=0) as server:
         yield server
 
 
@@ -190,6 +192,56 @@ def test_only_what_waits_within_the_places_is_taken():
         system.gate.set()
         assert [each.result()[::2] for each in waiting] == [(200, direct(png(value))) for value in (10, 20, 30)]
         assert server.ask(png())[0] == 200
+
+
+def test_pictures_are_taken_in_the_order_they_came():
+    system, seen = Curve(), []
+    system.gate.clear()
+    curve = system.enhance_tensor
+    system.enhance_tensor = lambda low, **told: (seen.append(round(low.mean().item() * 255)), curve(low, **told))[1]
+    with served(system) as server, ThreadPoolExecutor(4) as clients:
+        waiting = []
+        for number, value in enumerate((40, 10, 30, 20)):
+            waiting.append(clients.submit(server.ask, png(value)))
+            server.until("lowlight_places_taken", number + 1)
+            server.until("lowlight_queue_depth", number)
+        system.gate.set()
+        assert [each.result()[0] for each in waiting] == [200] * 4
+    assert seen == [40, 10, 30, 20]
+
+
+def test_every_device_has_one_picture_at_a_time():
+    """Also after some that went well and some that failed: two that come at once find two devices."""
+    systems = Curve(), Curve()
+    with served(*systems) as server, ThreadPoolExecutor(2) as clients:
+        for _ in range(2):
+            assert server.ask(png())[0] == 200
+            assert server.ask(png()[:45])[0] == 422
+        began = [system.calls for system in systems]
+        assert sum(began) == 2
+        for system in systems:
+            system.gate.clear()
+        both = [clients.submit(server.ask, png(value)) for value in (10, 20)]
+        server.until("lowlight_places_taken", 2)
+        server.until("lowlight_queue_depth", 0)
+        deadline = time.monotonic() + 30
+        while sum(system.calls for system in systems) < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        for system in systems:
+            system.gate.set()
+        assert [each.result()[0] for each in both] == [200, 200]
+    assert [system.calls for system in systems] == [one + 1 for one in began]
+
+
+def test_each_model_answers_for_itself():
+    dark, bright = Curve(), Curve()
+    bright.enhance_tensor = lambda low, **_: low * 0 + 1
+    with served({"dark": dark, "bright": bright}) as server:
+        assert server.ask(png(10), model="dark")[2] == direct(png(10))
+        white = read_picture("p", server.ask(png(10), model="bright")[2]).rgb
+        assert white.min() == 1
+        assert server.ask(png(10))[2] == direct(png(10))
 
 
 def test_what_nobody_waits_for_is_not_begun():

@@ -1,74 +1,18 @@
-"""The study of diffusion on dim pictures: its variants, measures, report; it goes on where it was stopped."""
+"""The study of diffusion on dim pictures: its variants and its course; it goes on where it was stopped."""
 
 import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-import yaml
 from PIL import Image
-from train_process import write_config
+from studies import pictures, small_study, study
 from typer.testing import CliRunner
 
 import lowlight.commands.study as command
 from lowlight.checkpoints import load
 from lowlight.cli import app
-from lowlight.data.batches.picture_batches import Dimming, PictureBatches, hold_out, read_square
-from lowlight.scenes.views import scene_views
-from lowlight.study.answers import anchor_words, best_words, few_seeds
-from lowlight.study.config import Claim, StudyConfig, load_study, shipped_studies, tasks_of
-from lowlight.study.measuring import STUDIED, relative_shift, shift
-from lowlight.study.page import Cells, Figure, Heading, Points, Text, write_html, write_markdown
-from lowlight.study.summary import Difference, difference, report_of, share_of_shift, verdict
-from lowlight.training.config_files import from_dict, load_config
-from lowlight.training.objectives.ddpm import DDPMObjective, DDPMOptions, HeldOut
-
-TRAINING = {
-    "system": "ddpm",
-    "network": {
-        "widths": [8, 16], "layers": 1, "attention_levels": [], "norm_groups": 4, "timesteps": 12, "start": 4,
-    },
-    "objective": {"size": 12, "held_out": 2},
-    "stages": [{"batch": 2, "iterations": 4, "learning_rate": 1e-3}],
-    "warmup": 0,
-    "ema": 0.0,
-    "checkpoint_every": 1,
-    "log_every": 2,
-}  # fmt: skip
-VARIANTS = {
-    "control": {},
-    "large": {"network.variance": "fixed_large"},
-    "brightness 1": {"objective.brightness": 1.0},
-    "betas": {"network.beta_end": 0.05},
-}
-
-
-def pictures(folder, count=6, size=(14, 20)):
-    folder.mkdir(parents=True, exist_ok=True)
-    generator = np.random.default_rng(3)
-    for number in range(count):
-        pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-    return folder
-
-
-def small_study(folder, **values):
-    training = write_config(folder / "training.yaml", **TRAINING)
-    claims = [{"text": "more noise is better", "variants": ["large"], "measure": "shift"}]
-    plan = {"training": str(training), "variants": VARIANTS, "claims": claims, "seeds": [0, 1], "generated": 3,
-            "generate_steps": 2}  # fmt: skip
-    path = folder / "plan.yaml"
-    # the first variant is the control
-    path.write_text(yaml.safe_dump(plan | values, sort_keys=False))
-    return path
-
-
-def study(*arguments, code=0):
-    result = CliRunner().invoke(app, ["study", *map(str, arguments)])
-    assert result.exit_code == code, result.output
-    return " ".join(result.output.replace("│", " ").split())
+from lowlight.study.config import load_study, shipped_studies, tasks_of
 
 
 def test_shipped_studies():
@@ -142,6 +86,15 @@ def results(folder):
     return {(one["about"]["variant"], one["about"]["seed"]): one["rows"] for one in found}
 
 
+def test_what_a_study_says_to_programs(finished):
+    plan, data, out = finished
+    request = ["study", str(plan), "--data", str(data), "-o", str(out)]
+    told = json.loads(CliRunner().invoke(app, [*request, "--json"]).stdout)
+    assert [Path(path).name for path in told["reports"]] == ["report.md", "report.html"]
+    assert (len(told["results"]), told["of"], told["finished"]) == (8, 8, True)
+    assert study(*request[1:], "-q") == ""
+
+
 def test_a_study_is_whole(finished):
     _, _, out = finished
     rows = results(out)
@@ -185,7 +138,7 @@ def test_some_variants_and_no_pictures(finished, monkeypatch):
     # what the first seed has not yet, another one shows
     for path in (out / "results").glob("*-seed0.json"):
         path.rename(path.with_suffix(".aside"))
-    monkeypatch.setattr(command, "_run", lambda work: False)
+    monkeypatch.setattr(command, "_run", lambda *_: False)
     study(plan, "--data", data, "-o", out, code=130)
     assert "Pictures, seed 1" in (out / "report.md").read_text()
     for path in (out / "results").glob("*.aside"):
@@ -202,11 +155,11 @@ def test_a_stopped_study_goes_on(finished, tmp_path, monkeypatch):
     plan, data, out = finished
     real, begun = command.run_training, []
 
-    def stopping(trainer, title):
+    def stopping(trainer, title, voice):
         begun.append((title, trainer.step))
         if len(begun) == 2:
             return trainer.run(stop=lambda: trainer.step >= 2)
-        return len(begun) != 4 and real(trainer, title)
+        return len(begun) != 4 and real(trainer, title, voice)
 
     monkeypatch.setattr(command, "run_training", stopping)
     go = (plan, "--data", data, "-o", tmp_path / "out")
@@ -224,201 +177,6 @@ def test_a_stopped_study_goes_on(finished, tmp_path, monkeypatch):
     path = tmp_path / "out/results/control-seed0.json"
     path.write_text("{")
     assert "is damaged: delete it" in study(*go, code=2)
-
-
-def synthetic(shifts, claims=()):
-    """Tasks and results whose relative shift of variant and seed is given, all else alike."""
-    seeds = range(len(next(iter(shifts.values()))))
-    plan = StudyConfig("ddpm_dim_small", {name: {} if i == 0 else {"network.beta_end": 0.02 + i / 100}
-                                          for i, name in enumerate(shifts)}, list(claims), list(seeds))  # fmt: skip
-    tasks = tasks_of(plan)
-    rows = {"mse": 4.0, "shift_r": 0.02, "shift_g": -0.02, "shift_b": 0.02}
-    made = {
-        task.name: {
-            "rows": [
-                {"view": view, "picture": "0", "relative_shift": shifts[task.variant][task.seed], **rows}
-                for view in ("start", "generated")
-            ]
-        }
-        for task in tasks
-    }
-    return plan, tasks, report_of(tasks, made)
-
-
-def test_what_the_figures_say():
-    shifts = {"control": [0.3, 0.32], "less": [0.1, 0.14], "more": [0.5, 0.6], "mixed": [0.29, 0.34]}
-    shifts["same"] = shifts["control"]
-    plan, tasks, report = synthetic(shifts)
-    found = difference(report, plan, "less", "relative_shift", "start")
-    assert (found.ours, found.control, found.sure, found.better) == pytest.approx((0.12, 0.31, True, True))
-    assert found.words == "less: relative shift 0.1200 against 0.3100 (difference -0.1900 ± 0.0141)"
-    said = {
-        (name, better): verdict(Claim("x", [name], "relative_shift", better=better), report, plan)[0]
-        for name in ("less", "more", "mixed", "same")
-        for better in (True, False)
-    }
-    opposite, seen, few = (
-        "the opposite was seen.",
-        "seen here.",
-        "the seeds agree, but are too few to tell it from chance.",
-    )
-    endings = {
-        ("less", True): seen, ("less", False): opposite, ("more", True): few, ("more", False): few,
-        ("mixed", True): "the seeds do not agree.", ("same", True): "no difference at all.",
-    }  # fmt: skip
-    for key, ending in endings.items():
-        assert said[key].endswith(ending)
-    said = best_words(report, tasks, plan, "generated")
-    assert said[0].startswith("The least has less: relative shift 0.1200 against 0.3100")
-    assert said[1:] == [
-        "Less than the control, told from chance at 95 %: less.",
-        "Less with all seeds, too few to be sure of: none.",
-        "More than the control, told from chance at 95 %: none.",
-    ]
-    assert share_of_shift(report, "control") == pytest.approx(0.1)
-    assert verdict(Claim("x", ["less"], "spread"), report, plan) == ["less: not measured."]
-    plan, tasks, report = synthetic({"control": [0.3], "less": [0.1]})
-    assert verdict(Claim("x", ["less"], "relative_shift"), report, plan)[0].endswith("not decided by one seed.")
-    assert best_words(report, tasks, plan, "generated")[-1] == "One seed decides nothing."
-    assert few_seeds(report, tasks) == []
-    plan, tasks, report = synthetic({"control": [0.3, 0.3], "both": [0.1, 0.4]})
-    assert best_words(report, tasks, plan, "generated")[1].endswith("at 95 %: none.")
-    report.rows = [row for row in report.rows if (row["variant"], row["seed"]) != ("both", 1)]
-    assert few_seeds(report, tasks) == ["both"]
-
-
-@pytest.mark.parametrize(("values", "agreed", "sure"), [
-    ([-0.19, -0.21], True, True), ([-0.1, -0.3], True, False), ([-0.1, 0.3], False, False), ([-0.2], False, False),
-    ([-0.1, -0.2, -0.3], True, False), ([-0.1, -0.2, -0.3, -0.3], True, True), ([-0.2] * 30, True, True),
-])  # fmt: skip
-def test_students_t(values, agreed, sure):
-    """Bounds of the t distribution; scipy's of the same values, two-sided p: 0.032, 0.30, 0.64, -, 0.074, 0.018."""
-    found = Difference("x", STUDIED[0], "start", 0.0, 0.0, values)
-    assert (found.agreed, found.sure) == (agreed, sure)
-
-
-def test_pictures_that_are_all_alike_are_no_cure():
-    """Of new pictures the knob whose brightness varies as it should is named too, and what an anchor does."""
-    plan, tasks, report = synthetic({"control": [1.2, 1.3], "alike": [0.01, 0.01], "anchored": [0.1, 0.1]})
-    spread = {"control": 4.0, "alike": 0.2, "anchored": 1.0}
-    for row in report.rows:
-        if row["view"] == "generated":
-            row["spread"] = spread[row["variant"]]
-    said = best_words(report, tasks, plan, "generated")
-    assert said[0].startswith("The least has alike: relative shift 0.0100")
-    assert "the knobs with 0.5 to 2 times the right spread the least has anchored: relative shift 0.1000" in said[1]
-    assert anchor_words(report, tasks, plan) == []
-    plan.variants["anchored"] = {"network.anchor": 4}
-    (told,) = anchor_words(report, tasks_of(plan), plan)
-    assert told.startswith("New pictures: 92 % less of it than in the control. anchored: relative shift 0.1000")
-    assert told.endswith("brightness varies 1.00 times as much as from training picture to training picture.")
-
-
-def test_shift_of_known_pictures():
-    truth = torch.full((2, 3, 4, 4), 0.2)
-    result = truth.clone()
-    result[0, 0] += 0.03
-    result[1, 2] -= 0.06
-    torch.testing.assert_close(shift(result, truth), torch.tensor([0.01, 0.02], dtype=torch.float64), rtol=1e-5, atol=0)
-    torch.testing.assert_close(relative_shift(result, truth), shift(result, truth) / 0.2, rtol=1e-5, atol=0)
-
-
-def test_a_page_is_written_twice(tmp_path):
-    figure = Figure("a.png", b"\x89PNG", "a < b")
-    parts = [Heading("One & two"), Text("<text>"), Points(["x", "y"]), Cells([{"name": "a|b", "n": "1"}]), figure]
-    write_markdown(tmp_path / "page.md", "Title", parts)
-    write_html(tmp_path / "page.html", "Title", parts)
-    text, page = (tmp_path / "page.md").read_text(), (tmp_path / "page.html").read_text()
-    assert (tmp_path / "figures/a.png").read_bytes() == figure.png
-    assert "## One & two\n\n<text>\n\n- x\n- y\n\n| name | n |" in text
-    assert "![a](figures/a.png)\n\na < b" in text
-    for words in ("<h2>One &amp; two</h2>", "<p>&lt;text&gt;</p>", "<li>y</li>", "<td>a|b</td><td>1</td>",
-                  'src="data:image/png;base64,iVBORw=="'):  # fmt: skip
-        assert words in page
-
-
-def test_pictures_made_dim(tmp_path):
-    folder = pictures(tmp_path, 5, (32, 32))
-    paths = tuple(sorted(folder.iterdir()))
-    bright = read_square(paths, 16)
-    assert bright.shape == (5, 3, 16, 16)
-    np.testing.assert_allclose(Dimming(0.25)(bright, 0), bright / np.float32(1020), rtol=1e-6)
-    exposed = Dimming(0.5, exposed=True)(bright, 0)
-    assert exposed.mean() / (bright.mean() / 255) == pytest.approx(0.5, abs=0.1)
-    assert not np.array_equal(exposed, Dimming(0.5, exposed=True)(bright, 1))
-    np.testing.assert_array_equal(exposed[:2], Dimming(0.5, exposed=True)(bright[:2], 0))
-    train, held = hold_out(paths, 2)
-    assert len(train) == 3
-    assert sorted([*train, *held]) == list(paths)
-    batches = PictureBatches(Dimming(1.0)(bright, 0), seed=1)
-    batch = batches.batch(0, 20)
-    kept = torch.from_numpy(batches.pictures)[batches.indices(0, 20)]
-    same, flipped = ([torch.equal(a, b) for a, b in zip(batch, x, strict=True)] for x in (kept, kept.flip(-1)))
-    assert all(a != b for a, b in zip(same, flipped, strict=True))
-    assert 0 < sum(same) < 20
-    torch.testing.assert_close(batches.batch(7, 3), batch[7:10], rtol=0, atol=0)
-    with pytest.raises(ValueError, match=r"brightness must lie in \(0, 1\]"):
-        Dimming(0.0)
-
-
-def test_scenes_differ_in_brightness():
-    made = list(scene_views(9, 16))
-    assert all(picture.shape == (16, 16, 3) and picture.dtype == np.uint8 for picture in made)
-    np.testing.assert_array_equal(made[3], list(scene_views(4, 16))[3])
-    means = [picture.mean() for picture in made]
-    assert max(means) > 1.5 * min(means)
-
-
-def test_training_settings(tmp_path):
-    """Splits, offset noise by sample, a validation; what a configuration must not say."""
-    data = pictures(tmp_path / "data", 6)
-    config = from_dict(TRAINING | {"objective": {"size": 12, "held_out": 2, "offset_noise": 0.5}})
-    found = {split: DDPMObjective.find(config, data, split) for split in ("train", "heldout", "all")}
-    assert [len(paths) for paths in found.values()] == [4, 2, 6]
-    assert not set(found["train"]) & set(found["heldout"])
-    with pytest.raises(ValueError, match="split must be one of train, heldout, all, got 'eval15'"):
-        DDPMObjective.find(config, data, "eval15")
-    batch, stage, losses = torch.full((2, 3, 12, 12), 0.25), config.stages[0], {}
-    for name, settings in {"plain": {}, "offset": {"offset_noise": 0.5}}.items():
-        objective = DDPMObjective(from_dict(TRAINING | {"objective": {"size": 12, **settings}}), torch.device("cpu"))
-        seen = []
-
-        def silent(x_t, t, seen=seen):
-            seen.append(x_t)
-            return torch.zeros_like(x_t)
-
-        objective.system.predict = silent
-        losses[name] = np.mean([objective(batch, stage, 2 * k)["noise"].item() for k in range(20)])
-        # half of a batch sees what the whole one sees there
-        objective(batch[1:], stage, 0, skip=1)
-        torch.testing.assert_close(seen[-1], seen[0][1:], rtol=0, atol=0)
-    # the variance of the noise is 1, and 1 + 0.25 with offsets
-    assert losses["plain"] == pytest.approx(1, abs=0.05)
-    assert losses["offset"] == pytest.approx(1.25, abs=0.1)
-    system = DDPMObjective(config, torch.device("cpu")).system
-    scores = DDPMObjective.validator(config, found["heldout"])(system, tmp_path / "sheet.png")
-    assert set(scores) == set(HeldOut.better)
-    assert (tmp_path / "sheet.png").is_file()
-    for changes, words in (
-        (["stages.0.crop=8"], "crop must be null"),
-        (["objective.size=30"], "objective.size must be a multiple of 4, got 30"),
-        (["objective.held_out=0"], "held_out must be positive"),
-        (["objective.offset_noise=-1.0"], "offset_noise must not be negative"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            load_config("ddpm_dim_small", changes)
-    assert DDPMOptions().size == 128
-
-
-def test_a_training_off_a_terminal_says_how_far_it_is(tmp_path, monkeypatch):
-    training, data = write_config(tmp_path / "training.yaml", **TRAINING), pictures(tmp_path / "data")
-    go = ["train", str(training), "--data", str(data), "-o", str(tmp_path / "run")]
-    quiet = CliRunner().invoke(app, [*go, "stages.0.iterations=1"])
-    assert (quiet.exit_code, "iteration" in quiet.output.replace("1 iterations", "")) == (0, False)
-    monkeypatch.setattr("lowlight.commands.terminal._SILENCE", 0.0)
-    said = CliRunner().invoke(app, [*go[:-1], str(tmp_path / "other")])
-    assert said.exit_code == 0, said.output
-    assert re.search(r"loss \d\.\d+, iteration 2 of 4, 0:00:\d\d left", said.output)
 
 
 def test_the_page_has_a_study_of_other_factors(tmp_path):

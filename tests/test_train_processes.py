@@ -1,6 +1,7 @@
 """`lowlight train` and `lowlight ablate` as processes: two that share a batch, one that is killed."""
 
 import csv
+import json
 import os
 import random
 import signal
@@ -186,10 +187,16 @@ def test_ablate(pairs, tmp_path, monkeypatch):
     # finished ones are taken as they are
     monkeypatch.setattr(ablate, "run_training", lambda *_: pytest.fail("trained again"))
     assert command(*request, "--budget-iterations", 3)[0] == 0
+    code, output = command(*request, "--budget-iterations", 3, "--json", "-q")
+    assert [row["config"] for row in json.loads(output)] == ["whole", "bare"]
+    assert command(*request, "--budget-iterations", 3, "-q") == (0, "")
     assert (tmp_path / "out" / "table.md").read_text().splitlines() == table
     code, output = command(*request, "--budget-iterations", 4)
     assert code == 2
     assert "another request" in output
     assert command(*request)[0] == 2
+    by_side = ("--low", data / "low", "--high", data / "high", "--budget-iterations", 3)
+    assert command(*request, *by_side)[0] == 2, "the pairs are named twice"
+    assert command(*(word for word in request if word not in ("--data", data)), *by_side)[0] == 0
     # fewer scored pairs are another request too
     assert "another request" in command(*request, "--budget-iterations", 3, "--limit", 2)[1]

@@ -1,6 +1,7 @@
 """What a training begins with: another model's weights, what stays as it is, data of several folders, what it keeps."""
 
 import csv
+import json
 import shutil
 from importlib.util import find_spec
 
@@ -131,7 +132,17 @@ def test_from_the_command_line(pairs, source, tmp_path):
     assert code == 0, said
     assert "begins with" in said
     assert load(tmp_path / "run" / "last.pt", device="cpu").trained_on == "train"
-    assert "begins with" not in command(*train, "--low", sides[0], "--high", sides[1], "-o", tmp_path / "run")[1]
+    again = (*train, "--low", sides[0], "--high", sides[1], "-o", tmp_path / "run")
+    assert "begins with" not in command(*again)[1]
+    told = json.loads(CliRunner().invoke(app, [*map(str, again), "--json"]).stdout)
+    assert told["checkpoint"] == str(tmp_path / "run" / "last.pt")
+    assert (told["finished"], told["iterations"], told["of"]) == (True, 2, 2)
+    assert told["notes"] == ["going on after iteration 2 of 2"]
+    assert command(*again, "-q") == (0, "")
+    fresh = (*train, "--low", sides[0], "--high", sides[1], "-o", tmp_path / "fresh")
+    assert command(*fresh, "-q") == (0, "")
+    assert "log_every: 1" in command(*again, "-v")[1]
+    assert command(*again, "-v", "-q")[0] == 2
     for number, name in (("689", "low"), ("690", "low"), ("689", "high"), ("690", "high")):
         (tmp_path / "lol" / "our485" / name).mkdir(parents=True, exist_ok=True)
         shutil.copy(data / name / "0.png", tmp_path / "lol" / "our485" / name / f"{number}.png")
@@ -162,6 +173,9 @@ def test_configurations_can_be_seen():
     values = yaml.safe_load(shown)
     assert (values["seed"], values["network"]["beta_schedule"]) == (5, "linear")
     assert from_dict(values).stages == load_config("diffll_published").stages
+    assert json.loads(CliRunner().invoke(app, ["train", "diffll_published", "--show", "--json"]).output)["seed"] == 0
+    listed = json.loads(CliRunner().invoke(app, ["train", "--list", "--json"]).output)
+    assert "diffll_published" in [one["name"] for one in listed]
     assert command("train")[0] == 2
 
 

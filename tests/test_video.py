@@ -1,5 +1,6 @@
 """Videos: what stands still is averaged, what moves is not; exposure settles; folders go on where they stopped."""
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def run(monkeypatch, tmp_path):
     from lowlight.video import door
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(door, "chosen_system", lambda model, device, dtype: Gamma())
+    monkeypatch.setattr(door, "chosen_system", lambda *_: Gamma())
 
     def invoke(*arguments):
         result = CliRunner().invoke(app, [str(a) for a in arguments])
@@ -166,6 +167,12 @@ def test_a_folder_in_order_of_its_numbers(run):
     pictures("in", 11)
     shown = run("video", "in", "-o", "out", "--settle", "0")
     assert shown.output == "out: 11 frames.\n"
+    again = run("video", "in", "-o", "out", "--settle", "0")
+    assert "skipped" in again.output
+    told = json.loads(run("video", "in", "-o", "out", "--json", "-q").stdout)
+    facts = {"source": "in", "target": "out", "notes": [], "failed": []}
+    assert told == facts | {"status": "skipped", "frames": 0}
+    assert run("video", "in", "-o", "again", "-q").output == ""
     assert sorted(p.name for p in Path("out").iterdir()) == sorted(p.name for p in Path("in").iterdir())
     steady = Steady(Gamma(), settle=0)
     for i in range(1, 12):

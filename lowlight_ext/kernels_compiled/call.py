@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from lowlight_ext.common import Source, accumulator
+from lowlight_ext.graphs import brought
 from lowlight_ext.unbuilt import warn_of_unbuilt_sources
 
 _C: Any
@@ -160,4 +161,4 @@ def fields(source: Source | None, x: Tensor) -> tuple[Any, ...]:
         return None, step, stream, y0, x0, plane, plane_step, seeds.item()
     if not one and seeds.numel() != x.shape[0]:
         raise ValueError(f"seeds: takes 1 or {x.shape[0]}, one a sample, got {seeds.numel()}")
-    return seeds.to(x.device).contiguous(), step, stream, y0, x0, plane, plane_step, 0
+    return brought(seeds, x.device).contiguous(), step, stream, y0, x0, plane, plane_step, 0

@@ -10,6 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from lowlight_ext.common import Source
+from lowlight_ext.graphs import brought
 from lowlight_ext.kernels_triton.blocks import fused, inlined, lanes, launch, launch_groups, pixels_a_program, store
 
 MASK = tl.constexpr(0xFFFFFFFF)
@@ -227,7 +228,7 @@ class Place:
         if isinstance(seeds, Tensor) and seeds.numel() == 1 and seeds.is_cpu:
             seeds = int(seeds)
         seed, one = (seeds, True) if isinstance(seeds, int) else (0, seeds.numel() == 1)
-        self.seeds = None if isinstance(seeds, int) else seeds.to(device).contiguous()
+        self.seeds = None if isinstance(seeds, int) else brought(seeds, device).contiguous()
         self.groups, self.area, self.width, self.pitch = batch * channels, height * width, width, pitch
         self.size = pitch * height
         # words with their sign: an argument of 2^31 and more would be an int64, another kernel to compile in mid-run

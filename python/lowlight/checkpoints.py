@@ -21,7 +21,7 @@ from .files.atomic import write_atomically
 from .files.int8 import SCALE, to_int8
 from .files.tensors import CheckpointError, read_checkpoint, short_list, with_checksum
 from .shipped import DEFAULT_MODEL, card_text, shipped_models
-from .systems.base import System, channels_last
+from .systems.base import System
 from .systems.ddpm.checkpoint import is_diffusers_folder, read_diffusers
 from .systems.fields import network_config
 from .systems.registry import SYSTEMS, Row, recognised
@@ -44,9 +44,9 @@ def load(
     DDPM's UNet2DModel. What a file without this project's metadata
     holds is told from the names and shapes of its tensors; those that are no part of the system are named in a warning.
     device: default the first GPU, or the CPU where there is none. dtype: of the weights, default float32.
-    engine: what computes the networks: torch, openvino (the extra [openvino]; on the CPU) or auto, the one that
-    `lowlight tune` found to be fastest. precision: exact (default), float32, within 1e-3 of torch's picture; or fast,
-    bfloat16 where the processor has it, at least 45 dB from it.
+    engine: what computes the networks: torch, openvino (the extra [openvino]; on the CPU), cudagraph (sRGB pictures
+    replayed on a GPU) or auto, the one that `lowlight tune` found to be fastest. precision: exact (default), float32,
+    within 1e-3 of torch's picture; or fast, bfloat16 where the processor has it, at least 45 dB from it.
     options: what the file of an ExposureDiffusion may not say: resid, whether its network predicts the noise, needed
     for a unet of 4 outputs; with_photon, whether it sees the photons (True, most) or the original input beside the
     picture, needed for one of 8 inputs; camera, whose noise it was trained on. Of an AnlightenDiff: the switches of the
@@ -61,19 +61,25 @@ def load(
     system = _build(path, state, metadata, options)
     system.trained_on = metadata.get("split") or _card_split(path.with_suffix(".md"))
     system = system.to(device=device, dtype=dtype or torch.float32).eval().requires_grad_(False)
-    # a quarter to a third of the time less on a CPU; not measured on a GPU
-    return use_engine(channels_last(system) if device.type == "cpu" else system, engine, precision)
+    return use_engine(system, engine, precision)
 
 
 def chosen_system(
-    model: str | os.PathLike | System, device: str | torch.device | None, dtype: str | torch.dtype | None
+    model: str | os.PathLike | System,
+    device: str | torch.device | None,
+    dtype: str | torch.dtype | None,
+    engine: str = "torch",
+    precision: str | None = None,
 ) -> System:
-    """What enhance and enhance_raw work with; raises as load_system, ValueError for a loaded one with either."""
+    """What enhance, enhance_raw and enhance_video work with; raises as load_system, ValueError for a loaded one with
+    any of these."""
     if isinstance(model, str | os.PathLike):
-        return load_system(model, device=device, dtype=dtype)
-    if device is None and dtype is None:
+        return load_system(model, device=device, dtype=dtype, engine=engine, precision=precision)
+    if device is None and dtype is None and precision is None and engine == "torch":
         return model
-    raise ValueError("device and dtype are for a model given by name or path; this one is already loaded")
+    raise ValueError(
+        "device, dtype, engine and precision are for a model given by name or path; this one is already loaded"
+    )
 
 
 def load_system(

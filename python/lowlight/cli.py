@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from importlib import import_module, metadata
 from typing import Annotated
 
 import typer
 
+from .commands import debugging
 from .commands.examples import epilog
 
 # command: the file in commands/ whose function of that name it is, in the order of `lowlight --help`
@@ -70,14 +70,16 @@ def main() -> None:
     arguments = sys.argv[1:]
     if "--debug" not in arguments:
         app()
+    debugging.ask()
+    command = typer.main.get_command(app)
     try:
-        code = app([a for a in arguments if a != "--debug"], standalone_mode=False)
+        # not by main(), which takes an Exit, and what is behind it, for an ordinary end
+        with command.make_context("lowlight", [a for a in arguments if a != "--debug"]) as context:
+            command.invoke(context)
+        code = 0
     # Ctrl-C as well: where it was is what one wants to know
     except BaseException as error:
-        link: BaseException | None = error
-        while link is not None:
-            # commands say what went wrong in a sentence of their own, and hide where
-            link.__suppress_context__, link = False, link.__context__
-        traceback.print_exception(error)
         code = getattr(error, "exit_code", 1)
+        if code:
+            debugging.shown(error)
     sys.exit(code)

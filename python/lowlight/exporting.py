@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,13 @@ def export_program(call: Call) -> torch.export.ExportedProgram:
             own[2], own[3] = (side if multiple == 1 else multiple * side for side in (height, width))
         shapes.append(own)
     # under no_grad large pictures go in strips, whose number would be a constant of the graph
-    with torch.set_grad_enabled(bool(call.multiples)):
+    with torch.set_grad_enabled(bool(call.multiples)), warnings.catch_warnings():
+        # of torch about itself
+        warnings.simplefilter("ignore", FutureWarning)
         program = torch.export.export(
             call.module.eval(), tuple(call.inputs.values()), dynamic_shapes=(tuple(shapes),), strict=False
         )
-    return program.run_decompositions(lowlight_ext.decompositions())
+        return program.run_decompositions(lowlight_ext.decompositions())
 
 
 def write_program(path: Path, call: Call) -> None:

@@ -18,8 +18,9 @@ from .raw.automatic import automatic_ratio
 from .raw.develop import develop, is_raw
 from .raw.dng import write_dng
 from .raw.exif import Shot, read_exif
-from .raw.files import OtherSensorError, RawPicture, denormalise, normalise, read_raw
+from .raw.files import RawPicture, denormalise, normalise, read_raw
 from .raw.packing import BAYER_COLOURS, layout
+from .raw.sensors import KINDS, SAID, OtherSensorError
 
 if TYPE_CHECKING:
     import torch
@@ -38,8 +39,9 @@ _DNG_WHITE = 65535.0
 class Exposed:
     """A photograph exposed longer, and how.
 
-    packed: [4, h, w] float32 in [0, 1], linear camera colours (R, G1, B, G2). raw: the photograph as it was taken.
-    path: of its file, None where it was none. ratio: of the exposures. K: system gain in numbers of a sensor whose
+    packed: [4, h, w] float32 in [0, 1], linear camera colours (R, G1, B, G2; of a monochrome sensor its four places).
+    raw: the photograph as it was taken. path: of its file, None where it was none.
+    ratio: of the exposures. K: system gain in numbers of a sensor whose
     white is 15583 above black; camera: whose noise, or what else the gain is from.
     steps: network calls. protocol: "blind", no ground truth seen.
     """
@@ -77,7 +79,8 @@ class Exposed:
 
     def __str__(self) -> str:
         calls = "1 network call" if self.steps == 1 else f"{self.steps} network calls"
-        return f"ratio {self.ratio:.4g}, K {self.K:.4g} ({self.camera}), {calls}, {self.protocol} protocol"
+        line = f"ratio {self.ratio:.4g}, K {self.K:.4g} ({self.camera}), {calls}, {self.protocol} protocol"
+        return f"{line}; {SAID[self.raw.kind]}" if SAID[self.raw.kind] else line
 
 
 def enhance_raw(
@@ -95,13 +98,13 @@ def enhance_raw(
 ) -> Exposed:
     """A photograph as if exposed `ratio` times as long, by a model for raw (ExposureDiffusion), blind.
 
-    photograph: a raw file's path or what read_raw returned; Bayer. model: a shipped name ("default": the one for raw),
-    a checkpoint's path or what lowlight.load returned. ratio: at least 1; None: the exposure (ISO x time, by EXIF) of
-    `reference`, a raw file or JPEG, over the photograph's; without either the one of raw.automatic.automatic_ratio.
-    camera: whose noise, a name of cameras.cameras.shipped_cameras(), a file of `lowlight calibrate` or a Camera; None:
-    by EXIF, else the file's noise profile, the picture's own noise or its ISO. iso: for files that do not say theirs.
-    steps: network calls, 1 to 10, None: the model's own number.
-    seed: of the photons that are added. device, dtype: for a model given by name or path.
+    photograph: a raw file's path or what read_raw returned; Bayer, one plane, or linear DNG (docs/raw.md). model: a
+    shipped name ("default": the one for raw), a checkpoint's path or what lowlight.load returned. ratio: at least 1;
+    None: the exposure (ISO x time, by EXIF) of `reference`, a raw file or JPEG, over the photograph's; without either
+    the one of raw.automatic.automatic_ratio. camera: whose noise, a name of cameras.cameras.shipped_cameras(), a file
+    of `lowlight calibrate` or a Camera; None: by EXIF, else the file's noise profile, the picture's own noise or its
+    ISO. iso: for files that do not say theirs. steps: network calls, 1 to 10, None: the model's own number. seed: of
+    the photons that are added. device, dtype: for a model given by name or path.
     Same seed, same device: same picture. Memory: see docs/raw.md.
     Raises PictureError for a file that cannot be used, CameraError where the gain is not known, ValueError for other
     arguments that do not fit (both are ValueErrors too), and what lowlight.load raises.
@@ -133,7 +136,7 @@ def enhance_raw(
 def read_photograph(path: str | os.PathLike) -> RawPicture:
     """A raw file as enhance_raw takes it; raises PictureError, OtherSensorError where only the sensor does not fit."""
     try:
-        raw = read_raw(path)
+        raw = read_raw(path, KINDS)
     except PictureError:
         if Path(path).suffix.lower() in FORMATS and Path(path).is_file():
             raise PictureError(f"{path}: an sRGB picture; the model works on the raw files of cameras") from None
@@ -151,6 +154,9 @@ def gain_of(raw: RawPicture, camera: str | os.PathLike | Camera | None = None, i
     """The gain of a picture and where it is from: the camera asked for, else the published one of its EXIF, else what
     is known of any (cameras.any_camera.generic_gain). Raises CameraError where nothing tells it.
     """
+    if camera is None and raw.kind == "linear" and raw.noise is not None:
+        # what was done to these numbers before, the calibration of the sensor does not know
+        return generic_gain(raw, iso)
     found = camera_by_exif(raw.model) if camera is None else load_camera(camera)
     return generic_gain(raw, iso) if found is None else Gain(gain(found, raw, iso), found.name)
 
@@ -187,7 +193,7 @@ def reference_ratio(reference: str | os.PathLike | Shot, raw: RawPicture) -> flo
 def shot_of(reference: str | os.PathLike) -> Shot:
     """ISO and exposure time of a raw file, JPEG or TIFF; raises PictureError where it does not say both."""
     if is_raw(reference):
-        raw = read_raw(reference)
+        raw = read_raw(reference, KINDS)
         shot = Shot(raw.iso, raw.exposure, raw.make, raw.model)
     elif not Path(reference).is_file():
         raise PictureError(f"{reference}: no such file")

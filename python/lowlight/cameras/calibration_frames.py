@@ -96,7 +96,7 @@ def read_frame(path: Path, name: str) -> Frame:
 def _read_raw(path: Path) -> Frame:
     from ..raw.files import read_raw
 
-    raw = read_raw(path)
+    raw = read_raw(path, ("mosaic", "grey"))
     return Frame(_centre(raw.mosaic, path), raw.iso, raw.exposure, float(raw.white), raw.model)
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import completion
+from .folders import High, Low, named_folder
 from .scoring import Device, Limit
 from .seed_option import seed_option
-from .terminal import table, wide_console
-from .train import prepare
-from .train import run as run_training
+from .terminal import Json, Quiet, Voice, table
+from .trainers import prepare
+from .trainers import run as run_training
 
 if TYPE_CHECKING:
     from ..data.batches.batches import PairBatches
@@ -46,7 +47,9 @@ def ablate(
         ),
     ] = None,
     *,
-    data: Annotated[Path, typer.Option(help="Folder of the pairs, as for train.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of the pairs, as for train.")] = None,
+    low: Low = None,
+    high: High = None,
     split: Annotated[str | None, typer.Option(help="Split to train on.")] = None,
     score_data: Annotated[Path | None, typer.Option(help="Folder of the pairs to score (default: --data).")] = None,
     score_split: Annotated[str | None, typer.Option(help="Split to score: eval15, heldout ...")] = None,
@@ -61,6 +64,8 @@ def ablate(
         "ablations"
     ),
     device: Device = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train configurations one after another, each as long as the budget, and score them: table.md and table.csv.
 
@@ -70,7 +75,9 @@ def ablate(
     from ..training.config_files import load_config, shipped_configs
     from ..training.objectives.lookup import objective_of
 
+    voice = Voice(quiet, json=json)
     try:
+        folder, high = named_folder(data, low, high)
         if (budget_minutes is None) == (budget_iterations is None):
             raise ValueError("give either --budget-minutes or --budget-iterations")
         names = configs or shipped_configs("ablations")
@@ -81,7 +88,8 @@ def ablate(
         processes = prepare(first.threads, device)
         if processes.count > 1:
             raise ValueError("ablate runs in one process")
-        pairs, scored = find_pairs(data, split), find_pairs(score_data or data, score_split)[:limit]
+        pairs = find_pairs(folder, split, high=high)
+        scored = find_pairs(score_data or folder, score_split, high=None if score_data else high)[:limit]
         # pictures are looked at and decoded once for all that draw alike
         drawing = {_draws(config): config for config in loaded.values()}
         batches = {draws: objective_of(config.system).batches(config, pairs) for draws, config in drawing.items()}
@@ -89,7 +97,7 @@ def ablate(
         raise typer.BadParameter(str(error)) from None
     common = len({pair.low for pair in pairs} & {pair.low for pair in scored})
     if common:
-        typer.echo(f"{common} of the {len(scored)} scored pairs are trained on: scores are partly memory", err=True)
+        voice.note(f"{common} of the {len(scored)} scored pairs are trained on: scores are partly memory")
     rows = []
     for name, config in loaded.items():
         request = {
@@ -98,13 +106,14 @@ def ablate(
             "pairs": [len(pairs), len(scored)],
             "seeds": seed or [0],
         }
-        rows.append(_one(name, config, request, batches[_draws(config)], scored, output / name, processes))
+        rows.append(_one(name, config, request, batches[_draws(config)], scored, output / name, processes, voice))
         try:
             _write(rows, output)
         except OSError as error:
             typer.echo(f"not written: {error}", err=True)
             raise typer.Exit(1) from None
-    wide_console().print(table([_cells(row) for row in rows]))
+    voice.show(table([_cells(row) for row in rows]))
+    voice.answer(rows)
 
 
 def _draws(config: TrainConfig) -> tuple[str, int, bool]:
@@ -119,6 +128,7 @@ def _one(
     scored: list[Pair],
     folder: Path,
     processes: Alone,
+    voice: Voice,
 ) -> dict[str, Any]:
     """The row of one configuration: from its folder where it is finished, else trained and scored now."""
     from ..files.json_text import json_text
@@ -142,7 +152,7 @@ def _one(
         trainer.resume(say=lambda line: typer.echo(line, err=True))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"{name}: {error}") from None
-    if not run_training(trainer, name):
+    if not run_training(trainer, name, voice):
         typer.echo(f"{name}: stopped after iteration {trainer.step}; the same command goes on", err=True)
         raise typer.Exit(130)
     system = trainer.averaged()

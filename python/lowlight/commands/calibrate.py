@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from .terminal import progress_bar
+from .folders import DataOption, one_folder
+from .terminal import Json, Quiet, Verbose, Voice, progress_bar
 
 if TYPE_CHECKING:
     from ..cameras.calibration import Measurement
@@ -18,18 +18,24 @@ if TYPE_CHECKING:
 
 
 def calibrate(
-    folder: Annotated[
-        Path,
+    data: Annotated[
+        Path | None,
         typer.Argument(
-            metavar="FOLDER", help="Holds bias and flat (or iso100/bias, iso100/flat ...): raw files, .npy, 16-bit PNG."
+            metavar="DATA",
+            help="Folder with bias and flat (or iso100/bias, iso100/flat ...): raw files, .npy, 16-bit PNG.",
         ),
-    ],
+    ] = None,
+    folder: DataOption = None,
+    *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The calibration to write (.json).")],
     name: Annotated[str | None, typer.Option(help="The camera's name; from EXIF, else the file's.")] = None,
     white: Annotated[
         float | None, typer.Option(min=1, help="Where the sensor clips, for .npy and PNG frames: 16383 for 14 bits.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Fit gain, read noise, row noise and Tukey-lambda shapes of a camera.
 
@@ -44,9 +50,14 @@ def calibrate(
         raise typer.BadParameter(f"{output} exists (--overwrite replaces it)")
     if output.suffix.lower() != ".json":
         raise typer.BadParameter(f"{output}: a calibration is a .json file")
+    voice = Voice(quiet, verbose, json).checked()
     try:
-        gains = _read(folder, white)
-        measurements = _measure(gains)
+        frames = one_folder(data, folder)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    try:
+        gains = _read(frames, white, voice)
+        measurements = _measure(gains, voice)
         model = gains[0].model
         camera = _write(output, name or model or output.stem, measurements, [model] if model else [])
     except KeyboardInterrupt:
@@ -55,25 +66,31 @@ def calibrate(
     except (CameraError, PictureError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
-    _print(camera, measurements, output)
+    _print(camera, measurements, output, voice)
 
 
-def _read(folder: Path, white: float | None) -> list[GainFrames]:
+def _read(folder: Path, white: float | None, voice: Voice) -> list[GainFrames]:
     from ..cameras.calibration_frames import find_frames, read_frame, sort_frames
 
     found, frames = find_frames(folder), []
-    with progress_bar(len(found), "reading") as bar:
+    with progress_bar(len(found), "reading", voice) as bar:
         for kind, path in found:
-            frames.append((kind, path, read_frame(path, path.relative_to(folder).as_posix())))
+            frame = read_frame(path, path.relative_to(folder).as_posix())
+            frames.append((kind, path, frame))
+            if voice.verbose:
+                height, width = frame.mosaic.shape
+                said = ((" ISO ", frame.iso), (" seconds ", frame.exposure))
+                known = "".join(f",{name}{value:g}" for name, value in said if value is not None)
+                bar.say(f"{path}: {kind}, {width} x {height} of its centre{known}")
             bar.advance()
     return sort_frames(frames, white)
 
 
-def _measure(gains: list[GainFrames]) -> list[Measurement]:
+def _measure(gains: list[GainFrames], voice: Voice) -> list[Measurement]:
     from ..cameras.calibration import CalibrationError, measure
 
     measurements = []
-    with progress_bar(len(gains), "fitting") as bar:
+    with progress_bar(len(gains), "fitting", voice) as bar:
         for gain in gains:
             try:
                 measurements.append(measure(gain.bias, gain.flats, gain.white, gain.iso))
@@ -95,7 +112,8 @@ def _write(path: Path, name: str, measurements: list[Measurement], models: list[
     return camera
 
 
-def _print(camera: Camera, measurements: list[Measurement], output: Path) -> None:
+def _print(camera: Camera, measurements: list[Measurement], output: Path, voice: Voice) -> None:
+    notes = _notes(camera, measurements)
     table = Table(show_edge=False)
     for title in ("ISO", "K", "read noise", "rows", "Tukey scale", "Tukey lambda"):
         table.add_column(title, justify="right")
@@ -103,16 +121,23 @@ def _print(camera: Camera, measurements: list[Measurement], output: Path) -> Non
         shape = sum(m.shapes) / len(m.shapes)
         numbers = (f"{m.iso:g}", f"{m.K:.4g}", f"{m.g_scale:.4g}", f"{m.R_scale:.3g}", f"{m.G_scale:.4g}")
         table.add_row(*numbers, f"{shape:.3f}")
-    Console().print(table)
+    voice.show(table)
+    for note in notes:
+        voice.note(note)
+    voice.tell(f"{camera.name}: K = {camera.Kmin:.4g} at ISO 100, all in digital numbers; written to {output}")
+    voice.answer({"file": str(output), "camera": camera.name, "calibration": camera.to_dict(), "notes": notes})
+
+
+def _notes(camera: Camera, measurements: list[Measurement]) -> list[str]:
+    """What the user should know of the frames."""
+    notes = []
     for m in measurements:
-        for note in m.notes:
-            typer.echo(f"ISO {m.iso:g}: {note}", err=True)
+        notes += [f"ISO {m.iso:g}: {note}" for note in m.notes]
         if abs(m.K / camera.K(m.iso) - 1) > 0.1:
-            typer.echo(
+            notes.append(
                 f"ISO {m.iso:g}: K is {m.K:.4g}, but a gain proportional to the ISO would be {camera.K(m.iso):.4g} "
-                "(extended ISOs, or frames under a wrong ISO)",
-                err=True,
+                "(extended ISOs, or frames under a wrong ISO)"
             )
     if len(measurements) == 1:
-        typer.echo("One ISO only: the calibration holds for this one; take frames of two or more.", err=True)
-    typer.echo(f"{camera.name}: K = {camera.Kmin:.4g} at ISO 100, all in digital numbers; written to {output}")
+        notes.append("One ISO only: the calibration holds for this one; take frames of two or more.")
+    return notes

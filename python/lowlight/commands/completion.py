@@ -8,6 +8,7 @@ from ..shipped import WEIGHTS
 
 # where training.config_files has them; importing that would import torch
 _CONFIGS = Path(__file__).parents[1] / "training" / "configs"
+_STUDIES = Path(__file__).parents[1] / "study" / "configs"
 
 
 def models(incomplete: str) -> list[str]:
@@ -18,7 +19,16 @@ def models(incomplete: str) -> list[str]:
 
 def configs(incomplete: str) -> list[str]:
     """Shipped configurations, and files of one's own."""
-    shipped = sorted(path.relative_to(_CONFIGS).with_suffix("").as_posix() for path in _CONFIGS.rglob("*.yaml"))
+    return _named(_CONFIGS, incomplete)
+
+
+def studies(incomplete: str) -> list[str]:
+    """The same of studies."""
+    return _named(_STUDIES, incomplete)
+
+
+def _named(folder: Path, incomplete: str) -> list[str]:
+    shipped = sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
     return [name for name in shipped if name.startswith(incomplete)] + _files(incomplete, ".yaml")
 
 

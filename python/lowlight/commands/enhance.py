@@ -10,6 +10,7 @@ import typer
 
 from ..raw.develop import is_raw
 from . import completion, video
+from .engine_options import Engine, Precision
 from .enhancing import Request, reader_of
 from .jobs import BESIDE, Job, Plan, PlanError, plan
 from .listing import PAIRS, summary
@@ -48,6 +49,7 @@ def enhance(
             "--model",
             "-m",
             help="Shipped name or checkpoint file (default: see `lowlight models`, raw files by the one for raw).",
+            show_default=False,
             autocompletion=completion.models,
         ),
     ] = "default",
@@ -75,12 +77,8 @@ def enhance(
         typer.Option(metavar="NAME,...", help="A process on each: cuda:0,cuda:1 ... or all, every GPU; not --device."),
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 (default: float32).")] = None,
-    engine: Annotated[
-        str, typer.Option(help="What computes the networks: torch, openvino, or auto, see `lowlight tune`.")
-    ] = "torch",
-    precision: Annotated[
-        str | None, typer.Option(help="exact (default), or fast: bfloat16, where the processor has it.")
-    ] = None,
+    engine: Engine = "torch",
+    precision: Precision = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     suffix: Annotated[str, typer.Option(help="Put before the extension of names in an output folder.")] = "",
     format: Annotated[

@@ -109,7 +109,7 @@ def _pictures(system: System, request: Request) -> Read:
 
 
 def _raw(job: Job, raw: Read, pictures: Callable[[], Read] | None) -> Opened:
-    from ..raw.files import OtherSensorError
+    from ..raw.sensors import OtherSensorError
 
     try:
         return raw(job)

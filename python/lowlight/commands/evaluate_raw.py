@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import completion
-from .folders import DataOption, named_folder
+from .folders import DataOption, one_folder
 from .scoring import Device, Json, Outputs, score_all, show
 from .seed_option import seed_option
 from .terminal import Quiet, table
@@ -108,7 +108,7 @@ def evaluate_raw(
         methods, about = classical_methods(method, protocols)
         models = _models(model or [], device, {"resid": resid, "with_photon": photons})
         choice = Choice(
-            named_folder(data, None, None, folder)[0],
+            one_folder(data, folder),
             split,
             ratio,
             camera,

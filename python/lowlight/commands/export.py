@@ -7,11 +7,18 @@ from typing import Annotated
 
 import typer
 
+from . import completion
 from .seed_option import seed_option
+from .terminal import Json, Quiet, Voice
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="A shipped model, last.pt of a training, or a published checkpoint.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A shipped model, last.pt of a training, or a published checkpoint.", autocompletion=completion.models
+        ),
+    ],
     output: Annotated[Path | None, typer.Argument(help="The file to write: .safetensors, .onnx or .pt2.")] = None,
     dtype: Annotated[str, typer.Option(help="Of weights: float16, bfloat16, float32 or int8.")] = "float16",
     out: Annotated[Path | None, typer.Option("-o", "--output", help="The same, as an option.")] = None,
@@ -21,6 +28,8 @@ def export(
     size: Annotated[tuple[int, int], typer.Option(help="Width and height of a picture's graph.")] = (600, 400),
     steps: Annotated[int | None, typer.Option(help="Network calls of a picture's graph.", min=1)] = None,
     seed: Annotated[int, seed_option("Of a picture's graph.")] = 0,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a checkpoint's averaged weights as a small safetensors file that holds nothing else.
 
@@ -33,18 +42,19 @@ def export(
         if path is None or (output and out):
             raise ValueError("one file to write: export MODEL OUTPUT, or export MODEL -o OUTPUT")
         if path.suffix in (".onnx", ".pt2"):
-            typer.echo(_graph(model, path, part, size, steps, seed))
-        elif not path.suffix:
-            typer.echo(_pipeline(model, path))
-            return
+            notes = _graph(model, path, part, size, steps, seed)
         else:
-            _weights(model, path, dtype)
+            notes = _weights(model, path, dtype) if path.suffix else _pipeline(model, path)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
-    typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    size_of = path.stat().st_size if path.is_file() else None
+    voice = Voice(quiet, json=json)
+    for line in (*notes, *([] if size_of is None else [f"{path}: {size_of / 1e6:.1f} MB"])):
+        voice.tell(line)
+    voice.answer({"path": str(path), "bytes": size_of, "notes": notes})
 
 
-def _weights(model: str, path: Path, dtype: str) -> None:
+def _weights(model: str, path: Path, dtype: str) -> list[str]:
     import torch
 
     from ..checkpoints import load, parse_dtype, save_weights
@@ -56,9 +66,10 @@ def _weights(model: str, path: Path, dtype: str) -> None:
     kept = torch.int8 if dtype == "int8" else parse_dtype(dtype)
     assert kept is not None
     save_weights(path, system.state_dict(), metadata, kept)
+    return []
 
 
-def _pipeline(model: str, path: Path) -> str:
+def _pipeline(model: str, path: Path) -> list[str]:
     from ..checkpoints import load
     from ..systems.ddpm.checkpoint import save_diffusers
     from ..systems.ddpm.system import DDPM
@@ -67,10 +78,10 @@ def _pipeline(model: str, path: Path) -> str:
     if not isinstance(system, DDPM):
         raise ValueError(f"{path}: a file of weights ends in .safetensors; a folder is for a DDPM, got a {system.name}")
     save_diffusers(system, path)
-    return f"{path}: a DDPMPipeline of the diffusers library"
+    return [f"{path}: a DDPMPipeline of the diffusers library"]
 
 
-def _graph(model: str, path: Path, part: str, size: tuple[int, int], steps: int | None, seed: int) -> str:
+def _graph(model: str, path: Path, part: str, size: tuple[int, int], steps: int | None, seed: int) -> list[str]:
     """Writes it; -> what to say of it."""
     from ..checkpoints import load
     from ..exporting import write_onnx, write_program
@@ -88,7 +99,8 @@ def _graph(model: str, path: Path, part: str, size: tuple[int, int], steps: int 
     inputs = ", ".join(f"{name} {list(x.shape)}" for name, x in call.inputs.items())
     if path.suffix == ".pt2":
         write_program(path, call)
-        return f"inputs as recorded: {inputs}"
+        return [f"inputs as recorded: {inputs}"]
     distance = write_onnx(path, call)
     checked = "onnxruntime is not installed: not compared" if distance is None else f"from PyTorch's: {distance:.1e}"
-    return f"inputs as recorded: {inputs}\nonnxruntime's result, largest difference over largest number {checked}"
+    compared = f"onnxruntime's result, largest difference over largest number {checked}"
+    return [f"inputs as recorded: {inputs}", compared]

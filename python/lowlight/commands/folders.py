@@ -1,4 +1,4 @@
-"""How every command is told where pairs are: DATA or --data, or --low with --high."""
+"""How every command is told where a data set is: DATA or --data, of pairs also --low with --high."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ Data = Annotated[Path | None, typer.Argument(metavar="DATA", help=_KNOWN)]
 DataOption = Annotated[Path | None, typer.Option("--data", help="DATA by name.")]
 Low = Annotated[Path | None, typer.Option("--low", help="Folder of the dark pictures, of any name; with --high.")]
 High = Annotated[Path | None, typer.Option("--high", help="Folder of the bright pictures, where --low is given.")]
+
+
+def one_folder(data: Path | None, option: Path | None) -> Path:
+    """What is no pairs. Raises ValueError where it is named twice, or not at all."""
+    if (data is None) == (option is None):
+        raise ValueError("name the folder once: DATA or --data")
+    return data or option  # type: ignore[return-value]
 
 
 def named_folder(

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from ..seeds import first_seed
+from . import completion
 from .scoring import Device
 from .seed_option import seed_option
-from .terminal import progress_bar
+from .terminal import Json, Quiet, Verbose, Voice, progress_bar
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
 
@@ -18,7 +19,12 @@ _AT_ONCE = 16
 
 
 def generate(
-    model: Annotated[str, typer.Argument(help="A DDPM: last.pt, an exported file, or a folder of diffusers.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A DDPM: last.pt, an exported file, or a folder of diffusers.", autocompletion=completion.models
+        ),
+    ],
     *,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Pictures.")] = 16,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the pictures: 00000.png ...")] = Path(
@@ -31,6 +37,9 @@ def generate(
         Path | None, typer.Option(help="Folder of pictures whose blur an anchored process begins with, in turn.")
     ] = None,
     device: Device = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Generate pictures from noise."""
     import torch
@@ -41,6 +50,8 @@ def generate(
     from ..files.pictures import Picture, write_picture
     from ..systems.ddpm.system import DDPM
 
+    voice = Voice(quiet, verbose, json).checked()
+    paths = [output / f"{number:05d}.png" for number in range(count)]
     try:
         system = load(model, device=parse_device(device))
         if not isinstance(system, DDPM):
@@ -50,7 +61,7 @@ def generate(
             raise ValueError(f"generate: this model {wanted}")
         blurred = torch.from_numpy(read_square(tuple(find_photographs(like)), size)) / 255 if like else None
         output.mkdir(parents=True, exist_ok=True)
-        with progress_bar(count) as bar:
+        with progress_bar(count, voice=voice) as bar:
             for first in range(0, count, _AT_ONCE):
                 numbers = torch.arange(first, min(count, first + _AT_ONCE))
                 told = None if blurred is None else blurred[numbers % len(blurred)].to(system.device)
@@ -59,8 +70,11 @@ def generate(
                 made = system.generate(shape, steps=steps, seed=seeds, center=center).float().cpu()
                 for number, picture in zip(numbers.tolist(), made, strict=True):
                     pixels = picture.movedim(0, -1).contiguous().numpy()
-                    write_picture(output / f"{number:05d}.png", Picture(pixels))
+                    write_picture(paths[number], Picture(pixels))
+                    if verbose:
+                        bar.say(f"{paths[number]}: seed {seeds[number - first]}")
                     bar.advance()
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
-    typer.echo(f"{output}: {count} pictures of {size} x {size}")
+    voice.tell(f"{output}: {count} pictures of {size} x {size}")
+    voice.answer({"folder": str(output), "size": size, "pictures": [path.name for path in paths]})

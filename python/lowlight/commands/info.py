@@ -84,10 +84,16 @@ def _backends() -> list[tuple[str, str]]:
 
 
 def _engines() -> list[tuple[str, str]]:
+    import torch
+
     from ..engines.choices import choices
     from ..engines.openvino import missing
 
-    rows = [("engine torch", "available"), ("engine openvino", missing() or f"available, {_version('openvino')}")]
+    rows = [
+        ("engine torch", "available"),
+        ("engine openvino", missing() or f"available, {_version('openvino')}"),
+        ("engine cudagraph", "available" if torch.cuda.is_available() else "needs an NVIDIA GPU"),
+    ]
     measured = choices()
     if not measured:
         return [*rows, ("engine auto", "torch: nothing measured on this machine (`lowlight tune`)")]

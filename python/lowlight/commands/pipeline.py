@@ -10,6 +10,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
+from .debugging import shown
 from .jobs import Job
 from .reports import Report
 
@@ -155,6 +156,7 @@ class _Passage:
             return part()
         # RuntimeError: torch's for memory that ran out, enhance's for a network that overflowed
         except (ValueError, OSError, MemoryError, RuntimeError) as error:
+            shown(error)
             lines = str(error).splitlines() or [type(error).__name__]
             self._report = self._report._replace(error=lines[0].removeprefix(f"{self.job.source}: "))
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .seed_option import seed_option
+from .terminal import Json, Quiet, Voice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,10 +28,11 @@ def sample(
     size: Annotated[str, typer.Option(metavar="WxH", help="Width and height in pixels.")] = "600x400",
     seed: Annotated[int, seed_option("Another seed, another arrangement and other noise.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a small still life as a dark, noisy photograph, and if asked its bright original."""
     from ..files.pictures import PictureError, format_of
-    from ..scenes.synthetic import still_life
 
     width, height = parse_size(size)
     paths = [path for path in (dark, bright) if path is not None]
@@ -44,21 +46,35 @@ def sample(
         raise typer.BadParameter(str(error)) from None
     if bright is not None and bright.resolve() == dark.resolve():
         raise typer.BadParameter(f"{dark} cannot be both the dark and the bright picture")
+    voice = Voice(quiet, json=json)
     wanted = [path for path in paths if overwrite or not path.exists()]
     for path in paths:
         if path not in wanted:
-            typer.echo(f"{path} exists and was left as it is (--overwrite replaces it).")
-    if not wanted:
-        return
-    scene = still_life(width, height, seed=seed)
-    writers = dict(zip((dark, bright), (_raw_writers if raw else _writers)(scene, seed), strict=True))
+            voice.tell(f"{path} exists and was left as it is (--overwrite replaces it).")
+    rows = {str(path): {"path": str(path), "written": path in wanted} for path in paths}
     try:
-        for path in wanted:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            typer.echo(f"{path}: {width} x {height}, {writers[path](path)}")
+        for path, about in _written(wanted, (dark, bright), (width, height), raw, seed):
+            voice.tell(f"{path}: {width} x {height}, {about}")
+            rows[str(path)] |= {"width": width, "height": height, "about": about}
     except (OSError, PictureError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
+    voice.answer(list(rows.values()))
+
+
+def _written(
+    wanted: list[Path], names: tuple[Path | None, ...], size: tuple[int, int], raw: bool, seed: int
+) -> Iterator[tuple[Path, str]]:
+    """Each as it is written, and what it is."""
+    from ..scenes.synthetic import still_life
+
+    if not wanted:
+        return
+    scene = still_life(*size, seed=seed)
+    writers = dict(zip(names, (_raw_writers if raw else _writers)(scene, seed), strict=True))
+    for path in wanted:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield path, writers[path](path)
 
 
 def _writers(scene: np.ndarray, seed: int) -> tuple[Callable[[Path], str], ...]:

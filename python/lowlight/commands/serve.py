@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from . import completion
+from .engine_options import Engine, Precision
 
 # torch and fastapi are imported inside the function: `lowlight --help` must not wait for them
 
@@ -27,6 +28,8 @@ def serve(
         typer.Option(help="cpu, cuda, cuda:1 ...; repeat for a worker each (default: a GPU if there is one)."),
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 (default: float32).")] = None,
+    engine: Engine = "torch",
+    precision: Precision = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are told to come again.")] = 64,
@@ -58,7 +61,9 @@ def serve(
         raise typer.BadParameter(f"cannot listen on {host}, port {port}: {error}") from None
     with listening:
         try:
-            crew = Crew(load_models(model or (), device or (), dtype), queue, gauges)
+            crew = Crew(
+                load_models(model or (), device or (), dtype, engine=engine, precision=precision), queue, gauges
+            )
         except (ValueError, OSError) as error:
             raise typer.BadParameter(str(error)) from None
         typer.echo(f"lowlight serve: {address} (Ctrl-C ends it)")

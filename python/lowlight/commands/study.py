@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import completion
 from .scoring import Device, load_lpips
 from .seed_option import seed_option
-from .train import prepare
-from .train import run as run_training
+from .terminal import Json, Quiet, Voice
+from .trainers import prepare
+from .trainers import run as run_training
 
 if TYPE_CHECKING:
     from ..metrics.measures import Measure
@@ -22,7 +24,13 @@ _LEAST_SEEN = 64  # side of a picture below which the network of LPIPS has next 
 
 
 def study(
-    config: Annotated[str, typer.Argument(help="A YAML file, or a study that ships: ddpm_on_dim, ddpm_on_dim_small.")],
+    config: Annotated[
+        str,
+        typer.Argument(
+            help="A YAML file, or a study that ships: ddpm_on_dim, ddpm_on_dim_small.",
+            autocompletion=completion.studies,
+        ),
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Settings of every training: stages.0.iterations=100 ...")
     ] = None,
@@ -40,6 +48,8 @@ def study(
         Path, typer.Option("--output", "-o", help="Folder of trainings, results, report; goes on with what is there.")
     ] = Path("study"),
     device: Device = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train and measure every variant of a study, and write report.md and report.html.
 
@@ -52,6 +62,8 @@ def study(
     from ..study.work import Work, write_scenes
     from ..training.objectives.ddpm import DDPMOptions
 
+    voice = Voice(quiet, json=json)
+    reports: list[str] = []
     try:
         plan = load_study(config)
         plan = replace(plan, seeds=list(dict.fromkeys(seed))) if seed else plan
@@ -70,7 +82,7 @@ def study(
             raise ValueError("study runs in one process")
         more, note = _lpips(size, str(processes.device))
         work = Work(plan, tasks, folder, output, processes, more)
-        finished = _run(work)
+        finished = _run(work, voice)
         source = (
             f"{scenes} procedural pictures (--scenes)"
             if data is None
@@ -81,9 +93,11 @@ def study(
             if only:
                 notes.append(f"Of the study's {len(whole.variants)} variants {len(plan.variants)} (--only).")
             for path in write_report(work, Path(config).stem, source, overrides or [], notes, pictures):
-                typer.echo(str(path))
+                reports.append(str(path))
+                voice.tell(str(path))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
+    voice.answer({"reports": reports, "results": [*work.results], "of": len(tasks), "finished": finished})
     if not finished:
         typer.echo(f"{len(work.results)} of {len(tasks)} results are there; the same command goes on", err=True)
         raise typer.Exit(130)
@@ -98,7 +112,7 @@ def _lpips(size: int | None, device: str) -> tuple[list[Measure], str | None]:
     return [lpips_measure(lpips)] if lpips else [], note
 
 
-def _run(work: Work) -> bool:
+def _run(work: Work, voice: Voice) -> bool:
     """Train and measure what is not there yet, a line each; whether nobody asked to stop."""
     for number, task in enumerate(work.tasks, 1):
         if task.name in work.results:
@@ -107,7 +121,7 @@ def _run(work: Work) -> bool:
         trainer = work.trainer(task)
         try:
             begun = trainer.step
-            if begun < trainer.iterations and not run_training(trainer, title):
+            if begun < trainer.iterations and not run_training(trainer, title, voice):
                 return False
             about = work.measure(task, trainer)
         finally:
@@ -115,5 +129,5 @@ def _run(work: Work) -> bool:
             # the next task may have the same training
             trainer.close()
         how = f"trained {trainer.seconds:.0f} s" if begun < trainer.iterations else f"training of {task.trained_as}"
-        typer.echo(f"{title}: {how}, measured {about['seconds']:.0f} s", err=True)
+        voice.note(f"{title}: {how}, measured {about['seconds']:.0f} s")
     return True

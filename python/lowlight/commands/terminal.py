@@ -16,7 +16,7 @@ from rich.table import Table
 
 from ..files.json_text import json_text
 
-# what commands that work on many files share
+# what commands that say more than a line share
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what failed.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say of each file what is done to it.")]
 Json = Annotated[bool, typer.Option("--json", help="Say it to a program: JSON on standard output.")]
@@ -36,6 +36,31 @@ class Voice(NamedTuple):
         if self.quiet and self.verbose:
             raise typer.BadParameter("--quiet and --verbose contradict each other")
         return self
+
+    def tell(self, line: str) -> None:
+        """To people, on standard output: what a command is run for."""
+        if not (self.quiet or self.json):
+            typer.echo(line)
+
+    def note(self, line: str) -> None:
+        """To people, on stderr, where it is in no program's way."""
+        if not self.quiet:
+            typer.echo(line, err=True)
+
+    def detail(self, line: str) -> None:
+        """The same, of each file."""
+        if self.verbose:
+            typer.echo(line, err=True)
+
+    def show(self, table: Table) -> None:
+        """As tell."""
+        if not (self.quiet or self.json):
+            wide_console().print(table)
+
+    def answer(self, facts: Any) -> None:
+        """To programs: what there is to know, once, at the end."""
+        if self.json:
+            echo_json(facts, 1)
 
 
 ALOUD = Voice()
@@ -98,7 +123,8 @@ def _lines(total: int, voice: Voice) -> Bar:
         done = now
         if voice.quiet or not seldom.due():
             return
-        if of is None:
+        # how long one takes is not known before the first
+        if of is None or not done:
             say(f"{done} done")
         else:
             left = timedelta(seconds=round((time.monotonic() - start) / done * (of - done)))

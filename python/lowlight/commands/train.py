@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from . import completion
 from .folders import High, Low, named_folder
-from .terminal import Seldom
+from .terminal import Json, Quiet, Verbose, Voice
+from .trainers import prepare, run
 
 if TYPE_CHECKING:
     from ..data.sets.pairs import Pair
@@ -49,7 +46,12 @@ def train(
         typer.Option(help="our485, train (numbers below 690), all ...; one for each --data, or for all."),
     ] = None,
     init: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Begin with the weights of a shipped name or file that fit.")
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Begin with the weights of a shipped name or file that fit.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     val_data: Annotated[Path | None, typer.Option(help="Folder of the pairs to validate on (default: --data).")] = None,
     val_split: Annotated[
@@ -64,6 +66,9 @@ def train(
     ] = False,
     list_: Annotated[bool, typer.Option("--list", help="Name the configurations that ship, and end.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Show CONFIG with every default, and end.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Train on pairs of pictures, from new weights or from --init's. Ctrl-C stops after the current iteration; the same
     command goes on from there.
@@ -74,8 +79,10 @@ def train(
     from ..training.loop import Trainer
     from ..training.objectives.lookup import objective_of
 
+    voice = Voice(quiet, verbose, json).checked()
     if list_:
-        typer.echo("\n".join(f"{name}: {about}" for name, about in described_configs()))
+        voice.tell("\n".join(f"{name}: {about}" for name, about in described_configs()))
+        voice.answer([{"name": name, "about": about} for name, about in described_configs()])
         return
     try:
         if config is None:
@@ -83,7 +90,8 @@ def train(
         settings = load_config(config, overrides or [])
         settings = replace(settings, init=init or settings.init)
         if show:
-            typer.echo(written_out(settings), nl=False)
+            voice.tell(written_out(settings).rstrip("\n"))
+            voice.answer(asdict(settings))
             return
         objective = objective_of(settings.system)
         settings, pairs = _found(settings, objective, data or [], low, high, split or [])
@@ -99,18 +107,23 @@ def train(
             remarks.append(trainer.begin_with(settings.init))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
-    if processes.rank == 0:
-        for line in (*remarks, *_remarks(trainer, pairs, val_pairs)):
-            typer.echo(line, err=True)
-    finished = run(trainer)
+    # of several processes the first speaks
+    voice = voice if processes.rank == 0 else Voice(quiet=True)
+    remarks += _remarks(trainer, pairs, val_pairs)
+    for line in remarks:
+        voice.note(line)
+    voice.detail(written_out(trainer.config).rstrip("\n"))
+    finished = run(trainer, voice=voice)
     trainer.close()
-    if not finished:
-        if processes.rank == 0:
-            done = f"stopped after iteration {trainer.step} of {trainer.iterations}"
-            typer.echo(f"{done}; the same command goes on", err=True)
-        raise typer.Exit(130)
+    facts = {"checkpoint": str(output / "last.pt"), "iterations": trainer.step, "of": trainer.iterations}
+    voice.answer(facts | {"seconds": round(trainer.seconds, 1), "finished": finished, "notes": remarks})
+    if finished:
+        voice.tell(f"{output / 'last.pt'}: {trainer.iterations} iterations")
+        return
     if processes.rank == 0:
-        typer.echo(f"{output / 'last.pt'}: {trainer.iterations} iterations")
+        done = f"stopped after iteration {trainer.step} of {trainer.iterations}"
+        typer.echo(f"{done}; the same command goes on", err=True)
+    raise typer.Exit(130)
 
 
 def _found(
@@ -144,66 +157,6 @@ def _found(
 
 def _listed(value: str | list[str] | None) -> list[str]:
     return [value] if isinstance(value, str) and value else list(value or [])
-
-
-def prepare(threads: int | None, device: str | None):
-    """Set the threads; this process among those that train."""
-    import torch
-
-    from ..checkpoints import parse_device
-    from ..training.processes import join_processes
-
-    if threads:
-        torch.set_num_threads(threads)
-    chosen = parse_device(device) or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return join_processes(chosen)
-
-
-def run(trainer: Trainer, title: str = "") -> bool:
-    """Train under a progress bar, or off a terminal with a line a minute. Whether it is finished.
-
-    The first Ctrl-C asks to stop, a second one stops at once. What stops it for good is one sentence and exit code 1.
-    """
-    from ..files.pictures import PictureError
-
-    asked, seldom = False, Seldom()
-    alone = trainer.processes.count == 1
-
-    def ask(number: int, frame: object) -> None:
-        nonlocal asked
-        asked = True
-        # of several processes each may get the signal twice, from the terminal and from the one that started them
-        if alone:
-            signal.signal(number, previous[signal.Signals(number)])
-
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
-    shown = console.is_terminal and trainer.processes.rank == 0
-    try:
-        with Progress(*columns, console=console, disable=not shown) as progress:
-            task = progress.add_task(title, total=trainer.iterations, completed=trainer.step, left="")
-
-            def show(step: int, losses: dict[str, float]) -> None:
-                left = timedelta(seconds=round(trainer.seconds_left or 0))
-                description = f"{title} loss {losses['loss']:.3f}".strip()
-                progress.update(task, completed=step, description=description, left=f"{left} left")
-                if not console.is_terminal and trainer.processes.rank == 0 and seldom.due():
-                    typer.echo(f"{description}, iteration {step} of {trainer.iterations}, {left} left", err=True)
-
-            return trainer.run(show, lambda: asked, lambda line: console.print(line, highlight=False))
-    except (OSError, FloatingPointError, PictureError) as error:
-        typer.echo(f"training stopped: {error}", err=True)
-        raise typer.Exit(1) from None
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _file(found: Pair | RawPair | Path) -> Path:

@@ -8,7 +8,7 @@ import typer
 
 from . import completion
 from .sample import parse_size
-from .terminal import progress_bar
+from .terminal import Json, Quiet, Voice, progress_bar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,10 +21,18 @@ if TYPE_CHECKING:
 
 def tune(
     model: Annotated[
-        str, typer.Argument(help="Shipped name or checkpoint file.", autocompletion=completion.models)
+        str,
+        typer.Argument(
+            help="Shipped name or checkpoint file (default: the one for pictures).",
+            show_default=False,
+            autocompletion=completion.models,
+        ),
     ] = "default",
     size: Annotated[str, typer.Option(metavar="WxH", help="Of the picture that is timed.")] = "600x400",
     runs: Annotated[int, typer.Option(min=1, help="Pictures each engine makes; the median counts.")] = 5,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Time the engines that run here on a picture, check what they make of it, and keep which is fastest.
 
@@ -36,39 +44,45 @@ def tune(
     from ..engines.measuring import measure
 
     width, height = parse_size(size)
+    voice, taken = Voice(quiet, json=json), {}
     try:
-        systems = _systems(model)
+        systems = _systems(model, device, voice)
         (exact, *_) = systems.values()
-        with progress_bar((runs + 1) * len(systems)) as bar:
-            measured = measure(systems, _picture(exact, width, height), runs, advance=bar.advance)
-        typer.echo(f"{model}, {width}x{height}, {machine()}")
+        here = machine(exact.device)
+        with progress_bar((runs + 1) * len(systems), voice=voice) as bar:
+            measured = measure(systems, _picture(exact, width, height).to(exact.device), runs, advance=bar.advance)
+        voice.tell(f"{model}, {width}x{height}, {here}")
         key = key_of(exact)
         for precision in ("exact", "fast"):
-            times = _shown(measured, precision)
+            times = _shown(measured, precision, voice)
             if times:
                 engine = min(times, key=lambda name: times[name])
-                keep(key, Choice(model, precision, engine, (width, height), times, machine()))
-                typer.echo(f"--engine auto, --precision {precision}: {engine}")
-        typer.echo(f"kept in {engine_folder()}")
+                keep(key, Choice(model, precision, engine, (width, height), times, here))
+                taken[precision] = engine
+                voice.tell(f"--engine auto, --precision {precision}: {engine}")
+        voice.tell(f"kept in {engine_folder()}")
+        facts = {"model": model, "size": [width, height], "machine": here, "kept_in": str(engine_folder())}
+        voice.answer(facts | {"measured": {name: each._asdict() for name, each in measured.items()}, "taken": taken})
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
 
-def _systems(model: str) -> dict[str, System]:
+def _systems(model: str, device: str | None, voice: Voice) -> dict[str, System]:
     """The model by every engine in every precision that runs here, the exact torch first; says which do not."""
-    from ..checkpoints import load
+    from ..checkpoints import load, parse_device
+    from ..engines.use import ENGINES_OF
 
-    systems = {}
+    where, systems = parse_device(device) or load(model).device, {}
     for precision in ("exact", "fast"):
-        for engine in ("torch", "openvino"):
+        for engine in ENGINES_OF.get(where.type, ("torch",)):
             try:
-                systems[f"{engine} {precision}"] = load(model, device="cpu", engine=engine, precision=precision)
+                systems[f"{engine} {precision}"] = load(model, device=where, engine=engine, precision=precision)
             except ValueError as error:
                 if not systems:
                     raise
-                typer.echo(f"{engine} {precision}: left out ({error})", err=True)
+                voice.note(f"{engine} {precision}: left out ({error})")
     return systems
 
 
@@ -88,8 +102,8 @@ def _picture(system: System, width: int, height: int) -> Tensor:
     return dark
 
 
-def _shown(measured: dict[str, Measured], precision: str) -> dict[str, float]:
-    """Echo a line for each engine; -> milliseconds of those that keep what the precision promises."""
+def _shown(measured: dict[str, Measured], precision: str, voice: Voice) -> dict[str, float]:
+    """Tell a line for each engine; -> milliseconds of those that keep what the precision promises."""
     from ..engines.measuring import EXACT, FAST
 
     times = {}
@@ -100,7 +114,7 @@ def _shown(measured: dict[str, Measured], precision: str) -> dict[str, float]:
         bound = f"not within {EXACT:g}" if precision == "exact" else f"not {FAST:g} dB"
         note = "" if each.keeps(precision) else f": {bound}, not taken"
         figures = f"{each.milliseconds:.0f} ms, largest difference {each.difference:.1e}, {each.decibels:.1f} dB"
-        typer.echo(f"  {engine}, {precision}: {figures}{note}")
+        voice.tell(f"  {engine}, {precision}: {figures}{note}")
         if each.keeps(precision):
             times[engine] = round(each.milliseconds, 1)
     return times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,9 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from . import completion
+from .engine_options import Engine, Precision
 from .jobs import BESIDE
 from .seed_option import seed_option
-from .terminal import progress_bar
+from .terminal import Json, Quiet, Voice, progress_bar
 
 # what a file is taken for by its name; whether it is one is seen when it is opened
 SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".wmv", ".3gp"}
@@ -58,7 +60,11 @@ def video(
     fps: Annotated[float, typer.Option(min=0.1, help="Of a folder: pictures a second.")] = _FPS,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ... (default: a GPU if there is one).")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 (default: float32).")] = None,
+    engine: Engine = "torch",
+    precision: Precision = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Brighten a dark video, or a folder of numbered pictures, without flicker.
 
@@ -67,10 +73,11 @@ def video(
     """
     options = dict(locals())
     source, output = options.pop("source"), options.pop("output")
+    voice = Voice(options.pop("quiet"), json=options.pop("json"))
     target = output or _beside(source)
     if source.is_file() and target.resolve() == source.resolve():
         raise typer.BadParameter(f"{source} cannot be both the dark and the bright video")
-    _run(source, target, options)
+    _run(source, target, options, voice)
 
 
 def in_place_of_enhance(context: typer.Context) -> bool:
@@ -105,12 +112,12 @@ def _beside(source: Path) -> Path:
     return source.with_name(f"{source.stem}{BESIDE}{suffix}")
 
 
-def _run(source: Path, target: Path, options: dict[str, Any]) -> None:
+def _run(source: Path, target: Path, options: dict[str, Any], voice: Voice) -> None:
     from ..video.door import enhance_video
 
     done = [0, 0]
     try:
-        with progress_bar(0, source.name) as bar:
+        with progress_bar(0, source.name, voice) as bar:
 
             def advance(frames: int, total: int) -> None:
                 done[:] = frames, total
@@ -125,12 +132,16 @@ def _run(source: Path, target: Path, options: dict[str, Any]) -> None:
     except (ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:
         typer.echo(f"{(str(error).splitlines() or [type(error).__name__])[0]}", err=True)
         raise typer.Exit(1) from None
-    for line in (*outcome.notes, *outcome.failed):
+    for line in outcome.notes:
+        voice.note(line)
+    for line in outcome.failed:
         typer.echo(line, err=True)
     if outcome.frames:
         failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
-        typer.echo(f"{target}: {outcome.frames} {'frame' if outcome.frames == 1 else 'frames'}{failed}.")
+        voice.tell(f"{target}: {outcome.frames} {'frame' if outcome.frames == 1 else 'frames'}{failed}.")
     else:
-        typer.echo(f"{target} exists and was skipped (--overwrite replaces it).")
+        voice.tell(f"{target} exists and was skipped (--overwrite replaces it).")
+    facts = {"source": str(source), "target": str(target), "status": "enhanced" if outcome.frames else "skipped"}
+    voice.answer(facts | asdict(outcome))
     if outcome.failed:
         raise typer.Exit(1)

@@ -13,6 +13,8 @@ from filelock import FileLock
 from ..files.atomic import write_atomically
 from .cache import engine_folder, version_of
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -26,21 +28,23 @@ class Choice:
     machine: str
 
 
-def machine() -> str:
-    """What the figures depend on: another processor, number of threads or library is measured anew."""
+def machine(device: torch.device = CPU) -> str:
+    """What the figures depend on: another processor, number of threads, GPU or library is measured anew."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, torch {version_of('torch')}"
     threads, libraries = torch.get_num_threads(), (f"{name} {version_of(name)}" for name in ("torch", "openvino"))
     return ", ".join((_processor(), f"{threads} threads", *libraries))
 
 
-def chosen(key: str, precision: str) -> Choice | None:
-    """What was measured on this machine for the system of this key."""
-    choice = _read().get(f"{key} {precision}")
-    return choice if choice and choice.machine == machine() else None
+def chosen(key: str, precision: str, device: torch.device = CPU) -> Choice | None:
+    """What was measured on this device of this machine for the system of this key."""
+    return _read().get(f"{key} {precision} {machine(device)}")
 
 
 def choices() -> list[Choice]:
-    """All that holds for this machine."""
-    return [choice for choice in _read().values() if choice.machine == machine()]
+    """All that holds for this machine and its GPUs."""
+    here = {machine(), *(machine(torch.device("cuda", index)) for index in range(torch.cuda.device_count()))}
+    return [choice for choice in _read().values() if choice.machine in here]
 
 
 def keep(key: str, choice: Choice) -> None:
@@ -48,7 +52,9 @@ def keep(key: str, choice: Choice) -> None:
     file = _file()
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_suffix(".lock")):
-        kept = {name: asdict(each) for name, each in _read().items()} | {f"{key} {choice.precision}": asdict(choice)}
+        kept = {name: asdict(each) for name, each in _read().items()} | {
+            f"{key} {choice.precision} {choice.machine}": asdict(choice)
+        }
         write_atomically(file, json.dumps(kept, indent=1).encode())
 
 

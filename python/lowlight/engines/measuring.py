@@ -46,6 +46,8 @@ def measure(
             for name, system in systems.items():
                 start = clock()
                 results[name] = enhanced(system, picture)
+                if picture.is_cuda:
+                    torch.cuda.synchronize(picture.device)
                 if turn:
                     times[name].append(1e3 * (clock() - start))
                 advance()

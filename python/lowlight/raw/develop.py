@@ -11,10 +11,11 @@ import numpy as np
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
-from ..files.pictures import Picture
+from ..files.pictures import Picture, PictureError
 from .exif import ISO_FULL, Shot, read_exif
-from .files import OtherSensorError, RawPicture, denormalise, normalise, read_raw
+from .files import RawPicture, denormalise, normalise, read_raw
 from .render import postprocess, render
+from .sensors import SAID, OtherSensorError
 
 RAW_SUFFIXES = {
     ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25", ".kdc", ".mef",
@@ -31,18 +32,15 @@ def is_raw(path: str | os.PathLike) -> bool:
 def read_developed(path: str | os.PathLike) -> Picture:
     """A raw file as an upright sRGB picture of 16 bits, as dark as it was taken; raises as read_raw does.
 
-    What has no filter array (linear DNG, monochrome sensors, sRAW, Foveon) is developed by LibRaw, and said so.
+    What has another than one plane or a filter array (linear DNG, sRAW, Foveon) is developed by LibRaw, and said so.
     """
     try:
-        picture = read_raw(path)
+        picture = read_raw(path, ("mosaic", "grey"))
     except OtherSensorError as error:
         # the curve of sRGB; LibRaw's own is that of video
         samples = postprocess(path, gamma=(2.4, 12.92)).transpose(1, 2, 0)
-        grey = samples.shape[2] == 1
-        samples = np.repeat(samples, 3, axis=2) if grey else np.ascontiguousarray(samples)
-        shot = read_exif(path)
         note = f"developed by LibRaw: {str(error).removeprefix(f'{path}: ')}"
-        return Picture(samples, grey=grey, bits=16, exif=_exif(shot), notes=(note,))
+        return Picture(np.ascontiguousarray(samples), bits=16, exif=_exif(read_exif(path)), notes=(note,))
     return develop(normalise(picture), picture)
 
 
@@ -51,8 +49,9 @@ def develop(
 ) -> Picture:
     """Packed raw [4 or 9, h, w] in [0, 1] as an upright sRGB picture of 16 bits, with EXIF of camera and exposure.
 
-    picture: the raw it was made of. renderer: "own" is `render`, "libraw" is `postprocess` of the file at `path` with
-    these numbers in it, at the file's own depth. Raises what these raise, and ValueError for another renderer.
+    picture: the raw it was made of, grey if its sensor was. renderer: "own" is `render`, "libraw" is `postprocess` of
+    the file at `path` with these numbers in it, at the file's own depth. Raises what these raise, and ValueError for
+    another renderer.
     """
     if renderer not in RENDERERS:
         raise ValueError(f"develop: renderer must be one of {', '.join(RENDERERS)}, got {renderer!r}")
@@ -60,9 +59,13 @@ def develop(
         srgb = render(packed, picture)
     elif path is None:
         raise ValueError("develop: LibRaw renders files, and this picture was not read from one")
+    elif picture.kind == "linear":
+        raise PictureError(f"{path}: was demosaiced before, and LibRaw renders mosaics; the own renderer does it")
     else:
         srgb = postprocess(path, denormalise(packed, picture))
-    return Picture(np.ascontiguousarray(srgb.transpose(1, 2, 0)), bits=16, exif=_exif(picture))
+    grey, notes = picture.kind == "grey", (SAID[picture.kind],) if SAID[picture.kind] else ()
+    rgb = np.broadcast_to(srgb.transpose(1, 2, 0), (*srgb.shape[1:], 3))
+    return Picture(np.ascontiguousarray(rgb), grey=grey, bits=16, exif=_exif(picture), notes=notes)
 
 
 def _exif(picture: RawPicture | Shot) -> bytes | None:

@@ -25,8 +25,9 @@ def write_dng(path: str | os.PathLike, picture: RawPicture) -> None:
 
     `read_raw` gives the same picture again: mosaic, pattern, levels and whole-numbered ISO exactly, white balance,
     matrix and exposure time to six digits, what is None as None; offsets are taken off, to half a number.
-    Bayer in any order and X-Trans. Raises PictureError for a mosaic that is not uint16 [H, W] or levels that are not
-    0 <= black < white <= 65535, ValueError for another pattern, OSError if the disk refuses.
+    Bayer in any order and X-Trans; a monochrome sensor's as one linear plane, black by place. Raises PictureError for
+    a mosaic that is not uint16 [H, W] or levels that are not 0 <= black < white <= 65535, ValueError for another
+    pattern, OSError if the disk refuses.
     """
     mosaic, white = levelled(picture, whole=True), picture.white
     if mosaic.dtype != np.uint16 or mosaic.ndim != 2:
@@ -36,7 +37,7 @@ def write_dng(path: str | os.PathLike, picture: RawPicture) -> None:
             f"{path}: levels must be 0 <= black < white <= 65535, got black {picture.black.tolist()}, white {white}"
         )
     tags = tiff.ImageFileDirectory_v2(prefix=b"II")
-    for tag, kind, value in (*_frame(mosaic), *_filters(picture), *_colours(picture)):
+    for tag, kind, value in (*_frame(mosaic, picture.kind == "grey"), *_filters(picture), *_colours(picture)):
         tags[tag] = value
         tags.tagtype[tag] = kind
     tags[tiff.EXIFIFD] = _exposure(picture)
@@ -44,7 +45,7 @@ def write_dng(path: str | os.PathLike, picture: RawPicture) -> None:
     write_atomically(path, b"II" + struct.pack("<HL", 42, 8) + tags.tobytes(8) + mosaic.astype("<u2").tobytes())
 
 
-def _frame(mosaic: np.ndarray) -> list[tuple[int, int, Any]]:
+def _frame(mosaic: np.ndarray, grey: bool = False) -> list[tuple[int, int, Any]]:
     height, width = mosaic.shape
     return [
         (254, TiffTags.LONG, 0),  # the full picture, not a preview
@@ -52,7 +53,7 @@ def _frame(mosaic: np.ndarray) -> list[tuple[int, int, Any]]:
         (257, TiffTags.LONG, height),
         (258, TiffTags.SHORT, 16),
         (259, TiffTags.SHORT, 1),  # not compressed
-        (262, TiffTags.SHORT, 32803),  # a colour filter array
+        (262, TiffTags.SHORT, 34892 if grey else 32803),  # linear, or a colour filter array
         (273, TiffTags.LONG, 0),
         (277, TiffTags.SHORT, 1),
         (278, TiffTags.LONG, height),
@@ -68,11 +69,14 @@ def _filters(picture: RawPicture) -> list[tuple[int, int, Any]]:
     size = layout(picture.pattern).cell
     pattern = second_green(picture.pattern) if size == 2 else picture.pattern
     black = [Fraction(float(picture.black[colour])).limit_denominator(10**4) for colour in pattern.flat]
-    return [
+    array = [
         (33421, TiffTags.SHORT, (size, size)),
         (33422, TiffTags.BYTE, bytes(1 if colour == 3 else int(colour) for colour in pattern.flat)),
         (50710, TiffTags.BYTE, bytes((0, 1, 2))),
         (50711, TiffTags.SHORT, 1),  # on a rectangular grid
+    ]
+    return [
+        *([] if picture.kind == "grey" else array),
         (50713, TiffTags.SHORT, (size, size)),
         (50714, TiffTags.RATIONAL, tuple(_ratio(level) for level in black)),
         (50717, TiffTags.LONG, round(picture.white)),

@@ -10,7 +10,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import TiffImagePlugin as tiff
 
-_SUB_DIRECTORIES, _KIND, _DNG_VERSION = 330, 254, 50706
+from .sensors import one_colour_a_place
+
+_SUB_DIRECTORIES, _KIND, _SAMPLES, _DNG_VERSION = 330, 254, 277, 50706
 _REPEAT, _BLACK, _DELTA_H, _DELTA_V, _ACTIVE, _NOISE = 50713, 50714, 50715, 50716, 50829, 51041
 
 
@@ -62,6 +64,9 @@ def _tags(first: dict[int, Any], full: dict[int, Any]) -> DngTags:
     active = _numbers(full, _ACTIVE)
     noise = noise if len(noise) else _numbers(first, _NOISE)
     fits = len(black) == rows * columns > 0
+    if (rows, columns, len(black), full.get(_SAMPLES)) == (1, 1, 3, 3):
+        # of three colours a place, which become one
+        black, rows, columns, fits = one_colour_a_place(np.broadcast_to(black, (2, 2, 3))), 2, 2, True
     top, left = (int(v) for v in (active[:2] if len(active) == 4 else (0, 0)))
     said = len(noise) > 0 and len(noise) % 2 == 0 and (noise >= 0).all()
     return DngTags(

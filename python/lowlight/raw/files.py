@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,11 @@ from ..files.pictures import PictureError, reading
 from .colour import camera_to_xyz_of
 from .dng_tags import DngTags, read_dng_tags
 from .exif import ISO_FULL, Shot, read_exif
-from .packing import colour_map, layout, pack, second_green, unpack
+from .packing import colour_map, layout, pack, unpack
+from .sensors import sensor_of
 
 # EXIF orientation of what LibRaw says of turning and mirroring
 _ORIENTATIONS = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
-
-
-class OtherSensorError(PictureError):
-    """A raw file whose sensor has not the filter array that is asked for: it can be developed all the same."""
 
 
 @dataclass
@@ -37,6 +34,8 @@ class RawPicture:
     orientation: EXIF's, 1 to 8, to turn the picture upright. make, model: as in EXIF.
     offsets: [H, W] float32, what black is more than `black` at each pixel, where a DNG says it by rows, columns or a
     larger array. noise: [planes, 2], S and O of the noise's variance S x + O for x in [0, 1], where a DNG says it.
+    kind: "mosaic"; "grey", of a monochrome sensor, packed as if it were RGGB; "linear", demosaiced before, of which
+    each place keeps RGGB's colour.
     """
 
     mosaic: np.ndarray
@@ -52,19 +51,20 @@ class RawPicture:
     orientation: int = 1
     offsets: np.ndarray | None = None
     noise: np.ndarray | None = None
+    kind: str = "mosaic"
 
 
-def read_raw(path: str | os.PathLike) -> RawPicture:
+def read_raw(path: str | os.PathLike, kinds: Collection[str] = ("mosaic",)) -> RawPicture:
     """Reads a raw file of any camera with a Bayer or X-Trans filter array.
 
+    kinds: what else is taken, of sensors.KINDS: "grey", one plane, "linear", a DNG of three colours a place.
     Make and model come from EXIF; files of another structure (Canon's CRW and CR3) leave them None.
-    Raises PictureError if rawpy is missing, or the file is missing, damaged, truncated, no raw file, or of a sensor
-    without such an array (Foveon, monochrome, already demosaiced).
+    Raises PictureError if rawpy is missing, or the file is missing, damaged, truncated or no raw file, OtherSensorError
+    where it is of another kind (Foveon and small raw: always).
     """
     with open_raw(path) as raw:
-        pattern = _pattern(raw)
-        mosaic = np.array(raw.raw_image_visible)
         tags = read_dng_tags(path)
+        kind, mosaic, pattern = sensor_of(raw, tags is not None, kinds)
         black, offsets = np.array(raw.black_level_per_channel, np.float32), None
         if tags is not None and tags.black is not None:
             black, offsets = _black(tags, pattern, mosaic.shape, raw.sizes)
@@ -72,9 +72,10 @@ def read_raw(path: str | os.PathLike) -> RawPicture:
         if mosaic.dtype != np.uint16 or not (black.shape == (4,) and black.max() < white):
             raise PictureError(f"its levels make no sense (black {black.tolist()}, white {white:g})")
         iso, exposure, make, model = _shot(path, raw)
+        balance, matrix = (None, None) if kind == "grey" else (_white_balance(raw), _camera_to_xyz(raw))
         return RawPicture(
-            mosaic, pattern, black, white, iso, exposure, _white_balance(raw), _camera_to_xyz(raw), make, model,
-            _ORIENTATIONS.get(raw.sizes.flip, 1), offsets, None if tags is None else tags.noise,
+            mosaic, pattern, black, white, iso, exposure, balance, matrix, make, model,
+            _ORIENTATIONS.get(raw.sizes.flip, 1), offsets, None if tags is None else tags.noise, kind,
         )  # fmt: skip
 
 
@@ -155,19 +156,6 @@ def _black(
         return black.astype(np.float32), None
     levels = tags.black_of(*shape, sizes.top_margin, sizes.left_margin)
     return black.astype(np.float32), (levels - black[colour_map(pattern, *shape)]).astype(np.float32)
-
-
-def _pattern(raw: Any) -> np.ndarray:
-    """The colours from the first visible pixel on."""
-    if raw.raw_type.name != "Flat" or raw.raw_pattern is None or raw.num_colors != 3:
-        raise OtherSensorError("no mosaic of red, green and blue (Foveon, monochrome or already demosaiced)")
-    letters = [chr(letter) for letter in raw.color_desc]
-    pattern = np.array([["RGB".find(letters[index]) for index in row] for row in raw.raw_pattern])
-    try:
-        layout(pattern)
-    except ValueError:
-        raise OtherSensorError(f"a filter array that is neither Bayer nor X-Trans: {pattern.tolist()}") from None
-    return second_green(pattern) if pattern.shape == (2, 2) else pattern.astype(np.uint8)
 
 
 def _shot(path: str | os.PathLike, raw: Any) -> Shot:

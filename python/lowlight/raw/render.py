@@ -21,25 +21,34 @@ def render(packed: np.ndarray, picture: RawPicture, *, demosaic: bool = True, up
     """sRGB [3, H, W] float32 in [0, 1] of packed raw [4 or 9, h, w] in [0, 1].
 
     White balance as shot (by daylight where the file does not say, none where it has no matrix either), clip, one
-    colour a place, camera-to-sRGB matrix, clip, power 1 / 2.2. The smallest gain is 1, so that what is saturated stays
-    white. demosaic: each colour interpolated over its neighbours (bilinear), size of the mosaic; otherwise the mean of
-    each colour in a packed pixel, size h x w (Bayer: the published rendering). upright: turned as the file asks.
-    Only the picture's pattern, colours, size and orientation are used, not its numbers.
+    colour a place, camera-to-sRGB matrix, clip, power 1 / 2.2; of a monochrome sensor the power alone. The smallest
+    gain is 1, so that what is saturated stays white. demosaic: each colour interpolated over its neighbours (bilinear),
+    size of the mosaic; otherwise the mean of each colour in a packed pixel, size h x w (Bayer: the published
+    rendering). upright: turned as the file asks. Only the picture's pattern, colours, size and orientation are used,
+    not its numbers.
     Raises PictureError on NaN, ValueError for channels that do not fit the picture's pattern and size.
     """
     if not np.isfinite(packed).all():
         raise PictureError("the packed raw holds NaN or infinite values")
-    gains = _gains(picture)
-    if demosaic:
-        mosaic = unpack(packed.astype(np.float32), picture.pattern, picture.mosaic.shape)
-        balanced = interpolate(mosaic, picture.pattern, gains)
+    if picture.kind == "grey":
+        plane = unpack(packed, picture.pattern, picture.mosaic.shape) if demosaic else packed.mean(axis=0)
+        linear = np.repeat(plane.astype(np.float32)[None], 3, axis=0)
     else:
-        balanced = _means(packed.astype(np.float32), picture.pattern, gains)
-    matrix = camera_to_srgb(picture.camera_to_xyz).astype(np.float32)
-    linear = np.einsum("ij,jhw->ihw", matrix, balanced, optimize=True)
+        linear = _colours(packed.astype(np.float32), picture, demosaic)
     srgb = np.clip(linear, 0, 1, out=linear) ** np.float32(1 / GAMMA)
     turned = turn_upright(srgb.transpose(1, 2, 0), picture.orientation if upright else 1)
     return np.ascontiguousarray(turned.transpose(2, 0, 1))
+
+
+def _colours(packed: np.ndarray, picture: RawPicture, demosaic: bool) -> np.ndarray:
+    """[3, H, W] float32, linear sRGB, of packed raw [4 or 9, h, w] float32."""
+    gains = _gains(picture)
+    if demosaic:
+        balanced = interpolate(unpack(packed, picture.pattern, picture.mosaic.shape), picture.pattern, gains)
+    else:
+        balanced = _means(packed, picture.pattern, gains)
+    matrix = camera_to_srgb(picture.camera_to_xyz).astype(np.float32)
+    return np.einsum("ij,jhw->ihw", matrix, balanced, optimize=True)
 
 
 def postprocess(path: str | os.PathLike, mosaic: np.ndarray | None = None, **options: Any) -> np.ndarray:

@@ -11,8 +11,8 @@ from .colour import camera_to_srgb
 from .files import RawPicture
 from .packing import pack
 from .render import GAMMA
+from .sensors import RGGB
 
-RGGB = np.array([[0, 1], [3, 2]], np.uint8)
 # from XYZ to the colours of real cameras, in ten thousandths, as raw converters know them
 TO_CAMERA = np.array([
     [5838, -1430, -246, -3497, 11477, 2297, -748, 1885, 5778],  # Sony ILCE-7S and ILCE-7SM2

@@ -34,7 +34,11 @@ class Answer(NamedTuple):
 
 
 def load_models(
-    names: Sequence[str], devices: Sequence[str], dtype: str | None = None
+    names: Sequence[str],
+    devices: Sequence[str],
+    dtype: str | None = None,
+    engine: str = "torch",
+    precision: str | None = None,
 ) -> list[dict[str, PictureSystem]]:
     """The models of pictures by name, once a device; checkpoint files are called as their names without the extension.
 
@@ -48,8 +52,8 @@ def load_models(
     stations = []
     named: Sequence[str | None] = devices or [None]
     for device in dict.fromkeys(named):
-        systems = [picture_system(load_system(file, device=device, dtype=dtype)) for file in files]
-        stations.append(dict(zip(stems, systems, strict=True)))
+        systems = (load_system(file, device=device, dtype=dtype, engine=engine, precision=precision) for file in files)
+        stations.append(dict(zip(stems, map(picture_system, systems), strict=True)))
     return stations
 
 

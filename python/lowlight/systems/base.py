@@ -36,6 +36,7 @@ class PictureSystem(System):
     """A system of sRGB pictures. Subclasses may take further keywords: `enhance` passes them through by name."""
 
     samplers: tuple[str, ...] = ()  # names that enhance_tensor takes
+    numbers: tuple[str, ...] = ()  # further keywords that are a number for all pictures or one each
 
     @property
     def alpha_bar(self) -> Tensor:
@@ -61,6 +62,9 @@ class PictureSystem(System):
         every picture, or one a picture [B].
         """
         raise NotImplementedError
+
+    def check_numbers(self, count: int, **numbers: Number | None) -> None:
+        """Raises ValueError where those of enhance_tensor's `numbers` do not fit so many pictures; looks at values."""
 
     def enhance_steps(
         self,

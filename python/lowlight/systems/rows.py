@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from lowlight_ext import brought
+
 from .tiling import reflected
 
 
@@ -54,10 +56,10 @@ class PaddedRows:
         top, bottom = min(wanted), max(wanted) + 1
         strip = self._rows.read(top, bottom)
         if last > self._rows.shape[1]:
-            strip = strip.index_select(-2, torch.tensor(wanted, device=strip.device) - top)
+            strip = strip.index_select(-2, brought(torch.tensor(wanted, device="cpu") - top, strip.device))
         if not len(self._more):
             return strip
-        return torch.cat([strip, strip.index_select(-1, self._more.to(strip.device))], dim=-1)
+        return torch.cat([strip, strip.index_select(-1, brought(self._more, strip.device))], dim=-1)
 
 
 def strips(height: int, rows: int, halo: int = 0) -> list[tuple[int, int, int, int]]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from lowlight_ext import brought
+
 from ..diffusion.schedules import constant
 
 
@@ -41,7 +43,7 @@ def pad_to_multiple(x: Tensor, multiple: int, margin: int = 0, least: int = 0) -
     least: a multiple that the sides reach at least.
     """
     for dim in (-2, -1):
-        x = x.index_select(dim, reflected(x.shape[dim], multiple, margin, least).to(x.device))
+        x = x.index_select(dim, brought(reflected(x.shape[dim], multiple, margin, least), x.device))
     return x
 
 

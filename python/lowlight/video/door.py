@@ -47,6 +47,8 @@ def enhance_video(
     overwrite: bool = False,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
+    engine: str = "torch",
+    precision: str | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
     **told: Any,
 ) -> Outcome:
@@ -56,6 +58,7 @@ def enhance_video(
     own), the noise of the diffusion is the same in every frame. Of a file sound, time stamps, rotation, colour tags,
     bit depth and names are kept; H.264 with constant rate factor crf, in .mp4, .mov or .mkv; `[video]` extra. Of a
     folder all that lowlight.enhance keeps; fps: pictures a second, which settling is counted in.
+    device, dtype, engine, precision: as lowlight.load takes them, for a model by name.
     told: brightness, saturation, strength, steps, seed ... of lowlight.enhance. advance(done, total): after every
     frame, total 0 where the file does not say it.
     What is interrupted goes on with the same arguments, to the same file: TARGET.parts holds what is done. A target
@@ -78,10 +81,15 @@ def enhance_video(
             )
     else:
         film = ClipFilm(Clip.of(source), target, crf)
-    system = picture_system(chosen_system(model, device, dtype))
+    system = picture_system(chosen_system(model, device, dtype, engine, precision))
     steady = Steady(system, average=average, settle=settle, **told)
     facts = {"source": _stamp(source), "model": _name(model), "average": average, "settle": settle}
-    facts |= {"dtype": str(system.dtype), "told": {k: repr(v) for k, v in told.items()}, **film.settings}
+    facts |= {
+        "dtype": str(system.dtype),
+        "engine": engine,
+        "told": {k: repr(v) for k, v in told.items()},
+        **film.settings,
+    }
     done = 0
 
     def one(more: int) -> None:

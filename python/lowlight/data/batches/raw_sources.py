@@ -19,7 +19,8 @@ from ...files.pictures import PictureError
 from ...raw.develop import RAW_SUFFIXES, is_raw
 from ...raw.files import RawPicture
 from ...raw.packing import pack, unpack
-from ...raw.unprocess import RGGB, draw_development, recoloured, unprocess
+from ...raw.sensors import RGGB
+from ...raw.unprocess import draw_development, recoloured, unprocess
 from ..sets.matching import SUFFIXES
 from ..sets.pairs import find_pairs
 from ..sets.raw_pairs import RawPair, long_exposures

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from lowlight_ext import anchored_q_sample, haar_wavedec2d, haar_waverec2d, normal
+from lowlight_ext import anchored_q_sample, brought, haar_wavedec2d, haar_waverec2d, normal
 
 from ...diffusion.sampling import iterate, sample
 from ...diffusion.schedules import BETAS, SAMPLERS, alpha_bars, sampler_rows, sampling_times
@@ -43,7 +43,7 @@ def log_quantiles(low: Tensor) -> Tensor:
     """[B, 3, H, W] in [0, 1] -> [B, 21]: log of seven quantiles a channel, on a grid of at most 256 x 256 pixels."""
     stride_y, stride_x = (max(1, math.ceil(size / 256)) for size in low.shape[-2:])
     pixels = low[..., ::stride_y, ::stride_x].flatten(2).float()
-    levels = torch.tensor(_QUANTILES, dtype=torch.float32, device=low.device)
+    levels = brought(torch.tensor(_QUANTILES, dtype=torch.float32, device="cpu"), low.device)
     quantiles = torch.quantile(pixels, levels, dim=2)  # [7, B, 3]
     return ((quantiles + _FLOOR) / (1 + _FLOOR)).log().permute(1, 0, 2).flatten(1)
 

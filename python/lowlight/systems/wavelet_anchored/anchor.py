@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lowlight_ext import brought
+
 from ..light import exposed
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -25,7 +27,7 @@ _HUE = 0.6  # share of what keeps a highlight's hue; the rest goes to white, as 
 
 def band_statistics(band: Tensor) -> Tensor:
     """[B, 3, h, w] means of pixels in [0, 1] -> [B, 21]: log of seven quantiles a channel, brought to about +-1.5."""
-    levels = torch.tensor(QUANTILES, dtype=torch.float32, device=band.device)
+    levels = brought(torch.tensor(QUANTILES, dtype=torch.float32, device="cpu"), band.device)
     quantiles = torch.quantile(band.flatten(2).float(), levels, dim=2)  # [7, B, 3]
     logs = ((quantiles + FLOOR) / (1 + FLOOR)).log().permute(1, 0, 2).flatten(1)
     return (logs + 3) / 1.5

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from lowlight_ext import haar_dwt2d, haar_idwt2d
+from lowlight_ext import brought, haar_dwt2d, haar_idwt2d
 
 from ...diffusion.sampling import iterate
 from ...diffusion.schedules import alpha_bars, linear_betas, sampling_times
@@ -113,7 +113,7 @@ class WaveletProcess(PictureSystem):
             t = torch.full((x_t.shape[0],), t, device=x_t.device)
         phi, condition = analysis.phi, analysis.condition
         inputs = torch.cat([condition[:, :6], x_t - phi, condition[:, 6:]], dim=1)
-        residual = self.unet(_channels_last(inputs.to(self.dtype)), t, analysis.vector.to(self.dtype))
+        residual = self.unet(_laid_out(inputs.to(self.dtype), self.unet.conv_in), t, analysis.vector.to(self.dtype))
         picture = self._picture(phi + analysis.change * residual.to(phi.dtype))
         reached = _inner(picture, analysis.seen).clamp(0, 1).mean(dim=(1, 2, 3))
         gain = (analysis.mean / reached.clamp(min=1e-4)).clamp(0.5, 2.0).view(-1, 1, 1, 1)
@@ -121,7 +121,9 @@ class WaveletProcess(PictureSystem):
 
     def predict(self, analysis: Analysis, x_t: Tensor, t: int | Tensor) -> Tensor:
         """eps*_theta(x_t, t), the anchored noise that belongs to the estimate of x0."""
-        alpha_bar = self.alpha_bar.to(x_t.device)[t].to(x_t.dtype)
+        # of one time a number, which goes to a GPU with the call
+        table = self.alpha_bar if isinstance(t, int) else brought(self.alpha_bar, x_t.device)
+        alpha_bar = table[t].to(x_t.dtype)
         alpha_bar = alpha_bar.view(-1, 1, 1, 1) if alpha_bar.dim() else alpha_bar
         return (x_t - alpha_bar.sqrt() * self.estimate(analysis, x_t, t)) / (1 - alpha_bar).sqrt()
 
@@ -169,8 +171,8 @@ class WaveletProcess(PictureSystem):
         details = bands[1:].permute(1, 0, 2, 3, 4).flatten(1, 2)
         gain = analysis.curve.log_gain(F.avg_pool2d(dark, 2))
         inputs = torch.cat([4 * details, bands[0], 4 * bright - 2, gain / 2 - 1], dim=1)
-        out = self.restorer(_channels_last(inputs.to(self.dtype)), analysis.told[level].to(self.dtype)).to(dark.dtype)
-        gates, residuals = out.chunk(2, dim=1)
+        out = self.restorer(_laid_out(inputs.to(self.dtype), self.restorer.head), analysis.told[level].to(self.dtype))
+        gates, residuals = out.to(dark.dtype).chunk(2, dim=1)
         details = details + analysis.change * (details * gates + residuals / 4)
         details = details.unflatten(1, (3, 3)).permute(1, 0, 2, 3, 4)
         low = (4 * bright - 2)[None].to(details.dtype)
@@ -213,5 +215,7 @@ def _inner(band: Tensor, size: tuple[int, int]) -> Tensor:
     return band[..., MARGIN : MARGIN + size[0], MARGIN : MARGIN + size[1]]
 
 
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
+def _laid_out(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """As its weights are, which a convolution of another layout would copy in every call."""
+    last = convolution.weight.is_contiguous(memory_format=torch.channels_last)
+    return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)

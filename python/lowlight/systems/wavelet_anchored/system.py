@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lowlight_ext import normal
+from lowlight_ext import brought, normal, recording
 
 from ..base import Noise, Number, check_pictures, seeds_of
 from ..rows import PaddedRows, Rows, TensorRows
@@ -17,11 +17,14 @@ from .anchor import automatic_mean, band_statistics, stops_to_mean
 from .process import Analysis, WaveletProcess
 from .pyramid import read_pyramid
 
+_BOUNDS = {"brightness": (-20, 20), "mean": (0, 1)}
+
 
 class WaveletAnchored(WaveletProcess):
     """See process.py; `WaveletAnchoredConfig` says of which widths."""
 
     name = "wavelet_anchored"
+    numbers = tuple(_BOUNDS)
 
     def enhance_tensor(
         self,
@@ -145,22 +148,36 @@ class WaveletAnchored(WaveletProcess):
 
         Raises ValueError for a mean outside (0, 1), and for numbers of them that are not one or one a picture.
         """
+        self.check_numbers(band.shape[0], brightness=brightness, mean=mean)
         if mean is not None:
-            return self._of_each(band, "mean", mean, 0, 1)
-        stops = self._of_each(band, "brightness", brightness, -20, 20)
+            return _of_each(band, mean)
         automatic = automatic_mean(band, None if self.exposure is None else self.exposure(band))
-        # a number is looked at as such: what a tensor holds is not known while a graph is recorded
-        if not (stops.any() if isinstance(brightness, Tensor) else brightness):
+        if isinstance(brightness, Tensor):
+            wished = recording() or bool(brightness.any())
+        else:
+            wished = brightness != 0
+        if not wished:
             return automatic
         curve = self.anchor(band, automatic, band_statistics(band))
-        return stops_to_mean(curve(band), stops)
+        return stops_to_mean(curve(band), _of_each(band, brightness))
 
-    def _of_each(self, band: Tensor, name: str, value: Number, least: float, most: float) -> Tensor:
-        """[B] of a number between bounds for all pictures or of one for each."""
-        values = torch.as_tensor(value, dtype=band.dtype, device=band.device)
-        fits = values.dim() == 0 or values.shape in ((1,), (band.shape[0],))
-        within = ((values > least) & (values < most)).all() if isinstance(value, Tensor) else least < value < most
-        if not fits or not within:
-            wanted = f"a number between {least} and {most}, or one for each of {band.shape[0]} pictures"
-            raise ValueError(f"{type(self).__name__}: {name} must be {wanted}, got {values.tolist()}")
-        return values.expand(band.shape[0]).contiguous()
+    def check_numbers(self, count: int, **numbers: Number | None) -> None:
+        for name, value in numbers.items():
+            least, most = _BOUNDS[name]
+            if value is None:
+                continue
+            if isinstance(value, Tensor):
+                fits = value.dim() == 0 or value.shape in ((1,), (count,))
+                fits = fits and (recording() or bool(((value > least) & (value < most)).all()))
+            else:
+                fits = least < value < most
+            if not fits:
+                wanted = f"a number between {least} and {most}, or one for each of {count} pictures"
+                got = value.tolist() if isinstance(value, Tensor) else value
+                raise ValueError(f"{type(self).__name__}: {name} must be {wanted}, got {got}")
+
+
+def _of_each(band: Tensor, value: Number) -> Tensor:
+    """[B] of a number for all pictures or of one for each."""
+    values = torch.as_tensor(value, dtype=band.dtype, device=None if isinstance(value, Tensor) else "cpu")
+    return brought(values.expand(band.shape[0]).contiguous(), band.device)
