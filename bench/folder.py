@@ -1,6 +1,7 @@
 """Pictures a second of `lowlight enhance FOLDER`: `python bench/folder.py [--data FOLDER] [--devices cpu,cpu]`.
 
 One thing after another, and read, computed and written at once, in turn, from files to files; loading is not counted.
+Beside it the seconds of a core that a picture costs, which other work on the machine changes little.
 """
 
 import argparse
@@ -54,15 +55,15 @@ def folder_of(pictures: list[Image.Image], format: str, count: int, root: Path) 
     return jobs
 
 
-def rate(jobs: list[Job], read: Read, overlap: bool) -> float:
-    """Pictures a second. Raises RuntimeError where one failed."""
-    start = time.perf_counter()
+def rate(jobs: list[Job], read: Read, overlap: bool) -> tuple[float, float]:
+    """Pictures a second, and seconds of a core a picture. Raises RuntimeError where one failed."""
+    start, spent = time.perf_counter(), time.process_time()
     run_all(jobs, read, checked, overlap=overlap)
-    return len(jobs) / (time.perf_counter() - start)
+    return len(jobs) / (time.perf_counter() - start), (time.process_time() - spent) / len(jobs)
 
 
 def rate_on(devices: list[str], jobs: list[Job], request: Request) -> float:
-    """As rate, from the first report on: what workers do before that is loading."""
+    """Pictures a second from the first report on: what workers do before that is loading."""
     times: list[float] = []
     run_on(devices, jobs, request, 0, lambda one: times.append(checked(one)), print)
     return (len(jobs) - 1) / (times[-1] - times[0])
@@ -89,16 +90,20 @@ def main() -> None:
             # what a first call sets up is not the folder's
             rate(jobs[:2], read, False)
             rates: dict[str, list[float]] = {}
+            costs: dict[str, list[float]] = {}
             for _ in range(options.rounds):
-                rates.setdefault("serial", []).append(rate(jobs, read, False))
-                rates.setdefault("at once", []).append(rate(jobs, read, True))
+                for name, overlap in (("serial", False), ("at once", True)):
+                    found, spent = rate(jobs, read, overlap)
+                    rates.setdefault(name, []).append(found)
+                    costs.setdefault(name, []).append(spent)
                 if options.devices:
                     found = rate_on(parse_devices(options.devices), jobs, request)
                     rates.setdefault(options.devices, []).append(found)
-            medians = {name: statistics.median(values) for name, values in rates.items()}
-            row = ", ".join(f"{name} {value:.2f}" for name, value in medians.items())
-            gain = medians["at once"] / medians["serial"]
-            print(f"{format}: {row} pictures a second; at once {gain:.2f}x", flush=True)
+            print(f"{format}: {row(rates, 2)} pictures a second; {row(costs, 3)} core seconds a picture", flush=True)
+
+
+def row(found: dict[str, list[float]], digits: int) -> str:
+    return ", ".join(f"{name} {statistics.median(values):.{digits}f}" for name, values in found.items())
 
 
 if __name__ == "__main__":

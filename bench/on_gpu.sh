@@ -69,7 +69,7 @@ no_sanitizer=$([ -n "$sanitizer" ] || echo "no compute-sanitizer")
 pytest=(env -C tests "$python" -m pytest -q -p no:cacheprovider)
 
 # every test of a CUDA kernel; those of host code and of compilers have nothing to watch
-watched=(. --ignore-glob='test_cuda_host*.py' --ignore-glob='test_cuda_code*.py')
+watched=(. --ignore-glob='test_cuda_host*.py' --ignore-glob='test_cuda_code*.py' --ignore-glob='test_ptx*.py')
 watch=(env -C tests "${sanitizer:-compute-sanitizer}" --error-exitcode 9 --target-processes all
     --kernel-regex kns=lowlight_kernel)
 

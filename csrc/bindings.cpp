@@ -17,7 +17,7 @@
 
 #include "cpu/kernels.h"
 #if defined(LOWLIGHT_CUDA)
-#    include "cuda/launchers.h"
+#    include "call_cuda.h"
 #endif
 
 namespace py = pybind11;
@@ -62,31 +62,12 @@ static PyObject* on_cpu(PyObject*, PyObject* const* values, Py_ssize_t count) {
 }
 
 #if defined(LOWLIGHT_CUDA)
-// the launch, with the fields of its arguments, the number of the device and the address of a stream
-template <class A>
-static PyObject* on_cuda(const char* name, const char* (*launch)(const A&, Place), Arguments given) {
-    A a = given.all<A>();
-    Place place = given.all<Place>();
-    given.end();
-    if (const char* problem = launch(a, place)) throw std::runtime_error(std::string(name) + " on CUDA: " + problem);
-    Py_RETURN_NONE;
-}
-
 #    define LOWLIGHT_ROW(name, A)                                                                                   \
         static PyObject* cuda_##name(PyObject*, PyObject* const* values, Py_ssize_t count) {                        \
             return guarded(values, count, [](Arguments given) { return on_cuda<A>(#name, launch_##name, given); }); \
         }
 LOWLIGHT_OPERATORS(LOWLIGHT_ROW)
 #    undef LOWLIGHT_ROW
-
-template <class A, int64_t (*kSize)(const A&)>
-static PyObject* workspace_of(PyObject*, PyObject* const* values, Py_ssize_t count) {
-    return guarded(values, count, [](Arguments given) {
-        A a = given.all<A>();
-        given.end();
-        return PyLong_FromLongLong(kSize(a));
-    });
-}
 #endif
 
 static PyMethodDef functions[] = {

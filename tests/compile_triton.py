@@ -79,7 +79,7 @@ def source(kernel, constants, dtype, wide=False):
             signature[name] = POINTERS.get(name, table if name in TABLES else pictures)
             attributes[(index,)] = [["tt.divisibility", 16]]
         else:
-            signature[name] = "i64" if name.endswith("_bits") else "i32"
+            signature[name] = kernel.params[index].annotation_type or "i32"
             if name in DIVISIBLE:
                 attributes[(index,)] = [["tt.divisibility", 16]]
     if VERSION < (3, 3):

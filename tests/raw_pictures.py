@@ -50,13 +50,16 @@ def real_raw(name):
 
 
 def write_linear(path, monkeypatch, values, black=(0, 0, 0), **fields):
-    """A DNG of three linear colours a place, [H, W, 3] uint16, as demosaicing cameras and converters write it."""
+    """A DNG of three linear colours a place, [H, W, 3] uint16 or float32, as cameras and converters write it."""
     frame, filters = dng._frame, dng._filters
     height, width, _ = values.shape
-    changed = {256: width, 262: 34892, 277: 3, 258: (16, 16, 16), 279: values.nbytes}
+    changed = {256: width, 262: 34892, 277: 3, 258: (8 * values.itemsize,) * 3, 279: values.nbytes}
+    formats = [(339, TiffTags.SHORT, (3, 3, 3))] if values.dtype.kind == "f" else []
     levels = [(50714, TiffTags.RATIONAL, tuple(dng._ratio(Fraction(level).limit_denominator(100)) for level in black))]
     with monkeypatch.context() as patch:
-        patch.setattr(dng, "_frame", lambda *_: [(t, k, changed.get(t, v)) for t, k, v in frame(values[..., 0])])
+        patch.setattr(
+            dng, "_frame", lambda *_: [(t, k, changed.get(t, v)) for t, k, v in frame(values[..., 0])] + formats
+        )
         patch.setattr(dng, "_filters", lambda p: [e for e in filters(p) if e[0] == 50717] + levels)
-        mosaic = np.ascontiguousarray(values.reshape(height, 3 * width))
-        dng.write_dng(path, raw_picture(BAYER[0], mosaic, **{"white": 65535.0} | fields))
+        mosaic = np.ascontiguousarray(values).view(np.uint16).reshape(height, -1)
+        dng.write_dng(path, raw_picture(BAYER[0], mosaic, **{"white": 65535.0, "black": np.zeros(4)} | fields))

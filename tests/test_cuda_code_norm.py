@@ -26,6 +26,18 @@ def test_no_thread_needs_local_memory(ptx, file):  # noqa: F811
     test_cuda_code.test_no_thread_needs_local_memory(ptx, file)
 
 
+@pytest.mark.parametrize("file", FILES)
+def test_spills_are_named(ptx, file):  # noqa: F811
+    test_cuda_code.test_spills_are_named(ptx, file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", [75, 80, 100, 120])
+@pytest.mark.parametrize("file", FILES)
+def test_spills_are_few(ptx, file, architecture, tmp_path):  # noqa: F811
+    test_cuda_code.test_spills_are_few(ptx, file, architecture, tmp_path)
+
+
 def is_aligned(kernel):
     """None of a kernel that reads no pictures."""
     if any(name in kernel for name in SMALL):

@@ -16,6 +16,7 @@ from lowlight.raw.files import normalise, read_raw
 from lowlight.raw.packing import unpack
 from lowlight.raw.sensors import KINDS, OtherSensorError, sensor_of
 
+exifread = pytest.importorskip("exifread", reason="no exifread: pip install 'lowlight-ext[raw]'")
 pytest.importorskip("rawpy", reason="no rawpy: pip install 'lowlight-ext[raw]'")
 
 
@@ -60,6 +61,11 @@ def test_a_monochrome_dng_is_read_as_it_was_written(tmp_path, size):
     assert np.array_equal(picture.mosaic, scene(*size))
     np.testing.assert_allclose(picture.black, black, atol=1e-3)
     assert (picture.white, picture.iso, picture.orientation) == (16383, 1600, 8)
+    with open(tmp_path / "p.dng", "rb") as file:
+        tags = exifread.process_file(file)
+    # LinearRaw, and no filter array
+    assert tags["Image PhotometricInterpretation"].values == [34892]
+    assert not any("CFA" in name for name in tags)
     # gains and a matrix that the file may hold are of no use
     assert picture.white_balance is picture.camera_to_xyz is None
 
@@ -112,6 +118,17 @@ def test_a_linear_dng_becomes_a_mosaic_where_that_is_asked_for(tmp_path, monkeyp
     for channel, (y, x, colour) in enumerate(((0, 0, 0), (0, 1, 1), (1, 1, 2), (1, 0, 1))):
         level = (values[y::2, x::2, colour] - black[colour]) / (65535 - black[colour])
         np.testing.assert_allclose(normalise(picture)[channel], level.clip(0, 1), atol=1e-6)
+
+
+def test_a_linear_dng_of_floating_point(tmp_path, monkeypatch):
+    """As what merges exposures writes it: LibRaw makes whole numbers of it."""
+    values = np.random.default_rng(0).random((40, 48, 3), np.float32) / 4
+    write_linear(tmp_path / "p.dng", monkeypatch, values, white=1.0)
+    packed = normalise(read_raw(tmp_path / "p.dng", KINDS))
+    assert packed.shape == (4, 20, 24)
+    np.testing.assert_allclose(packed[2], values[1::2, 1::2, 2], atol=1e-4)
+    # a mean of 1 / 8 in linear light
+    assert 0.2 < read_developed(tmp_path / "p.dng").rgb.mean() < 0.5
 
 
 def test_a_linear_dng_by_the_raw_model(tmp_path, monkeypatch):

@@ -281,6 +281,16 @@ ARITHMETIC = {
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="triton brings its GPU compiler on Linux only")
+def test_no_number_makes_a_kernel_anew():
+    """A place beyond 2^31, or a bound of 0, whose bits are few, is served by what was compiled for others."""
+    out = run_python(f"import runpy; runpy.run_path({str(HERE / 'triton_signatures.py')!r}, run_name='__main__')",
+                     PYTHONPATH=os.pathsep.join(sys.path))  # fmt: skip
+    found = {fact["kernel"]: fact["signatures"] for fact in map(json.loads, out.splitlines())}
+    assert {"noise_kernel", "step_kernel", "tukey_kernel", "raw_noise_kernel", "layer_kernel"} <= set(found)
+    assert set(found.values()) == {1}, found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="triton brings its GPU compiler on Linux only")
 def test_every_kernel_compiles_for_gpus(tmp_path):
     """To a cubin, without spilled registers, approximate or fused arithmetic that was not asked for."""
     out = run_python(f"import runpy; runpy.run_path({str(HERE / 'compile_triton.py')!r}, run_name='__main__')",

@@ -31,7 +31,8 @@ def rows_kernel(alpha_bar_ptr, t_ptr, rows_ptr, samples, BLOCK: tl.constexpr):
 @triton.jit(do_not_specialize=[*PLACE, "blocks"])
 def q_sample_kernel(
     x0_ptr, center_ptr, noise_ptr, out_ptr, anchored_ptr, rows_ptr, t_ptr,
-    area, width, pitch, seeds_ptr, key_low, key_high, stream, y0, first, plane, channels, skip, blocks,
+    area, width, pitch, seeds_ptr, key_low, key_high, stream, y0: tl.int64, first: tl.int64, plane: tl.int64,
+    channels, skip, blocks,
     DRAW: tl.constexpr, OWN: tl.constexpr, ALIGNED: tl.constexpr, PIXELS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """x_t = signal x0 + sigma n with n = z + k (2 center - 1); x0 itself where t < 0."""

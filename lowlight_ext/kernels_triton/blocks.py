@@ -115,7 +115,7 @@ def store(ptr, value, mask):
 
 @inlined
 def float64_of(bits):
-    """A float64 that came as `bits_of` it: as a number it would come as float32."""
+    """A float64 that came as `bits_of` it, a tl.int64: as a number it would come as float32."""
     return bits.to(tl.int64).to(tl.float64, bitcast=True)
 
 

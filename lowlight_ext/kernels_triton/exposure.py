@@ -83,8 +83,9 @@ def row_normals(counter, line, channel, layer, stream, key0, key1):
 
 @triton.jit(do_not_specialize=[*PLACE, "row_step", "saturation_bits", "blocks"])
 def raw_noise_kernel(
-    clean_ptr, out_ptr, columns_ptr, row_step, saturation_bits,
-    area, width, pitch, seeds_ptr, key_low, key_high, stream, y0, first, plane, channels, skip, blocks,
+    clean_ptr, out_ptr, columns_ptr, row_step, saturation_bits: tl.int64,
+    area, width, pitch, seeds_ptr, key_low, key_high, stream, y0: tl.int64, first: tl.int64, plane: tl.int64,
+    channels, skip, blocks,
     PARTS: tl.constexpr, CLIP: tl.constexpr,
     OWN: tl.constexpr, ALIGNED: tl.constexpr, PIXELS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
@@ -133,7 +134,8 @@ def raw_noise_kernel(
 @triton.jit(do_not_specialize=[*PLACE, "row_step", "blocks"])
 def exposure_kernel(
     output_ptr, original_ptr, counts_ptr, out_ptr, columns_ptr, row_step,
-    area, width, pitch, seeds_ptr, key_low, key_high, stream, y0, first, plane, channels, skip, blocks,
+    area, width, pitch, seeds_ptr, key_low, key_high, stream, y0: tl.int64, first: tl.int64, plane: tl.int64,
+    channels, skip, blocks,
     DRAW: tl.constexpr, OWN: tl.constexpr, ALIGNED: tl.constexpr, PIXELS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """x = c (b clamp(original) + n), n ~ Poisson(a clamp(output)), or the counts given, or with neither the mean."""

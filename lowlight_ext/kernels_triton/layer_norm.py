@@ -59,7 +59,7 @@ def store_statistics(stats_ptr, at, all_pixels, mean, inverse, there):
 
 @triton.jit(do_not_specialize=SIZES)
 def layer_kernel(
-    x_ptr, out_ptr, stats_ptr, weight_ptr, bias_ptr, eps_bits, packs, outer, samples,
+    x_ptr, out_ptr, stats_ptr, weight_ptr, bias_ptr, eps_bits: tl.int64, packs, outer, samples,
     LAST: tl.constexpr, PACK: tl.constexpr, CB: tl.constexpr, PB: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """The result, and mean and 1 / sqrt(variance + eps) of each pixel; CB is not below the number of channels."""
@@ -78,7 +78,7 @@ def layer_kernel(
 
 @triton.jit(do_not_specialize=SIZES)
 def wide_layer_kernel(
-    x_ptr, out_ptr, stats_ptr, weight_ptr, bias_ptr, eps_bits, packs, outer, samples,
+    x_ptr, out_ptr, stats_ptr, weight_ptr, bias_ptr, eps_bits: tl.int64, packs, outer, samples,
     LAST: tl.constexpr, PACK: tl.constexpr, CB: tl.constexpr, PB: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """layer_kernel of any number of channels."""

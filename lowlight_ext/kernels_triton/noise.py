@@ -173,13 +173,16 @@ def offsets_of(block, area, width, pitch, skip, ALIGNED: tl.constexpr, PIXELS: t
     return offset, inside
 
 
-# the arguments of `Place`, in order; their values change from call to call and must not make a kernel anew
+# the arguments of `Place`, in order; their values change from call to call and must not make a kernel anew. What may
+# leave 32 bits is an int64 by its annotation: an int would be one or the other by its value, do_not_specialize or not
 PLACE = ["key_low", "key_high", "stream", "y0", "first", "plane", "channels", "skip"]
 
 
 @triton.jit(do_not_specialize=[*PLACE, "blocks"])
 def noise_kernel(
-    out_ptr, area, width, pitch, seeds_ptr, key_low, key_high, stream, y0, first, plane, channels, skip, blocks,
+    out_ptr,
+    area, width, pitch, seeds_ptr, key_low, key_high, stream, y0: tl.int64, first: tl.int64, plane: tl.int64,
+    channels, skip, blocks,
     NORMAL: tl.constexpr, OWN: tl.constexpr, ALIGNED: tl.constexpr, PIXELS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     group = tl.program_id(0) // blocks

@@ -83,7 +83,7 @@ def entries_of(first, slab, groups, per_group, parts, ENTRIES: tl.constexpr):
 
 @triton.jit(do_not_specialize=SIZES)
 def statistics_kernel(
-    mean_ptr, squares_ptr, stats_ptr, eps_bits, packs, outer, groups, slabs, parts, tiles,
+    mean_ptr, squares_ptr, stats_ptr, eps_bits: tl.int64, packs, outer, groups, slabs, parts, tiles,
     LAST: tl.constexpr, PACK: tl.constexpr, PB: tl.constexpr, ENTRIES: tl.constexpr,
 ):  # fmt: skip
     """Mean and 1 / sqrt(variance + eps) of a slab from the moments of its parts, in float64."""

@@ -194,7 +194,8 @@ def poisson_counts(mean, inside, counter, line, layer, stream, key0, key1, PIXEL
 @triton.jit(do_not_specialize=[*PLACE, "blocks"])
 def poisson_kernel(
     mean_ptr, out_ptr,
-    area, width, pitch, seeds_ptr, key_low, key_high, stream, y0, first, plane, channels, skip, blocks,
+    area, width, pitch, seeds_ptr, key_low, key_high, stream, y0: tl.int64, first: tl.int64, plane: tl.int64,
+    channels, skip, blocks,
     OWN: tl.constexpr, ALIGNED: tl.constexpr, PIXELS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     group = tl.program_id(0) // blocks

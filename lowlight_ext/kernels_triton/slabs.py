@@ -60,7 +60,7 @@ def slab_statistics(stats_ptr, slab, slabs, there):
 
 @triton.jit(do_not_specialize=SIZES)
 def slab_kernel(
-    x_ptr, out_ptr, stats_ptr, weight_ptr, bias_ptr, eps_bits, packs, outer, groups, slabs, ACT: tl.constexpr,
+    x_ptr, out_ptr, stats_ptr, weight_ptr, bias_ptr, eps_bits: tl.int64, packs, outer, groups, slabs, ACT: tl.constexpr,
     LAST: tl.constexpr, PACK: tl.constexpr, CB: tl.constexpr, PB: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """The normalised slab, and its mean and 1 / sqrt(variance + eps)."""

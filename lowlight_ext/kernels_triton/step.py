@@ -52,8 +52,10 @@ def drawn(
 
 @triton.jit(do_not_specialize=[*PLACE, "row_step", "lo_bits", "hi_bits", "blocks"])
 def step_kernel(
-    x_t_ptr, eps_ptr, center_ptr, previous_ptr, noise_ptr, out_ptr, x0_ptr, rows_ptr, t_ptr, row_step, lo_bits, hi_bits,
-    area, width, pitch, seeds_ptr, key_low, key_high, stream, y0, first, plane, channels, skip, blocks,
+    x_t_ptr, eps_ptr, center_ptr, previous_ptr, noise_ptr, out_ptr, x0_ptr, rows_ptr, t_ptr, row_step,
+    lo_bits: tl.int64, hi_bits: tl.int64,
+    area, width, pitch, seeds_ptr, key_low, key_high, stream, y0: tl.int64, first: tl.int64, plane: tl.int64,
+    channels, skip, blocks,
     CLIP: tl.constexpr, DRAW: tl.constexpr,
     OWN: tl.constexpr, ALIGNED: tl.constexpr, PIXELS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
@@ -94,7 +96,7 @@ def step_kernel(
 @triton.jit(do_not_specialize=["row_step", "lo_bits", "hi_bits", "blocks"])
 def step_backward_kernel(
     grad_ptr, grad_x0_ptr, x_t_ptr, eps_ptr, to_x_t_ptr, to_eps_ptr, to_center_ptr, to_previous_ptr,
-    rows_ptr, t_ptr, row_step, lo_bits, hi_bits, area, blocks,
+    rows_ptr, t_ptr, row_step, lo_bits: tl.int64, hi_bits: tl.int64, area, blocks,
     CLIP: tl.constexpr, PIXELS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """Gradients to those of x_t, eps, center and x0_previous that have a place; the clamp passes them on its bounds."""

@@ -85,8 +85,9 @@ def tukey_quantile(lam, inverse, word):
 
 @triton.jit(do_not_specialize=[*PLACE, "lambda_bits", "blocks"])
 def tukey_kernel(
-    out_ptr, lambda_bits,
-    area, width, pitch, seeds_ptr, key_low, key_high, stream, y0, first, plane, channels, skip, blocks,
+    out_ptr, lambda_bits: tl.int64,
+    area, width, pitch, seeds_ptr, key_low, key_high, stream, y0: tl.int64, first: tl.int64, plane: tl.int64,
+    channels, skip, blocks,
     OWN: tl.constexpr, ALIGNED: tl.constexpr, PIXELS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     group = tl.program_id(0) // blocks

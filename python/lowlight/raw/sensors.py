@@ -13,7 +13,7 @@ from .packing import layout, second_green
 # a monochrome sensor's pattern says how it is packed, and nothing of colours; of a demosaiced (linear) picture each
 # place keeps the one colour that a sensor of this array would have measured there
 RGGB = np.array([[0, 1], [3, 2]], np.uint8)
-# what is said of a picture that is more than it is
+# what a user is told of each kind of picture
 SAID = {
     "mosaic": "",
     "grey": "of a monochrome sensor",
