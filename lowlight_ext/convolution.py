@@ -1,6 +1,7 @@
 """The convolution that networks are made of, with fewer multiplications where a loop of C++ does it."""
 
 import functools
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,13 @@ class Conv3x3(nn.Conv2d):
     times their memory. In all other cases PyTorch's convolution.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, padding_mode: str = "zeros", dilation: int = 1) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        padding_mode: Literal["zeros", "reflect"] = "zeros",
+        dilation: int = 1,
+    ) -> None:
         super().__init__(in_channels, out_channels, 3, padding=dilation, dilation=dilation, padding_mode=padding_mode)
         self._transformed = Kept(winograd_weight)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Row = Mapping[str, Any]
-_STYLES = {"here": "-", "formulas": "--", "openvino": ":", "fast": "-."}
+_STYLES: dict[str, Any] = {"here": "-", "formulas": "--", "openvino": ":", "fast": "-."}
 
 
 def sizes(rows: Sequence[Row]) -> Any:
