@@ -39,6 +39,7 @@ ORDER = (
     "__init__",
     "demo",
     "serving",
+    "cluster",
     "commands",
     "cli",
     "__main__",

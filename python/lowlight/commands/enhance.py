@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +16,7 @@ from .engine_options import Engine, Precision
 from .enhancing import Request, reader_of
 from .jobs import BESIDE, Job, Plan, PlanError, plan
 from .listing import PAIRS, summary
+from .on_cluster import Mission
 from .pipeline import run_all
 from .raw_options import RawOptions, raw_suffix
 from .reports import Report, Reporter
@@ -21,6 +24,7 @@ from .seed_option import seed_option
 from .terminal import Bar, Json, Quiet, Verbose, Voice, progress_bar
 from .workers import parse_devices, run_on
 
+_CLUSTER = "Many machines; INPUT and OUTPUT may be addresses such as s3://BUCKET/FOLDER"
 _RAW = "Raw files, with a model for them (ExposureDiffusion)"
 
 # torch is imported inside the functions: `lowlight --help` must not wait for it
@@ -76,6 +80,17 @@ def enhance(
         str | None,
         typer.Option(metavar="NAME,...", help="A process on each: cuda:0,cuda:1 ... or all, every GPU; not --device."),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|ADDRESS",
+            help="By Ray, on the cluster at HOST:PORT; auto: the one here or at $RAY_ADDRESS, else a new one.",
+            rich_help_panel=_CLUSTER,
+        ),
+    ] = None,
+    cluster_cpus: Annotated[
+        int, typer.Option(min=1, help="Cores for each worker, where it has no GPU.", rich_help_panel=_CLUSTER)
+    ] = 1,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 (default: float32).")] = None,
     engine: Engine = "torch",
     precision: Precision = None,
@@ -153,10 +168,18 @@ def enhance(
     try:
         if None not in (device, devices):
             raise PlanError("give --device or --devices, not both")
-        work = _plan(inputs, output, recursive, suffix, format, pairs, options)
+        mission = None if cluster is None else Mission(cluster, cluster_cpus, request, output, devices)
+        work = _plan(inputs, output, recursive, suffix, format, pairs, options, mission)
         if work.passed_over and not (quiet or json):
             typer.echo(f"{summary(work.passed_over)}.", err=True)
-        clean = _carry_out(work, request, devices, overwrite, voice)
+        if mission is None:
+            todo = [job for job in work.jobs if overwrite or not job.target.exists()]
+            clean = _carry_out(work, todo, partial(_run, todo, request, devices), voice)
+        else:
+            todo, said = mission.left(work.jobs, overwrite)
+            for line in () if quiet or json else said:
+                typer.echo(f"{line}.", err=True)
+            clean = _carry_out(work, todo, partial(mission.run, todo), voice, mission.places.shown)
     except PlanError as error:
         raise typer.BadParameter(str(error)) from None
     if not clean:
@@ -164,7 +187,14 @@ def enhance(
 
 
 def _plan(
-    inputs: list[str], output: str | None, recursive: bool, suffix: str, format: str | None, pairs: str, raw: RawOptions
+    inputs: list[str],
+    output: str | None,
+    recursive: bool,
+    suffix: str,
+    format: str | None,
+    pairs: str,
+    raw: RawOptions,
+    mission: Mission | None,
 ) -> Plan:
     from ..files.formats import PictureError, format_of
 
@@ -177,13 +207,21 @@ def _plan(
         except PictureError as error:
             raise PlanError(str(error)) from None
     extension = raw_suffix(raw, output, format)
-    return plan(inputs, output, recursive=recursive, suffix=suffix, raw_suffix=extension, format=format, pairs=pairs)
+    how: dict[str, Any] = {"recursive": recursive, "suffix": suffix, "format": format, "pairs": pairs}
+    if mission is None:
+        return plan(inputs, output, raw_suffix=extension, **how)
+    return mission.plan(inputs, raw_suffix=extension, **how)
 
 
-def _carry_out(work: Plan, request: Request, devices: str | None, overwrite: bool, voice: Voice) -> bool:
+def _carry_out(
+    work: Plan,
+    todo: list[Job],
+    run: Callable[[Reporter, Bar], None],
+    voice: Voice,
+    shown: Callable[[Job], tuple[str, str]] = lambda job: (str(job.source), str(job.target)),
+) -> bool:
     """Whether nothing failed. Ctrl-C ends the command, after the report on what was done."""
     start = time.monotonic()
-    todo = [job for job in work.jobs if overwrite or not job.target.exists()]
     left = {job.target for job in work.jobs} - {job.target for job in todo}
     interrupted = False
     with progress_bar(len(todo), voice=voice) as bar:
@@ -192,11 +230,11 @@ def _carry_out(work: Plan, request: Request, devices: str | None, overwrite: boo
             reporter(Report(name, None, "failed", reason))
         for job in work.jobs:
             if job.target in left:
-                reporter(Report(str(job.source), str(job.target), "skipped"))
+                reporter(Report(*shown(job), "skipped"))
         try:
             # nothing to do needs no model
             if todo:
-                _run(todo, request, devices, reporter, bar)
+                run(reporter, bar)
         except KeyboardInterrupt:
             interrupted = True
     reporter.finish(work.passed_over, len(todo), time.monotonic() - start, interrupted)

@@ -6,6 +6,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "lowlight enhance photos -o bright --recursive --strength 0.8",
         "lowlight enhance dark.dng -o long.dng --ratio 100",
         "lowlight enhance photos -o bright --devices all --json",
+        "lowlight enhance s3://photos/dark -r -o s3://photos/bright --cluster auto",
     ),
     "video": (
         "lowlight video clip.mp4 -o bright.mp4 --brightness -0.5",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,6 +60,28 @@ class Naming:
         return source.with_name(name) if self.folder is None else self.folder / relative.with_name(name)
 
 
+Look = Callable[[str, bool, Path | None, Counter[str]], tuple[list[tuple[Path, Path]], str | None]]
+
+
+def look(
+    entry: str, recursive: bool, output: Path | None, left_out: Counter[str]
+) -> tuple[list[tuple[Path, Path]], str | None]:
+    """(file, name relative to where the structure starts) of one argument, and what is to be said if none of them is a
+    picture; None of a file that was named itself."""
+    path = Path(entry)
+    if path.is_dir():
+        return pictures_of(path, recursive, output, left_out), nothing_in_folder(recursive)
+    if path.exists():
+        return [(path, Path(path.name))], None
+    if glob.has_magic(entry):
+        return matches_of(entry, left_out), "no picture matches"
+    return [], "no such file or folder"
+
+
+def nothing_in_folder(recursive: bool) -> str:
+    return "no pictures in this folder" + ("" if recursive else "; --recursive looks into the folders in it")
+
+
 def plan(
     inputs: list[str],
     output: str | None,
@@ -68,11 +91,13 @@ def plan(
     raw_suffix: str = ".png",
     format: str | None = None,
     pairs: str = "raw",
+    look: Look = look,
 ) -> Plan:
     """Jobs for inputs (files, folders, globs) and an output: a file for one file, a folder, or None, beside the source.
 
     raw_suffix, format: extensions of what raw files and pictures become where the output is not a file's name.
     pairs: of a raw file and a camera's JPEG or HEIC of its name in a folder, "raw", "picture" or "both".
+    look: finds an argument's files, where they are not all on this machine's file system.
     Folders and globs keep their structure below the output: relative to the folder, or to the glob's fixed beginning.
     Where a changed extension would give two results one name, the source's goes into it: a_arw.png.
     Raises PlanError if the output cannot take the inputs, or two results would get one name.
@@ -90,7 +115,7 @@ def plan(
     naming = Naming(folder, (suffix or BESIDE) if folder is None else suffix, format, raw_suffix)
     found: list[tuple[Path, Path]] = []
     for entry in inputs:
-        some, problem = _pictures(entry, recursive, naming, pairs, result.passed_over)
+        some, problem = _pictures(look, entry, recursive, naming, pairs, result.passed_over)
         found += some
         if problem:
             result.problems.append((entry, problem))
@@ -125,19 +150,13 @@ def _is_glob(entry: str) -> bool:
 
 
 def _pictures(
-    entry: str, recursive: bool, naming: Naming, pairs: str, passed_over: Counter[str]
+    look: Look, entry: str, recursive: bool, naming: Naming, pairs: str, passed_over: Counter[str]
 ) -> tuple[list[tuple[Path, Path]], str | None]:
-    """(file, name relative to where the structure starts) of one argument, and what is wrong with it if it has none."""
-    path, left_out = Path(entry), Counter[str]()
-    if path.is_dir():
-        found, nothing = pictures_of(path, recursive, naming.folder, left_out), "no pictures in this folder"
-        nothing += "" if recursive else "; --recursive looks into the folders in it"
-    elif path.exists():
-        return [(path, Path(path.name))], None
-    elif glob.has_magic(entry):
-        found, nothing = matches_of(entry, left_out), "no picture matches"
-    else:
-        return [], "no such file or folder"
+    """As look, without results and halves of pairs; what is wrong with the argument if nothing is left."""
+    left_out = Counter[str]()
+    found, nothing = look(entry, recursive, naming.folder, left_out)
+    if nothing is None:
+        return found, None
     found = without_pairs(_without_results(found, naming, left_out), pairs, left_out)
     if not found:
         return [], "; ".join(filter(None, (nothing, summary(left_out))))

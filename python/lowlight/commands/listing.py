@@ -40,7 +40,7 @@ def matches_of(entry: str, left_out: Counter[str]) -> list[tuple[Path, Path]]:
     """As `pictures_of`, of a glob, relative to the folders before its first wildcard."""
     root = _fixed_beginning(Path(entry))
     files = [path for match in sorted(glob.glob(entry, recursive=True)) if (path := Path(match)).is_file()]
-    return [(path, path.relative_to(root)) for path in _taken(files, left_out)]
+    return [(path, path.relative_to(root)) for path in taken(files, left_out)]
 
 
 def without_pairs(found: list[tuple[Path, Path]], pairs: str, left_out: Counter[str]) -> list[tuple[Path, Path]]:
@@ -78,7 +78,7 @@ def _in_folder(folder: Path, recursive: bool, output: Path | None, left_out: Cou
             inside.append(path)
         elif path.is_file():
             files.append(path)
-    found = _taken(files, left_out)
+    found = taken(files, left_out)
     if recursive:
         here = None if output is None else os.path.realpath(output)
         for path in inside:
@@ -88,7 +88,8 @@ def _in_folder(folder: Path, recursive: bool, output: Path | None, left_out: Cou
     return found
 
 
-def _taken(files: list[Path], left_out: Counter[str]) -> list[Path]:
+def taken(files: list[Path], left_out: Counter[str]) -> list[Path]:
+    """Those that are pictures or raw files by their names; the others are counted."""
     reasons = {path: passed_over(path) for path in files}
     left_out.update(reason for reason in reasons.values() if reason)
     return [path for path, reason in reasons.items() if reason is None]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import typer
 
@@ -45,7 +46,7 @@ class Report(NamedTuple):
 
 @dataclass
 class Reporter:
-    """Takes reports as they come. say: writes a line for people, past a progress bar."""
+    """Takes reports as they come. say: writes a line for people, past a progress bar. out: standard output."""
 
     voice: Voice
     say: Callable[[str], None]
@@ -53,6 +54,7 @@ class Reporter:
     skipped: str = ""
     failed: list[Report] = field(default_factory=list)
     noted: list[Report] = field(default_factory=list)
+    out: IO[str] = field(default_factory=lambda: sys.stdout)
 
     def __call__(self, report: Report) -> None:
         self.counts[report.status] += 1
@@ -62,7 +64,7 @@ class Reporter:
             self.skipped = str(report.target)
         if self.voice.json:
             if report.error or not self.voice.quiet:
-                echo_json(report.facts())
+                echo_json(report.facts(), out=self.out)
         elif self.voice.verbose:
             for line in (str(report), *(f"{report.source}: {note}" for note in report.notes)):
                 self.say(line)

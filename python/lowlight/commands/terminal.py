@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Annotated, Any, NamedTuple
+from typing import IO, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -48,7 +48,7 @@ class Voice(NamedTuple):
             typer.echo(line, err=True)
 
     def detail(self, line: str) -> None:
-        """The same, of each file."""
+        """The same, where more is asked for."""
         if self.verbose:
             typer.echo(line, err=True)
 
@@ -133,9 +133,9 @@ def _lines(total: int, voice: Voice) -> Bar:
     return Bar(lambda: reach(done + 1, total), lambda text: None, say, reach)
 
 
-def echo_json(value: Any, indent: int | None = None) -> None:
-    """On standard output, at once; one line unless it is indented."""
-    typer.echo(json_text(value, indent), nl=False)
+def echo_json(value: Any, indent: int | None = None, out: IO[str] | None = None) -> None:
+    """On standard output, or another, at once; one line unless it is indented."""
+    typer.echo(json_text(value, indent), out, nl=False)
 
 
 def wide_console(width: int = 160, stderr: bool = False) -> Console:

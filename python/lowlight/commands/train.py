@@ -10,7 +10,7 @@ import typer
 
 from . import completion
 from .folders import High, Low, named_folder
-from .terminal import Json, Quiet, Verbose, Voice
+from .terminal import Json, Quiet, Voice
 from .trainers import prepare, run
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ def train(
     show: Annotated[bool, typer.Option("--show", help="Show CONFIG with every default, and end.")] = False,
     json: Json = False,
     quiet: Quiet = False,
-    verbose: Verbose = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Write the whole configuration out before it starts.")
+    ] = False,
 ) -> None:
     """Train on pairs of pictures, from new weights or from --init's. Ctrl-C stops after the current iteration; the same
     command goes on from there.
