@@ -1,9 +1,10 @@
 """Time one network call by several engines: `python bench/engines.py`, beside it how far each is from eager PyTorch.
 
-compile: torch.compile of the call, its weights frozen. onnx: ONNX Runtime of the exported call. openvino: as
-`--engine openvino` runs it, and the same graph compiled for one size. fast: in bfloat16. What is not installed is left
-out and named. Making the graphs takes minutes. --shared: as in networks.py. --pictures FOLDER [--models ...]: whole
-pictures instead, by the engines of the package, every fourth of a folder.
+formulas: the paper's network, one PyTorch call a step, NCHW. compile: torch.compile of the call, its weights frozen.
+onnx: ONNX Runtime of the exported call. openvino: as `--engine openvino` runs it, and the same graph compiled for one
+size. fast: in bfloat16. What is not installed is left out and named. Making the graphs takes minutes. --shared: as in
+networks.py. --pictures FOLDER [--models ...]: whole pictures instead, by the engines of the package, every fourth of a
+folder.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from plain_networks import plain_networks
 from records import machine, save
 from timing import Clock, Contender, begin, race
 
@@ -22,7 +24,7 @@ from lowlight.engines.measuring import measure
 from lowlight.exporting import export_program
 from lowlight.files.pictures import read_picture
 from lowlight.systems.anlightendiff.system import AnlightenDiff
-from lowlight.systems.base import channels_last
+from lowlight.systems.base import System, channels_last
 from lowlight.systems.calls import Call
 from lowlight.systems.diffll.system import DiffLL
 from lowlight.systems.exposurediffusion.network import published
@@ -54,9 +56,23 @@ def inputs_of(call: Call, height: int, width: int) -> list[torch.Tensor]:
     return found
 
 
-def in_bfloat16(call: Call) -> Callable:
+def call_of(system: System, part: str) -> Call:
+    return networks(system)[part].call
+
+
+def formulas(system: System, part: str) -> Callable:
+    module = call_of(copy.deepcopy(system).to(memory_format=torch.contiguous_format), part).module
+
+    def run(*xs: torch.Tensor) -> torch.Tensor:
+        with plain_networks():
+            return module(*(x.contiguous() for x in xs))
+
+    return run
+
+
+def in_bfloat16(system: System, part: str) -> Callable:
     """As --precision fast runs it with torch: the weights and the tensors."""
-    module = copy.deepcopy(call.module).to(torch.bfloat16)
+    module = call_of(copy.deepcopy(system).to(torch.bfloat16), part).module
     return lambda *xs: module(*(x.to(torch.bfloat16) if x.is_floating_point() else x for x in xs)).float()
 
 
@@ -83,10 +99,16 @@ def onnx(call: Call) -> Callable:
     return run
 
 
-def engines(call: Call, wanted: list[str]) -> Iterator[tuple[str, Callable]]:
+def engines(system: System, part: str, wanted: list[str]) -> Iterator[tuple[str, Callable]]:
     """Each engine's name and what it makes of the call, eager PyTorch first."""
+    call = call_of(system, part)
     yield "eager", call.module
-    makers: dict[str, Callable] = {"compile": compiled, "torch fast": in_bfloat16, "onnx": onnx}
+    makers: dict[str, Callable] = {
+        "formulas": lambda _: formulas(system, part),
+        "compile": compiled,
+        "torch fast": lambda _: in_bfloat16(system, part),
+        "onnx": onnx,
+    }
     with tempfile.TemporaryDirectory() as folder:
         for precision in ("exact", "fast"):
             for varied in (True, False):
@@ -104,10 +126,11 @@ def engines(call: Call, wanted: list[str]) -> Iterator[tuple[str, Callable]]:
 def measured(
     name: str, make: Callable, part: str, size: tuple[int, int], options: argparse.Namespace, clock: Clock
 ) -> list[dict]:
-    call = networks(channels_last(make().eval().requires_grad_(False)))[part].call
+    system = channels_last(make().eval().requires_grad_(False))
+    call = call_of(system, part)
     inputs = inputs_of(call, *size)
     found, differences, exact = {}, {}, call.module(*inputs)
-    for engine, run in engines(call, options.engines):
+    for engine, run in engines(system, part, options.engines):
         try:
             differences[engine] = ((run(*inputs) - exact).abs().max() / exact.abs().max()).item()
         # an engine's fault is no reason to lose the others' figures
@@ -145,7 +168,7 @@ def pictures(options: argparse.Namespace, clock: Clock) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="networks whose name contains this")
-    parser.add_argument("--engines", nargs="+", default=["compile", "torch", "onnx", "openvino"])
+    parser.add_argument("--engines", nargs="+", default=["formulas", "compile", "torch", "onnx", "openvino"])
     parser.add_argument("--pictures", type=Path, help="a folder of 8-bit PNGs")
     parser.add_argument("--models", nargs="+", default=["default", "diffll-small", "anlightendiff-small"])
     parser.add_argument("--seconds", type=float, default=3.0, help="for the runs of one engine")

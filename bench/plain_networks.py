@@ -15,6 +15,7 @@ from lowlight.systems import blocks
 from lowlight.systems.anlightendiff import network as anlightendiff
 from lowlight.systems.diffll import network as diffll
 from lowlight.systems.exposurediffusion import nafnet
+from lowlight_ext import Conv3x3
 
 
 def resnet_block(self, x: Tensor, temb: Tensor) -> Tensor:
@@ -64,6 +65,7 @@ def naf_block(self, x: Tensor) -> Tensor:
 
 
 PLAIN: list[tuple[object, str, Callable]] = [
+    (Conv3x3, "forward", nn.Conv2d.forward),
     (blocks.ResnetBlock, "forward", resnet_block),
     (blocks.AttnBlock, "forward", attention),
     (blocks.Upsample, "forward", upsample),

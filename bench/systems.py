@@ -5,6 +5,7 @@ The published sizes have random weights here, for the time does not ask for trai
 
 import argparse
 import os
+from typing import Any
 
 import torch
 from records import machine, save
@@ -57,8 +58,13 @@ def dark_picture(system: System, width: int, height: int, device: torch.device, 
     return torch.rand(1, *shape, device=device, dtype=dtype) * 0.1
 
 
+def contender_options(system: System, steps: int | None) -> dict[str, Any]:
+    """Of enhance_tensor; steps None: the system's own."""
+    return {"ratio": 100.0, "K": 3.0, "steps": steps} if isinstance(system, RawSystem) else {"steps": steps}
+
+
 def contender(system: System, low: torch.Tensor, steps: int, backend: str) -> Contender:
-    options = {"ratio": 100.0, "K": 3.0, "steps": steps} if isinstance(system, RawSystem) else {"steps": steps}
+    options = contender_options(system, steps)
 
     def run(picture: torch.Tensor) -> torch.Tensor:
         with lowlight_ext.use_backend(backend):

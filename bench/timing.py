@@ -123,15 +123,15 @@ def race(contenders: Sequence[Contender], seconds: float, rounds: int = 5) -> li
     return [c.timing() for c in contenders]
 
 
-def copy_bandwidth(device: torch.device, seconds: float) -> float:
+def copy_bandwidth(device: torch.device, seconds: float, clock: Clock = time.perf_counter) -> float:
     """GB/s, read and written, of copying a large float32 tensor into another that is there already."""
     elements = (512 << 20 if device.type == "cuda" else 96 << 20) // 4
     pairs = [tuple(torch.rand(elements, device=device) for _ in range(2)) for _ in range(2)]
-    (timing,) = race([Contender(lambda source, target: target.copy_(source), pairs, device)], seconds)
+    (timing,) = race([Contender(lambda source, target: target.copy_(source), pairs, device, clock)], seconds)
     return 8e-6 * elements / timing.median_ms
 
 
-def matrix_rate(device: torch.device, seconds: float, clock: Callable[[], float] = time.perf_counter) -> float:
+def matrix_rate(device: torch.device, seconds: float, clock: Clock = time.perf_counter) -> float:
     """GFLOP/s of a float32 matrix product: the arithmetic that this device is known to reach."""
     n = 8192 if device.type == "cuda" else 1024
     (timing,) = race([Contender(torch.mm, [tuple(torch.rand(2, n, n, device=device))], device, clock)], seconds)

@@ -8,10 +8,10 @@
 namespace lowlight {
 
 #define LOWLIGHT_LOOP(name, Arguments) name##_cpu,
-#define LOWLIGHT_LEVEL_TABLE(level)                                              \
-    LOWLIGHT_DECLARE_LEVEL(level)                                                \
-    namespace level {                                                            \
-    static const Kernels all_kernels{#level, LOWLIGHT_OPERATORS(LOWLIGHT_LOOP)}; \
+#define LOWLIGHT_LEVEL_TABLE(level)                                                                                    \
+    LOWLIGHT_DECLARE_LEVEL(level)                                                                                      \
+    namespace level {                                                                                                  \
+    static const Kernels all_kernels{#level, LOWLIGHT_OPERATORS(LOWLIGHT_LOOP) LOWLIGHT_CPU_OPERATORS(LOWLIGHT_LOOP)}; \
     }
 
 LOWLIGHT_LEVEL_TABLE(baseline)

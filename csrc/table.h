@@ -6,6 +6,7 @@
 #include "core/arguments.h"
 #include "core/norm_arguments.h"
 #include "core/raw_arguments.h"
+#include "core/winograd_arguments.h"
 
 #define LOWLIGHT_OPERATORS(ROW)                    \
     ROW(noise, NoiseArguments)                     \
@@ -27,6 +28,9 @@
     ROW(layer_norm_backward, NormGradients)        \
     ROW(gate, GateArguments)                       \
     ROW(gate_backward, GateArguments)
+
+// those that are on the CPU alone, for a GPU's own libraries do the same
+#define LOWLIGHT_CPU_OPERATORS(ROW) ROW(winograd, WinogradArguments)
 
 // those whose CUDA half works in memory that the caller brings: NAME_workspace says how many numbers of it
 #define LOWLIGHT_WORKSPACES(ROW)      \

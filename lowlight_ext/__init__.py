@@ -2,10 +2,12 @@
 
 from lowlight_ext.anchored import anchored_q_sample
 from lowlight_ext.backends import backends, gpu_choice, use_backend
+from lowlight_ext.convolution import Conv3x3
 from lowlight_ext.exporting import decompositions
 from lowlight_ext.exposure import RawNoiseParameters, exposure_step, raw_noise
 from lowlight_ext.graphs import brought, recording, tables_kept
 from lowlight_ext.haar import haar_dwt2d, haar_idwt2d, haar_wavedec2d, haar_waverec2d
+from lowlight_ext.kept import Kept
 from lowlight_ext.kernels_compiled import build_info
 from lowlight_ext.noise import normal, philox, uniform
 from lowlight_ext.norm import group_norm_silu, layer_norm2d, mish_instance_norm, simple_gate
@@ -13,6 +15,8 @@ from lowlight_ext.poisson import poisson, tukey_lambda
 from lowlight_ext.step import diffusion_step
 
 __all__ = [
+    "Conv3x3",
+    "Kept",
     "RawNoiseParameters",
     "anchored_q_sample",
     "backends",

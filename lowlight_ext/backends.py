@@ -63,6 +63,11 @@ def select(op: str, device_type: str) -> str:
     return next((name for name in candidates if not why_not(name, op, device_type)), "reference")
 
 
+def forced() -> str:
+    """What `use_backend` asked for last."""
+    return _forced
+
+
 def implementation(op: str, device_type: str) -> ModuleType:
     """The module whose function of the operator's name serves the call."""
     name = select(op, device_type)

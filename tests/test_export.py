@@ -1,12 +1,16 @@
 """Graphs of network calls: PyTorch's own operators alone, any size, and the same numbers in onnxruntime."""
 
 import io
+import os
+from pathlib import Path
 
 import pytest
 import torch
 
 import lowlight_ext
+from lowlight.checkpoints import load
 from lowlight.exporting import export_program, write_onnx
+from lowlight.files.pictures import read_picture
 from lowlight.systems.anlightendiff.network import AnlightenDiffConfig
 from lowlight.systems.anlightendiff.system import AnlightenDiff
 from lowlight.systems.calls import calls, picture_call
@@ -83,6 +87,23 @@ def test_onnx(tmp_path):
     with pytest.raises(ValueError, match="of the largest number from PyTorch's"):
         write_onnx(tmp_path / "other.onnx", call._replace(module=Noisy(call.module)))
     assert not (tmp_path / "other.onnx").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(600, 400), (333, 250)])
+def test_the_default_model_brightens_real_pictures_in_onnxruntime(tmp_path, size):
+    for module in ("onnx", "onnxscript"):
+        pytest.importorskip(module)
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if not (folder := os.environ.get("LOWLIGHT_LOL")):
+        pytest.skip("LOWLIGHT_LOL names no folder with LOL-v1")
+    system, (width, height) = load("default", device="cpu"), size
+    write_onnx(tmp_path / "picture.onnx", picture_call(system, system.config.steps, 0, width, height))
+    session = onnxruntime.InferenceSession(tmp_path / "picture.onnx", providers=["CPUExecutionProvider"])
+    for path in sorted((Path(folder) / "eval15" / "low").glob("*.png"))[:3]:
+        low = torch.from_numpy(read_picture(path).rgb[:height, :width]).permute(2, 0, 1)[None].contiguous()
+        (made,) = session.run(None, {"low": low.numpy()})
+        assert (torch.from_numpy(made) - system.enhance_tensor(low)).abs().max() < 1e-3
 
 
 class Noisy(torch.nn.Module):

@@ -88,6 +88,19 @@ def test_steps_are_lines_over_network_calls(tmp_path):
     assert raw.get_lines()[0].get_ydata().tolist() == [31, 33]
 
 
+def test_sizes_are_lines_of_systems_and_forms(tmp_path):
+    row = {"system": "a system", "cpu": "a processor", "copy_gb_s": 20.0}
+    runs = [("600x400", "here", 1.0), ("600x400", "formulas", 2.0), ("1920x1080", "here", 8.0)]
+    rows = [{**row, "size": s, "form": f, "seconds": t, "peak_mb": 100 * t} for s, f, t in runs]
+    seconds, peak = figure_of([write(tmp_path, rows)]).axes
+    here, formulas = (line.get_xydata().tolist() for line in seconds.lines[:2])
+    assert here == [[0.24, 1.0], [2.0736, 8.0]]
+    assert formulas == [[0.24, 2.0]]
+    assert peak.lines[0].get_ydata().tolist() == [100, 800]
+    with pytest.raises(ValueError, match="at two sizes"):
+        figure_of([write(tmp_path, rows[:2])])
+
+
 def test_a_bench_is_a_roofline_or_bars(tmp_path):
     path = write(tmp_path, BENCH)
     panel = figure_of([path]).axes[0]

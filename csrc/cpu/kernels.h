@@ -9,13 +9,15 @@ struct Kernels {
     const char* level;
 #define LOWLIGHT_ROW(name, Arguments) void (*name)(const Arguments&);
     LOWLIGHT_OPERATORS(LOWLIGHT_ROW)
+    LOWLIGHT_CPU_OPERATORS(LOWLIGHT_ROW)
 #undef LOWLIGHT_ROW
 };
 
 #define LOWLIGHT_DECLARE_LOOP(name, Arguments) void name##_cpu(const Arguments&);
-#define LOWLIGHT_DECLARE_LEVEL(level)         \
-    namespace level {                         \
-    LOWLIGHT_OPERATORS(LOWLIGHT_DECLARE_LOOP) \
+#define LOWLIGHT_DECLARE_LEVEL(level)             \
+    namespace level {                             \
+    LOWLIGHT_OPERATORS(LOWLIGHT_DECLARE_LOOP)     \
+    LOWLIGHT_CPU_OPERATORS(LOWLIGHT_DECLARE_LOOP) \
     }
 
 // the level in use: the best this CPU has, or what LOWLIGHT_EXT_CPU_LEVEL asks for

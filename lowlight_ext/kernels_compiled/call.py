@@ -123,8 +123,13 @@ def _advised(out: Tensor) -> Tensor:
     return out
 
 
-def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    return _advised(torch.empty(shape, dtype=dtype, device=device))
+def empty(
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    device: torch.device,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> Tensor:
+    return _advised(torch.empty(shape, dtype=dtype, device=device, memory_format=layout))
 
 
 def like(x: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Tensor:

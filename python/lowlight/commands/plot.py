@@ -16,7 +16,7 @@ def plot(
         typer.Argument(
             metavar="SOURCE...",
             help="Folders of trainings (several are compared), or the JSON file of `lowlight steps`, "
-            "`lowlight evaluate-raw` with --steps, or bench/run.py.",
+            "`lowlight evaluate-raw` with --steps, bench/run.py or bench/sizes.py.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The drawing: .png, .svg, .pdf ...")],

@@ -12,11 +12,12 @@ from ..files.atomic import write_atomically
 from ..scoring.steps import RAW_MEASURES, raw_figure, step_figure
 from ..training.curves import curves
 from .roofline import roofline
+from .sizes import sizes
 from .speed import speed
 
 LOGS = ("log.csv", "validation.csv")
 _BENCH: dict[str, Callable[[Sequence[Mapping[str, Any]]], Any]] = {"roofline": roofline, "speed": speed}
-CHARTS = ("training", "steps", *_BENCH)
+CHARTS = ("training", "steps", "sizes", *_BENCH)
 
 
 def figure_of(sources: Sequence[Path], chart: str | None = None) -> Any:
@@ -36,6 +37,9 @@ def figure_of(sources: Sequence[Path], chart: str | None = None) -> Any:
         content = json.loads(source.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError):
         raise ValueError(f"{source} is neither a training's folder nor a JSON file of results") from None
+    if isinstance(content, list) and content and all("peak_mb" in row and "form" in row for row in content):
+        _check(chart, "sizes", source, ("sizes",))
+        return sizes(content)
     if isinstance(content, list) and content and all("copy_gb_s" in row for row in content):
         return _BENCH[_check(chart, "roofline", source, tuple(_BENCH))](content)
     entries = content.get("table") or content.get("summary") if isinstance(content, dict) else None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lowlight_ext import group_norm_silu
+from lowlight_ext import Conv3x3, Kept, group_norm_silu
 
 
 def sinusoidal_embedding(t: Tensor, width: int, *, cosine_first: bool = False, shift: int = 1) -> Tensor:
@@ -39,11 +38,11 @@ class ResnetBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, time_width: int, groups: int, dropout: float = 0.0):
         super().__init__()
         self.norm1 = nn.GroupNorm(groups, in_channels, eps=1e-6)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv1 = Conv3x3(in_channels, out_channels)
         self.temb_proj = nn.Linear(time_width, out_channels)
         self.norm2 = nn.GroupNorm(groups, out_channels, eps=1e-6)
         self.dropout = nn.Dropout(dropout)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv2 = Conv3x3(out_channels, out_channels)
         if in_channels != out_channels:
             self.nin_shortcut = nn.Conv2d(in_channels, out_channels, 1)
 
@@ -93,23 +92,11 @@ class Upsample(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        self._kept: Any = (None, 0, None)  # memory of the weight, its version, the kernel made of it
+        # small maps take no longer than the kernel
+        self._folded = Kept(_folded)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose2d(x, self._folded(), self.conv.bias, stride=2, padding=1)
-
-    def _folded(self) -> Tensor:
-        """The transposed convolution's kernel; kept for the next call, which small maps take no longer for."""
-        weight, (source, version, kernel) = self.conv.weight, self._kept
-        # elsewhere the kernel may be memory of a graph that is being recorded
-        keep = weight.is_cpu and not (torch.is_grad_enabled() or torch.compiler.is_compiling() or weight.is_inference())
-        if not keep:
-            return _folded(weight)
-        # `source` holds the memory, so that the same address is the same memory
-        if kernel is None or source.data_ptr() != weight.data_ptr() or version != weight._version:
-            kernel = _folded(weight)
-            self._kept = (weight.detach(), weight._version, kernel)
-        return kernel
+        return F.conv_transpose2d(x, self._folded(self.conv.weight), self.conv.bias, stride=2, padding=1)
 
 
 def _folded(weight: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lowlight_ext import mish_instance_norm
+from lowlight_ext import Conv3x3, mish_instance_norm
 
 from ...diffusion.schedules import SPACINGS
 from ..blocks import plus, sinusoidal_embedding
@@ -84,7 +84,7 @@ class Block(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
-        self.block = nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(in_channels, out_channels, 3))
+        self.block = nn.Sequential(nn.Identity(), Conv3x3(in_channels, out_channels, "reflect"))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.block(x)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lowlight_ext import group_norm_silu
+from lowlight_ext import Conv3x3, group_norm_silu
 
 from ..blocks import Upsample, sinusoidal_embedding
 from .config import DDPMConfig
@@ -33,10 +33,10 @@ class ResidualBlock(nn.Module):
     def __init__(self, config: DDPMConfig, inputs: int, outputs: int):
         super().__init__()
         self.norm1 = GroupNormSiLU(config, inputs)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv1 = Conv3x3(inputs, outputs)
         self.time_emb_proj = nn.Linear(4 * config.widths[0], outputs)
         self.norm2 = GroupNormSiLU(config, outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.conv2 = Conv3x3(outputs, outputs)
         if inputs != outputs:
             self.conv_shortcut = nn.Conv2d(inputs, outputs, 1)
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lowlight_ext import Conv3x3
+
 from ...diffusion.schedules import BETAS, SPACINGS
 from ..blocks import AttnBlock, Downsample, ResnetBlock, Upsample, normalised, sinusoidal_embedding
 
@@ -225,7 +227,7 @@ class DilatedBlock(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for dilation in (1, 2, 3, 2, 1):
-            layers += [nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation), nn.LeakyReLU(0.01)]
+            layers += [Conv3x3(width, width, dilation=dilation), nn.LeakyReLU(0.01)]
         self.model = nn.Sequential(*layers[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -244,7 +246,7 @@ class HFRM(nn.Module):
         self.dilated_block_HL = DilatedBlock(width)
         self.cross_attention0 = CrossAttention(width)
         self.dilated_block_HH = DilatedBlock(width)
-        self.conv_HH = nn.Conv2d(2 * width, width, 3, padding=1)
+        self.conv_HH = Conv3x3(2 * width, width)
         self.cross_attention1 = CrossAttention(width)
         self.conv_tail = DepthConv(width, 3)
 

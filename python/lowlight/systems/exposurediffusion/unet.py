@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lowlight_ext import Conv3x3
+
 from ..tiling import in_strips
 
 _LEVELS = 5
@@ -62,8 +64,8 @@ class ExposureUNet(nn.Module):
         return self.conv10_1(x)
 
     def _add_pair(self, level: int, in_channels: int, out_channels: int) -> None:
-        setattr(self, f"conv{level}_1", nn.Conv2d(in_channels, out_channels, 3, padding=1))
-        setattr(self, f"conv{level}_2", nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        setattr(self, f"conv{level}_1", Conv3x3(in_channels, out_channels))
+        setattr(self, f"conv{level}_2", Conv3x3(out_channels, out_channels))
 
     def _pair(self, level: int, x: Tensor) -> Tensor:
         for part in (1, 2):

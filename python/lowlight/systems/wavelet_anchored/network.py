@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lowlight_ext import Conv3x3
+
 from ...diffusion.schedules import SPACINGS
 from .anchor import STATISTICS
 
@@ -68,8 +70,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int, told: int):
         super().__init__()
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv1 = Conv3x3(width, width)
+        self.conv2 = Conv3x3(width, width)
         self.told = nn.Linear(told, 2 * width)
         nn.init.zeros_(self.told.weight)
         nn.init.zeros_(self.told.bias)
