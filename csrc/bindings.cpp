@@ -97,8 +97,7 @@ static PyObject* build_info(PyObject*, PyObject* const* values, Py_ssize_t count
 
 static PyMethodDef functions[] = {
 #define LOWLIGHT_ROW(name, Arguments) fast_call(#name, on_cpu<Arguments, &Kernels::name>),
-    LOWLIGHT_OPERATORS(LOWLIGHT_ROW)
-    LOWLIGHT_CPU_OPERATORS(LOWLIGHT_ROW)
+    LOWLIGHT_OPERATORS(LOWLIGHT_ROW) LOWLIGHT_CPU_OPERATORS(LOWLIGHT_ROW)
 #undef LOWLIGHT_ROW
 #if defined(LOWLIGHT_CUDA)
 #    define LOWLIGHT_ROW(name, Arguments) fast_call("cuda_" #name, cuda_##name),
