@@ -71,7 +71,7 @@ class Conv3x3(nn.Conv2d):
 def winograd_weight(weight: Tensor) -> Tensor:
     """[O, C, 3, 3] -> [O / 32, 36, C, 32], G w G^T in float64 (Lavin, Gray 2016), zeros in the last panel's rest."""
     out, channels = weight.shape[:2]
-    matrix = torch.tensor(_POINTS, dtype=torch.float64)
+    matrix = torch.tensor(_POINTS, dtype=torch.float64, device=weight.device)
     points = torch.kron(matrix, matrix) @ weight.detach().double().flatten(2).permute(2, 1, 0).reshape(9, -1)
     panels = F.pad(points.float().view(36, channels, out), (0, -out % PANEL)).unflatten(2, (-1, PANEL))
     return panels.permute(2, 0, 1, 3).contiguous()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module, metadata
 from typing import Annotated
@@ -67,6 +68,9 @@ for _name, _file in COMMANDS.items():
 
 def main() -> None:
     """The entry point of the console script; `--debug` may stand anywhere in the line."""
+    # torch asks for huge pages for large maps, if it is told before its first: up to a quarter less of a large picture's
+    # time, and no more memory
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     arguments = sys.argv[1:]
     if "--debug" not in arguments:
         app()
