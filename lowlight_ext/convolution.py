@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._device import DeviceContext
 
 from lowlight_ext.backends import forced
 from lowlight_ext.kept import Kept
@@ -55,7 +56,7 @@ class Conv3x3(nn.Conv2d):
         if torch.is_grad_enabled() or forced() not in ("auto", "cpp") or not _compiled() or self.bias is None:
             return False
         # weights that are not kept (Kept) would be transformed in every call
-        if way((x, self.weight, self.bias))[0] == DISPATCHED or self.weight.is_inference():
+        if _watched(x, self.weight, self.bias) or self.weight.is_inference():
             return False
         if x.dim() != 4 or not x.is_cpu or not x.dtype == self.weight.dtype == torch.float32:
             return False
@@ -66,6 +67,15 @@ class Conv3x3(nn.Conv2d):
         possible = self.padding_mode == "zeros" or (dilation == 1 and min(height, width) > 1)
         large = batch * -(-height // 4) * -(-width // 4) >= _LEAST * dilation**2
         return possible and large and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _watched(*tensors: Tensor) -> bool:
+    """Whether somebody traces, transforms or records the call; a default device, a mode of torch's, does not."""
+    modes = torch.overrides._get_current_function_mode_stack() if way(())[0] == DISPATCHED else []
+    if modes and all(isinstance(mode, DeviceContext) for mode in modes):
+        with torch._C.DisableTorchFunction():
+            return way(tensors)[0] == DISPATCHED
+    return way(tensors)[0] == DISPATCHED
 
 
 def winograd_weight(weight: Tensor) -> Tensor:

@@ -68,8 +68,8 @@ for _name, _file in COMMANDS.items():
 
 def main() -> None:
     """The entry point of the console script; `--debug` may stand anywhere in the line."""
-    # torch asks for huge pages for large maps, if it is told before its first: up to a quarter less of a large picture's
-    # time, and no more memory
+    # torch asks for huge pages for large maps, if it is told before its first: up to a quarter less of the time of a
+    # large picture, and no more memory
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     arguments = sys.argv[1:]
     if "--debug" not in arguments:
