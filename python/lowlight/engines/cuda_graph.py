@@ -91,9 +91,13 @@ class Replayed:
         count, numbers = low.shape[0], {name: options.pop(name, None) for name in self._system.numbers}
         # a graph can look at none
         self._system.check_numbers(count, **numbers)
-        told = {name: torch.as_tensor(x, dtype=torch.float32) for name, x in numbers.items() if x is not None}
+        told = {
+            name: torch.as_tensor(x, dtype=torch.float32, device=low.device)
+            for name, x in numbers.items()
+            if x is not None
+        }
         # 0 is the system's own way, which is another one
-        told = {name: x.to(low.device).expand(count) for name, x in told.items() if x.any()}
+        told = {name: x.expand(count) for name, x in told.items() if x.any()}
         key = (low.shape, low.dtype, *told, *sorted((name, x) for name, x in options.items() if x is not None))
         inputs = (low, seeds_of(seed, count).to(low.device), *told.values())
 

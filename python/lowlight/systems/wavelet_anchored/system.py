@@ -179,5 +179,5 @@ class WaveletAnchored(WaveletProcess):
 
 def _of_each(band: Tensor, value: Number) -> Tensor:
     """[B] of a number for all pictures or of one for each."""
-    values = torch.as_tensor(value, dtype=band.dtype, device=None if isinstance(value, Tensor) else "cpu")
+    values = torch.as_tensor(value, dtype=band.dtype, device=value.device if isinstance(value, Tensor) else "cpu")
     return brought(values.expand(band.shape[0]).contiguous(), band.device)
