@@ -53,7 +53,10 @@ class Conv3x3(nn.Conv2d):
 
     def _fewer(self, x: Tensor) -> bool:
         """Whether the loop can take the call, and is the faster one."""
-        if torch.is_grad_enabled() or forced() not in ("auto", "cpp") or not _compiled() or self.bias is None:
+        # first of all: a compiler that traces this function reads no further
+        if torch.compiler.is_compiling() or torch.is_grad_enabled():
+            return False
+        if forced() not in ("auto", "cpp") or not _compiled() or self.bias is None:
             return False
         # weights that are not kept (Kept) would be transformed in every call
         if _watched(x, self.weight, self.bias) or self.weight.is_inference():
@@ -71,11 +74,13 @@ class Conv3x3(nn.Conv2d):
 
 def _watched(*tensors: Tensor) -> bool:
     """Whether somebody traces, transforms or records the call; a default device, a mode of torch's, does not."""
-    modes = torch.overrides._get_current_function_mode_stack() if way(())[0] == DISPATCHED else []
-    if modes and all(isinstance(mode, DeviceContext) for mode in modes):
-        with torch._C.DisableTorchFunction():
-            return way(tensors)[0] == DISPATCHED
-    return way(tensors)[0] == DISPATCHED
+    if way(tensors)[0] != DISPATCHED:
+        return False
+    modes = torch.overrides._get_current_function_mode_stack()
+    if not modes or not all(isinstance(mode, DeviceContext) for mode in modes):
+        return True
+    with torch._C.DisableTorchFunction():
+        return way(tensors)[0] == DISPATCHED
 
 
 def winograd_weight(weight: Tensor) -> Tensor:

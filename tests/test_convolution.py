@@ -110,3 +110,12 @@ def test_gradients_the_reference_and_a_graph_are_pytorchs():
 def test_a_picture_of_other_channels_is_refused():
     with pytest.raises(RuntimeError, match="channels"):
         convolution(16, 16)(pictures(1, 32, 20, 20))
+
+
+def test_compiles_whole():
+    """With PyTorch's convolution: no break of the graph, with gradients or without."""
+    module, x = convolution(16, 32), pictures(1, 16, 16, 16)
+    compiled = torch.compile(module, fullgraph=True, backend="eager")
+    for gradients in (False, True):
+        with torch.set_grad_enabled(gradients):
+            torch.testing.assert_close(compiled(x), nn.Conv2d.forward(module, x))
