@@ -91,13 +91,11 @@ class Replayed:
         count, numbers = low.shape[0], {name: options.pop(name, None) for name in self._system.numbers}
         # a graph can look at none
         self._system.check_numbers(count, **numbers)
+        # 0 is the system's own way, which is another one; looked at where it lies, which is on the host as a rule
+        wished = {name: x for name, x in numbers.items() if (x.any() if isinstance(x, Tensor) else x)}
         told = {
-            name: torch.as_tensor(x, dtype=torch.float32, device=low.device)
-            for name, x in numbers.items()
-            if x is not None
+            name: torch.as_tensor(x, dtype=torch.float32, device=low.device).expand(count) for name, x in wished.items()
         }
-        # 0 is the system's own way, which is another one
-        told = {name: x.expand(count) for name, x in told.items() if x.any()}
         key = (low.shape, low.dtype, *told, *sorted((name, x) for name, x in options.items() if x is not None))
         inputs = (low, seeds_of(seed, count).to(low.device), *told.values())
 
