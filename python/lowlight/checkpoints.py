@@ -54,7 +54,7 @@ def load(
     Raises FileNotFoundError, TypeError on another option, ValueError for an engine or a precision that cannot be had
     here, and CheckpointError for a file that is no usable checkpoint; no code in a file is run.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(device or usual_device())
     check_engine(engine, precision, device, dtype)
     path = _find(name_or_path)
     state, metadata = (read_diffusers if is_diffusers_folder(path) else read_checkpoint)(path)
@@ -108,6 +108,11 @@ def load_system(
 @lru_cache(maxsize=2)
 def _load(model: str, version: int, device: torch.device | None, dtype: torch.dtype | None, **options: Any) -> System:
     return load(model, device=device, dtype=dtype, **options)
+
+
+def usual_device() -> torch.device:
+    """Where nobody names one: the first GPU, or the CPU where there is none."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def parse_device(device: str | torch.device | None) -> torch.device | None:

@@ -22,13 +22,12 @@ def prepare(threads: int | None, device: str | None):
     """Set the threads; this process among those that train."""
     import torch
 
-    from ..checkpoints import parse_device
+    from ..checkpoints import parse_device, usual_device
     from ..training.processes import join_processes
 
     if threads:
         torch.set_num_threads(threads)
-    chosen = parse_device(device) or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return join_processes(chosen)
+    return join_processes(parse_device(device) or usual_device())
 
 
 def run(trainer: Trainer, title: str = "", voice: Voice = ALOUD) -> bool:

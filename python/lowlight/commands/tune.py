@@ -71,10 +71,10 @@ def tune(
 
 def _systems(model: str, device: str | None, voice: Voice) -> dict[str, System]:
     """The model by every engine in every precision that runs here, the exact torch first; says which do not."""
-    from ..checkpoints import load, parse_device
+    from ..checkpoints import load, parse_device, usual_device
     from ..engines.use import ENGINES_OF
 
-    where, systems = parse_device(device) or load(model).device, {}
+    where, systems = parse_device(device) or usual_device(), {}
     for precision in ("exact", "fast"):
         for engine in ENGINES_OF.get(where.type, ("torch",)):
             try:
