@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from records import machine, save
-from systems import dark_picture, systems
+from systems import add_asked, asked
 from timing import Contender, begin, race
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -71,44 +71,35 @@ def ways(system: System, device: torch.device) -> Iterator[tuple[str, Callable[[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--size", type=int, nargs=2, default=(600, 400), metavar=("W", "H"))
-    parser.add_argument("--only", default="", help="systems whose name contains this")
-    parser.add_argument("--dtype", nargs="+", default=["float32"], choices=("float32", "bfloat16", "float16"))
+    add_asked(parser)
     parser.add_argument("--count", action="store_true", help="count launches and time nothing")
     parser.add_argument("--seconds", type=float, default=3.0, help="for the runs of one way")
     options, clock = begin(parser)
     device, (width, height) = torch.device(options.device), options.size
-    for kind in options.dtype:
-        dtype = getattr(torch, kind)
-        for name, make in systems(device, dtype):
-            if options.only not in name:
-                continue
-            system = make()
-            # a camera's frames are large: launches are nothing beside their work
-            if isinstance(system, RawSystem):
-                continue
-            low = dark_picture(system, width, height, device, dtype)
-            count, found = launches(system, low), {}
-            print(f"{name}, {width} x {height}, {kind}, {count} launches")
-            if options.count:
-                continue
-            for way, made in ways(system, device):
-                try:
-                    found[way] = Contender(made().enhance_tensor, [(low,)], device, clock)
-                    found[way].run()
-                # one way's fault is no reason to lose the others' figures
-                except RuntimeError as error:
-                    print(f"  {way}: failed ({str(error).strip().splitlines()[0]})")
-                    found.pop(way, None)
-            rows = []
-            for way, timing in zip(found, race(list(found.values()), options.seconds), strict=True):
-                print(f"  {way:<26}{timing.median_ms:>9.2f} ms", flush=True)
-                rows.append({"system": name, "size": f"{width}x{height}", "dtype": kind, "way": way,
-                             "threads": options.threads, "median_ms": round(timing.median_ms, 3),
-                             "launches": count})  # fmt: skip
-            # as they come: who is cut off keeps what was measured
-            print(save(rows, machine(device, options.threads), "-graphs", KEY), flush=True)
+    for kind, name, system, low in asked(options):
+        # a camera's frames are large: launches are nothing beside their work
+        if isinstance(system, RawSystem):
+            continue
+        count, found = launches(system, low), {}
+        print(f"{name}, {width} x {height}, {kind}, {count} launches")
+        if options.count:
+            continue
+        for way, made in ways(system, device):
+            try:
+                found[way] = Contender(made().enhance_tensor, [(low,)], device, clock)
+                found[way].run()
+            # one way's fault is no reason to lose the others' figures
+            except RuntimeError as error:
+                print(f"  {way}: failed ({str(error).strip().splitlines()[0]})")
+                found.pop(way, None)
+        rows = []
+        for way, timing in zip(found, race(list(found.values()), options.seconds), strict=True):
+            print(f"  {way:<26}{timing.median_ms:>9.2f} ms", flush=True)
+            rows.append({"system": name, "size": f"{width}x{height}", "dtype": kind, "way": way,
+                         "threads": options.threads, "median_ms": round(timing.median_ms, 3),
+                         "launches": count})  # fmt: skip
+        # as they come: who is cut off keeps what was measured
+        print(save(rows, machine(device, options.threads), "-graphs", KEY), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ The published sizes have random weights here, for the time does not ask for trai
 
 import argparse
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -24,14 +25,30 @@ from lowlight.systems.exposurediffusion.system import ExposureDiffusion
 KEY = ("system", "size", "dtype", "steps", "threads")
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_asked(parser: argparse.ArgumentParser) -> None:
+    """The options that `asked` reads."""
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--size", type=int, nargs=2, default=(600, 400), metavar=("W", "H"))
     parser.add_argument("--only", default="", help="systems whose name contains this")
-    parser.add_argument("--steps", type=int, nargs="+", help="network calls (default: the system's own)")
     parser.add_argument("--dtype", nargs="+", default=["float32"], choices=("float32", "bfloat16", "float16"))
+
+
+def asked(options: argparse.Namespace) -> Iterator[tuple[str, str, System, torch.Tensor]]:
+    """(dtype, name, system, its dark picture) of those asked for, one after the other."""
+    device, (width, height) = torch.device(options.device), options.size
+    for kind in options.dtype:
+        dtype = getattr(torch, kind)
+        for name, make in systems(device, dtype):
+            if options.only in name:
+                system = make()
+                yield kind, name, system, dark_picture(system, width, height, device, dtype)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_asked(parser)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--steps", type=int, nargs="+", help="network calls (default: the system's own)")
     parser.add_argument("--seconds", type=float, default=10.0, help="for the runs of one row")
     return parser.parse_args()
 
@@ -81,25 +98,19 @@ def main() -> None:
     width, height = options.size
     rows = []
     print(f"{'system':<35}{'dtype':<10}{'S':>4}{'ours ms':>10}{'p20':>9}{'p80':>9}{'plain PyTorch ms':>18}{'gain':>7}")
-    for kind in options.dtype:
-        dtype = getattr(torch, kind)
-        for name, make in systems(device, dtype):
-            if options.only not in name:
-                continue
-            system = make()
-            low = dark_picture(system, width, height, device, dtype)
-            for steps in options.steps or [system.config.steps]:
-                pair = [contender(system, low, steps, backend) for backend in ("auto", "reference")]
-                ours, plain = race(pair, options.seconds)
-                gain = plain.median_ms / ours.median_ms
-                print(f"{name:<35}{kind:<10}{steps:>4}{ours.median_ms:>10.1f}{ours.p20_ms:>9.1f}{ours.p80_ms:>9.1f}"
-                      f"{plain.median_ms:>18.1f}{gain:>6.2f}x", flush=True)  # fmt: skip
-                rows.append({"system": name, "size": f"{width}x{height}", "dtype": kind, "steps": steps,
-                             "median_ms": round(ours.median_ms, 2), "p20_ms": round(ours.p20_ms, 2),
-                             "p80_ms": round(ours.p80_ms, 2), "runs": ours.runs,
-                             "pytorch_ms": round(plain.median_ms, 2)})  # fmt: skip
-                # as they come: who is cut off keeps what was measured
-                save(rows, machine(device, options.threads), "-systems", KEY)
+    for kind, name, system, low in asked(options):
+        for steps in options.steps or [system.config.steps]:
+            pair = [contender(system, low, steps, backend) for backend in ("auto", "reference")]
+            ours, plain = race(pair, options.seconds)
+            gain = plain.median_ms / ours.median_ms
+            print(f"{name:<35}{kind:<10}{steps:>4}{ours.median_ms:>10.1f}{ours.p20_ms:>9.1f}{ours.p80_ms:>9.1f}"
+                  f"{plain.median_ms:>18.1f}{gain:>6.2f}x", flush=True)  # fmt: skip
+            rows.append({"system": name, "size": f"{width}x{height}", "dtype": kind, "steps": steps,
+                         "median_ms": round(ours.median_ms, 2), "p20_ms": round(ours.p20_ms, 2),
+                         "p80_ms": round(ours.p80_ms, 2), "runs": ours.runs,
+                         "pytorch_ms": round(plain.median_ms, 2)})  # fmt: skip
+            # as they come: who is cut off keeps what was measured
+            save(rows, machine(device, options.threads), "-systems", KEY)
     print(save(rows, machine(device, options.threads), "-systems", KEY))
 
 
