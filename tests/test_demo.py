@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from browser import opened
 
 import lowlight
 from lowlight.files.pictures import Picture, read_picture, write_picture
@@ -179,19 +179,8 @@ def test_results_go_after_an_hour(tmp_path):
 @pytest.fixture
 def browser_page(server):
     """The page in headless Chromium, and the hosts that it asked for anything."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no browser test")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine: no browser test")
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(120_000)
-        hosts = set()
-        page.on("request", lambda request: hosts.add(re.match(r"\w+:(?://)?([^/:]*)", request.url)[1]))
-        page.goto(server)
-        yield page, hosts
-        browser.close()
+    with opened(server, 1000, 120) as found:
+        yield found
 
 
 def test_in_a_browser(browser_page, folder, tmp_path):

@@ -5,7 +5,6 @@ import http.server
 import io
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import opened
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,24 +37,15 @@ def site(tmp_path_factory):
 @pytest.fixture
 def first_page(site):
     """The first page in headless Chromium, and the hosts that were asked for anything."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no browser test")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine: no browser test")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=site)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(60_000)
-        hosts = set()
-        page.on("request", lambda request: hosts.add(re.match(r"\w+:(?://)?([^/:]*)", request.url)[1]))
-        page.goto(f"http://127.0.0.1:{server.server_port}/")
-        yield page, hosts
-        browser.close()
-    server.shutdown()
-    server.server_close()
+    try:
+        with opened(f"http://127.0.0.1:{server.server_port}/", 900, 60) as found:
+            yield found
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_every_page_and_name_is_there(site):
