@@ -18,11 +18,8 @@ from lowlight_ext.registry import DISPATCHED, way
 _LANES = 16
 # below so many tiles of 4 x 4 the weights' way through the memory takes longer than the products
 _LEAST = 12
-# G of the transform: the points 0, 1, -1, 2, -2 and infinity (csrc/core/winograd.h has the other two matrices)
-_POINTS = (
-    *((1 / 4, 0, 0), (-1 / 6, -1 / 6, -1 / 6), (-1 / 6, 1 / 6, -1 / 6)),
-    *((1 / 24, 1 / 12, 1 / 6), (1 / 24, -1 / 12, 1 / 6), (0, 0, 1)),
-)
+# of the transform, beside 0 and infinity (csrc/core/winograd.h, which says why and has the other two matrices)
+_NEAR, _FAR = 11 / 16, 3 / 2
 
 
 class Conv3x3(nn.Conv2d):
@@ -86,10 +83,19 @@ def _watched(*tensors: Tensor) -> bool:
 def winograd_weight(weight: Tensor) -> Tensor:
     """[O, C, 3, 3] -> [O / 32, 36, C, 32], G w G^T in float64 (Lavin, Gray 2016), zeros in the last panel's rest."""
     out, channels = weight.shape[:2]
-    matrix = torch.tensor(_POINTS, dtype=torch.float64, device=weight.device)
+    matrix = torch.tensor(_matrix(_NEAR, _FAR), dtype=torch.float64, device=weight.device)
     points = torch.kron(matrix, matrix) @ weight.detach().double().flatten(2).permute(2, 1, 0).reshape(9, -1)
     panels = F.pad(points.float().view(36, channels, out), (0, -out % PANEL)).unflatten(2, (-1, PANEL))
     return panels.permute(2, 0, 1, 3).contiguous()
+
+
+def _matrix(near: float, far: float) -> list[list[float]]:
+    """G: of each point p the weight's 1, p, p^2 over the product of its distances from the others."""
+    rows = [[1 / (near * far) ** 2, 0, 0]]
+    for point, other in ((near, far), (-near, far), (far, near), (-far, near)):
+        distances = 2 * point**2 * (point**2 - other**2)
+        rows.append([1 / distances, point / distances, point**2 / distances])
+    return [*rows, [0, 0, 1]]
 
 
 @functools.cache
