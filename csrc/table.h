@@ -32,6 +32,9 @@
 // those that are on the CPU alone, for a GPU's own libraries do the same
 #define LOWLIGHT_CPU_OPERATORS(ROW) ROW(winograd, WinogradArguments)
 
+// those of a CPU with AVX512-BF16, beyond the levels
+#define LOWLIGHT_BFLOAT16_OPERATORS(ROW) ROW(winograd_half, WinogradArguments)
+
 // those whose CUDA half works in memory that the caller brings: NAME_workspace says how many numbers of it
 #define LOWLIGHT_WORKSPACES(ROW)      \
     ROW(norm, NormArguments)          \

@@ -53,12 +53,12 @@ class Conv3x3(nn.Conv2d):
         # first of all: a compiler that traces this function reads no further
         if torch.compiler.is_compiling() or torch.is_grad_enabled():
             return False
-        if forced() not in ("auto", "cpp") or not _compiled() or self.bias is None:
+        if forced() not in ("auto", "cpp") or self.bias is None:
             return False
         # weights that are not kept (Kept) would be transformed in every call
         if _watched(x, self.weight, self.bias) or self.weight.is_inference():
             return False
-        if x.dim() != 4 or not x.is_cpu or not x.dtype == self.weight.dtype == torch.float32:
+        if x.dim() != 4 or not x.is_cpu or x.dtype != self.weight.dtype or not _taken(x.dtype):
             return False
         if self.in_channels % _LANES or self.out_channels % _LANES or x.shape[1] != self.in_channels:
             return False
@@ -81,11 +81,16 @@ def _watched(*tensors: Tensor) -> bool:
 
 
 def winograd_weight(weight: Tensor) -> Tensor:
-    """[O, C, 3, 3] -> [O / 32, 36, C, 32], G w G^T in float64 (Lavin, Gray 2016), zeros in the last panel's rest."""
+    """[O, C, 3, 3] -> [O / 32, 36, C, 32], G w G^T in float64 (Lavin, Gray 2016), zeros in the last panel's rest.
+
+    In bfloat16 [O / 32, 36, C / 2, 32, 2]: two channels side by side, as its products take them.
+    """
     out, channels = weight.shape[:2]
     matrix = torch.tensor(_matrix(_NEAR, _FAR), dtype=torch.float64, device=weight.device)
     points = torch.kron(matrix, matrix) @ weight.detach().double().flatten(2).permute(2, 1, 0).reshape(9, -1)
-    panels = F.pad(points.float().view(36, channels, out), (0, -out % PANEL)).unflatten(2, (-1, PANEL))
+    panels = F.pad(points.to(weight.dtype).view(36, channels, out), (0, -out % PANEL)).unflatten(2, (-1, PANEL))
+    if weight.dtype == torch.bfloat16:
+        return panels.unflatten(1, (-1, 2)).permute(3, 0, 1, 4, 2).contiguous()
     return panels.permute(2, 0, 1, 3).contiguous()
 
 
@@ -99,6 +104,8 @@ def _matrix(near: float, far: float) -> list[list[float]]:
 
 
 @functools.cache
-def _compiled() -> bool:
+def _taken(dtype: torch.dtype) -> bool:
     # with narrower vectors PyTorch's convolution is as fast
-    return build_info().get("cpu_level") == "avx512"
+    if dtype == torch.float32:
+        return build_info().get("cpu_level") == "avx512"
+    return dtype == torch.bfloat16 and build_info().get("cpu_bfloat16", False)

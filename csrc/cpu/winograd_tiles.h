@@ -78,7 +78,7 @@ static void give(const WinogradArguments& a, const Grid& grid, const float* from
     int64_t wide = grid.width - x < kTile ? grid.width - x : kTile;
     for (int64_t c = 0; c < kPanel && first + c < a.out_channels; c += kLane) {
         Lane rows[kTile][kSide], column[kSide], made[kTile], bias;
-        get(bias, static_cast<const float*>(a.bias) + first + c);
+        get(bias, static_cast<const T*>(a.bias) + first + c);
         for (int64_t j = 0; j < kSide; ++j) {
             for (int64_t i = 0; i < kSide; ++i) get(column[i], from + (i * kSide + j) * step + c);
             winograd_output(column, made);
