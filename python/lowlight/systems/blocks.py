@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from lowlight_ext import Conv3x3, Kept, group_norm_silu
 
 
+_QUERIES = 512  # of an attention in bfloat16, at a time
+
+
 def sinusoidal_embedding(t: Tensor, width: int, *, cosine_first: bool = False, shift: int = 1) -> Tensor:
     """[B] times -> [B, width]: sin then cos of t exp(-ln(10000) k / (width/2 - shift)); Ho et al. 2020."""
     half = width // 2
@@ -70,9 +73,19 @@ class AttnBlock(nn.Module):
         h = F.conv2d(normalised(self.norm, x, activation=False), weight, bias)
         # each position's numbers side by side, or PyTorch takes its path that stores the whole N x N matrix
         q, k, v = h.flatten(2).mT.contiguous().unsqueeze(1).chunk(3, dim=-1)
-        h = F.scaled_dot_product_attention(q, k, v)  # scale C^-1/2, as published
+        h = attention(q, k, v)  # scale C^-1/2, as published
         h = h.squeeze(1).transpose(1, 2).reshape(x.shape)
         return plus(self.proj_out(h), x)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k^T C^-1/2) v of [..., N, C]."""
+    plain = q.dtype != torch.bfloat16 or not q.is_cpu or torch.is_grad_enabled() or torch.compiler.is_compiling()
+    if plain:
+        return F.scaled_dot_product_attention(q, k, v)
+    # on a CPU PyTorch's multiplies at float32's rate; some queries at a time, so that no N x N matrix is stored
+    columns, scale = k.mT, q.shape[-1] ** -0.5
+    return torch.cat([(rows @ columns).softmax(-1) @ v for rows in (q * scale).split(_QUERIES, dim=-2)], dim=-2)
 
 
 class Downsample(nn.Module):
