@@ -46,7 +46,7 @@ class Conv3x3(nn.Conv2d):
             return super().forward(x)
         assert self.bias is not None
         reflect, dilation = self.padding_mode == "reflect", self.dilation[0]
-        return winograd(x, self._transformed(self.weight), self.bias, reflect, dilation)
+        return winograd(x, self._transformed(self.weight), self.bias.float(), reflect, dilation)
 
     def _fewer(self, x: Tensor) -> bool:
         """Whether the loop can take the call, and is the faster one."""
