@@ -31,8 +31,8 @@ def winograd(
     if twice:
         height, width = 2 * height, 2 * width
     out = empty((batch, out_channels, height, width), x.dtype, x.device, torch.channels_last)
-    channels = (channels, 0 if beside is None else beside.shape[1], out_channels)
+    widths = (channels, 0 if beside is None else beside.shape[1], out_channels)
     step = out_channels if bias.dim() == 2 else 0
     given = (x, beside, weight, bias, scale, plus, out)
-    call("winograd", x, *given, batch, height, width, *channels, dilation, step, reflect, twice, slope)
+    call("winograd", x, *given, batch, height, width, *widths, dilation, step, reflect, twice, slope)
     return out
