@@ -24,7 +24,7 @@ def winograd(
     """conv3x3 that keeps the size; beyond the edge zeros, or the picture reflected.
 
     x, beside: [B, C, H, W] channels_last, side by side the input; twice: it is enlarged, nearest x2, first. float32, or
-    bfloat16 where the build info's cpu_bfloat16 says so. weight: [O / 32, 36, C, 32], or [O / 32, 36, C / 2, 32, 2] of
+    bfloat16 where build_info's cpu_bfloat16 says so. weight: [O / 32, 36, C, 32], or [O / 32, 36, C / 2, 32, 2] of
     bfloat16. bias, scale: [O], or both [B, O], float32. plus: like the result. -> like x, v where v > 0, else
     v slope, of v = convolution scale + bias + plus.
     """
@@ -32,9 +32,9 @@ def winograd(
     if twice:
         height, width = 2 * height, 2 * width
     out = empty((batch, out_channels, height, width), x.dtype, x.device, torch.channels_last)
-    channels = (channels, 0 if beside is None else beside.shape[1], out_channels)
+    widths = (channels, 0 if beside is None else beside.shape[1], out_channels)
     step = out_channels if bias.dim() == 2 else 0
     given = (x, beside, weight, bias, scale, plus, out)
     name = "winograd_half" if x.dtype == torch.bfloat16 else "winograd"
-    call(name, x, *given, batch, height, width, *channels, dilation, step, reflect, twice, slope)
+    call(name, x, *given, batch, height, width, *widths, dilation, step, reflect, twice, slope)
     return out

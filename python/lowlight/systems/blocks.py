@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lowlight_ext import Conv3x3, Kept, group_norm_silu
+from lowlight_ext import Conv3x3, group_norm_silu
 
 
 _QUERIES = 512  # of an attention in bfloat16, at a time
@@ -50,10 +50,9 @@ class ResnetBlock(nn.Module):
             self.nin_shortcut = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, temb: Tensor) -> Tensor:
-        h = self.conv1(normalised(self.norm1, x))
-        h = plus(h, self.temb_proj(F.silu(temb))[:, :, None, None])
-        h = self.conv2(self.dropout(normalised(self.norm2, h)))
-        return plus(h, self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
+        h = self.conv1(normalised(self.norm1, x), shift=self.temb_proj(F.silu(temb)))
+        h = self.dropout(normalised(self.norm2, h))
+        return self.conv2(h, plus=self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
 
 
 class AttnBlock(nn.Module):
@@ -100,24 +99,11 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Nearest x2, then conv3x3: as one transposed conv4x4 of stride 2, with 4/9 of the multiplications."""
+    """Nearest x2, then conv3x3, which never sees the larger map."""
 
     def __init__(self, channels: int):
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        # small maps take no longer than the kernel
-        self._folded = Kept(_folded)
+        self.conv = Conv3x3(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose2d(x, self._folded(self.conv.weight), self.conv.bias, stride=2, padding=1)
-
-
-def _folded(weight: Tensor) -> Tensor:
-    """conv3x3 [O, I, 3, 3] after nearest x2 as a transposed conv4x4 [I, O, 4, 4].
-
-    A result pixel sees two rows: on one lies one row of the kernel, on the other the sum of two; so with columns.
-    """
-    for dim in (2, 3):
-        first, second, third = weight.unbind(dim)
-        weight = torch.stack([third, second + third, first + second, first], dim=dim)
-    return weight.transpose(0, 1)
+        return self.conv(x, twice=True)
