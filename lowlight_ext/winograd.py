@@ -18,7 +18,7 @@ _LANES = 16
 # below so many tiles of 4 x 4 the weights' way through the memory takes longer than the products
 _LEAST = 12
 # of the transform, beside 0 and infinity, and of that of enlarged pictures: csrc/core/winograd.h says why these
-_POINTS, _POINTS_OF_TWICE = (11 / 16, 3 / 2), (1.0, 2.0)
+_POINTS, _POINTS_OF_TWICE = (11 / 16, 3 / 2), (1, 13 / 8)
 
 
 class Around(NamedTuple):
