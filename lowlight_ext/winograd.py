@@ -16,7 +16,7 @@ from lowlight_ext.registry import DISPATCHED, way
 # one vector: what the loop takes of the channels at a time
 _LANES = 16
 # below so many tiles of 4 x 4 the weights' way through the memory takes longer than the products
-_LEAST = 12
+_LEAST = {torch.float32: 6, torch.bfloat16: 1}
 # of the transform, beside 0 and infinity, and of that of enlarged pictures: csrc/core/winograd.h says why these
 _POINTS, _POINTS_OF_TWICE = (11 / 16, 3 / 2), (1, 13 / 8)
 
@@ -93,7 +93,7 @@ def _sized(conv: nn.Conv2d, x: Tensor, around: Around) -> bool:
         return False
     # one pixel has nothing to reflect; PyTorch says so
     possible = conv.padding_mode == "zeros" or (dilation == 1 and min(height, width) > 1)
-    return possible and batch * -(-height // 4) * -(-width // 4) >= _LEAST * dilation**2
+    return possible and batch * -(-height // 4) * -(-width // 4) >= _LEAST[x.dtype] * dilation**2
 
 
 def _watched(*tensors: Tensor) -> bool:

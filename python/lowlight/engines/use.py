@@ -85,12 +85,15 @@ def laid_out(system: System) -> System:
 
 
 def narrowed(module: M) -> M:
-    """In bfloat16, but for the numbers of the group norms, which their operator takes in float32: not converted in every
-    call, and not rounded."""
-    module.to(torch.bfloat16)
+    """In bfloat16, but for the numbers of the group norms.
+
+    Their operator takes them in float32: they are not converted in every call, and not rounded.
+    """
     for each in module.modules():
-        if isinstance(each, nn.GroupNorm):
-            each.float()
+        if not isinstance(each, nn.GroupNorm):
+            for tensor in (*each.parameters(recurse=False), *each.buffers(recurse=False)):
+                if tensor.is_floating_point():
+                    tensor.data = tensor.data.to(torch.bfloat16)
     return module
 
 

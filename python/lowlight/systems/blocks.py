@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from lowlight_ext import Conv3x3, group_norm_silu
 
-
 _QUERIES = 512  # of an attention in bfloat16, at a time
 
 
