@@ -1,5 +1,6 @@
 """The convolution that networks are made of, with fewer multiplications where a loop of C++ does it."""
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -28,7 +29,8 @@ class Conv3x3(nn.Conv2d):
         dilation: int = 1,
     ) -> None:
         super().__init__(in_channels, out_channels, 3, padding=dilation, dilation=dilation, padding_mode=padding_mode)
-        self._transformed, self._folded = Kept(winograd_weight), Kept(folded_weight)
+        self._transformed, self._transformed_twice = Kept(winograd_weight), Kept(partial(winograd_weight, twice=True))
+        self._folded = Kept(folded_weight)
 
     def forward(
         self,
@@ -55,7 +57,8 @@ class Conv3x3(nn.Conv2d):
         # first of all: a compiler that traces this function reads no further
         if torch.compiler.is_compiling() or torch.is_grad_enabled() or not serves(self, x, around):
             return self._in_pytorch(x, around)
-        return convolved(self, x, self._transformed(self.weight), around)
+        transformed = self._transformed_twice if twice else self._transformed
+        return convolved(self, x, transformed(self.weight), around)
 
     def _in_pytorch(self, x: Tensor, around: Around) -> Tensor:
         """The same by PyTorch, one step after the other, and in place where no gradient is wanted."""

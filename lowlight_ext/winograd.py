@@ -17,11 +17,8 @@ from lowlight_ext.registry import DISPATCHED, way
 _LANES = 16
 # below so many tiles of 4 x 4 the weights' way through the memory takes longer than the products
 _LEAST = 12
-# G of the transform: the points 0, 1, -1, 2, -2 and infinity (csrc/core/winograd.h has the other two matrices)
-_POINTS = (
-    *((1 / 4, 0, 0), (-1 / 6, -1 / 6, -1 / 6), (-1 / 6, 1 / 6, -1 / 6)),
-    *((1 / 24, 1 / 12, 1 / 6), (1 / 24, -1 / 12, 1 / 6), (0, 0, 1)),
-)
+# p and q of the points 0, p, -p, q, -q and infinity; csrc/core/winograd.h says why, and has the other two matrices
+_BALANCED, _TWICE = (0.5**0.5, 2**0.5), (1.0, 2.0)
 
 
 class Around(NamedTuple):
@@ -106,10 +103,18 @@ def _watched(*tensors: Tensor) -> bool:
         return way(tensors)[0] == DISPATCHED
 
 
-def winograd_weight(weight: Tensor) -> Tensor:
-    """[O, C, 3, 3] -> [O / 32, 36, C, 32], G w G^T in float64 (Lavin, Gray 2016), zeros in the last panel's rest."""
+def winograd_weight(weight: Tensor, twice: bool = False) -> Tensor:
+    """[O, C, 3, 3] -> [O / 32, 36, C, 32], G w G^T in float64 (Lavin, Gray 2016), zeros in the last panel's rest.
+
+    twice: for a picture that is enlarged first.
+    """
     out, channels = weight.shape[:2]
-    matrix = torch.tensor(_POINTS, dtype=torch.float64, device=weight.device)
+    p, q = _TWICE if twice else _BALANCED
+    rows = [[1 / (p * q) ** 2, 0, 0], [0, 0, 1]]
+    for point, other in ((p, q), (-p, q), (q, p), (-q, p)):
+        divisor = 2 * point**2 * (point**2 - other**2)
+        rows.insert(-1, [1 / divisor, point / divisor, point**2 / divisor])
+    matrix = torch.tensor(rows, dtype=torch.float64, device=weight.device)
     points = torch.kron(matrix, matrix) @ weight.detach().double().flatten(2).permute(2, 1, 0).reshape(9, -1)
     panels = F.pad(points.float().view(36, channels, out), (0, -out % PANEL)).unflatten(2, (-1, PANEL))
     return panels.permute(2, 0, 1, 3).contiguous()
