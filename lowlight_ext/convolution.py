@@ -17,9 +17,9 @@ class Conv3x3(nn.Conv2d):
     padding_mode: zeros or reflect. Under torch.no_grad(), for channels_last pictures of 16 channels or more on a CPU
     with AVX-512, by Winograd's F(4 x 4, 3 x 3): a quarter of the multiplications, the same bits for every number of
     threads, and what is asked for before and after it is no pass over memory of its own. In float32 within 1e-5 of the
-    largest number, and 3e-5 of enlarged pictures. In bfloat16, on a CPU with AVX512-BF16, within 3e-2, and 8e-2: what is
-    multiplied is rounded, the sums are float32. It keeps the transform of the weights, four times their memory. In all
-    other cases PyTorch's convolution.
+    largest number, and 3e-5 of enlarged pictures. In bfloat16, on a CPU with AVX512-BF16, within 3e-2, and 8e-2: what
+    is multiplied is rounded, the sums are float32. It keeps the transform of the weights, four times their memory. In
+    all other cases PyTorch's convolution.
     """
 
     def __init__(
@@ -30,8 +30,8 @@ class Conv3x3(nn.Conv2d):
         dilation: int = 1,
     ) -> None:
         super().__init__(in_channels, out_channels, 3, padding=dilation, dilation=dilation, padding_mode=padding_mode)
-        self._transformed, self._folded = Kept(winograd_weight), Kept(folded_weight)
-        self._of_twice = Kept(partial(winograd_weight, twice=True))
+        self._transformed, self._transformed_twice = Kept(winograd_weight), Kept(partial(winograd_weight, twice=True))
+        self._folded = Kept(folded_weight)
 
     def forward(
         self,
@@ -58,7 +58,8 @@ class Conv3x3(nn.Conv2d):
         # first of all: a compiler that traces this function reads no further
         if torch.compiler.is_compiling() or torch.is_grad_enabled() or not serves(self, x, around):
             return self._in_pytorch(x, around)
-        return convolved(self, x, (self._of_twice if twice else self._transformed)(self.weight), around)
+        transformed = self._transformed_twice if twice else self._transformed
+        return convolved(self, x, transformed(self.weight), around)
 
     def _in_pytorch(self, x: Tensor, around: Around) -> Tensor:
         """The same by PyTorch, one step after the other, and in place where no gradient is wanted."""

@@ -17,8 +17,8 @@ from lowlight_ext.registry import DISPATCHED, way
 _LANES = 16
 # below so many tiles of 4 x 4 the weights' way through the memory takes longer than the products
 _LEAST = {torch.float32: 6, torch.bfloat16: 1}
-# of the transform, beside 0 and infinity, and of that of enlarged pictures: csrc/core/winograd.h says why these
-_POINTS, _POINTS_OF_TWICE = (11 / 16, 3 / 2), (1, 13 / 8)
+# p and q of the points 0, p, -p, q, -q and infinity; csrc/core/winograd.h says why, and has the other two matrices
+_BALANCED, _TWICE = (0.5**0.5, 2**0.5), (1.0, 13 / 8)
 
 
 class Around(NamedTuple):
@@ -110,25 +110,21 @@ def _watched(*tensors: Tensor) -> bool:
 def winograd_weight(weight: Tensor, twice: bool = False) -> Tensor:
     """[O, C, 3, 3] -> [O / 32, 36, C, 32], G w G^T in float64 (Lavin, Gray 2016), zeros in the last panel's rest.
 
-    In bfloat16, rounded once, [O / 32, 36, C / 2, 32, 2]: its products take two channels side by side.
+    twice: for a picture that is enlarged first. In bfloat16, rounded once, [O / 32, 36, C / 2, 32, 2]: its products take
+    two channels side by side.
     """
     out, channels = weight.shape[:2]
-    rows = _matrix(*(_POINTS_OF_TWICE if twice else _POINTS))
+    p, q = _TWICE if twice else _BALANCED
+    rows = [[1 / (p * q) ** 2, 0, 0], [0, 0, 1]]
+    for point, other in ((p, q), (-p, q), (q, p), (-q, p)):
+        divisor = 2 * point**2 * (point**2 - other**2)
+        rows.insert(-1, [1 / divisor, point / divisor, point**2 / divisor])
     matrix = torch.tensor(rows, dtype=torch.float64, device=weight.device)
     points = torch.kron(matrix, matrix) @ weight.detach().double().flatten(2).permute(2, 1, 0).reshape(9, -1)
     panels = F.pad(points.to(weight.dtype).view(36, channels, out), (0, -out % PANEL)).unflatten(2, (-1, PANEL))
     if weight.dtype == torch.bfloat16:
         return panels.unflatten(1, (-1, 2)).permute(3, 0, 1, 4, 2).contiguous()
     return panels.permute(2, 0, 1, 3).contiguous()
-
-
-def _matrix(near: float, far: float) -> list[list[float]]:
-    """G: of each point p the row 1, p, p^2 over the product of its distances from the others."""
-    rows = [[1 / (near * far) ** 2, 0, 0]]
-    for point, other in ((near, far), (-near, far), (far, near), (-far, near)):
-        distances = 2 * point**2 * (point**2 - other**2)
-        rows.append([1 / distances, point / distances, point**2 / distances])
-    return [*rows, [0, 0, 1]]
 
 
 @functools.cache

@@ -1,5 +1,5 @@
 // Winograd's conv3x3 around its products: tiles of a picture -> points, sums of products -> tiles of the result.
-// Templates on T, what pictures are stored in, and P, what the points are.
+// Templates on T, what pictures are stored in, P, what the points are, and At, where they lie.
 #pragma once
 
 #include "../core/winograd.h"
@@ -64,7 +64,7 @@ LOWLIGHT_FN void places(int64_t to[kSide], int64_t first, int64_t size, int64_t 
 }
 
 // tile `at` of a grid of x -> its 36 points, `step` apart
-template <class Points, class T, class P>
+template <class At, class T, class P>
 static void take(const WinogradArguments& a, const Grid& grid, const Source<T>& x, int64_t at, P* to, int64_t step) {
     int64_t down[kSide], right[kSide];
     places(down, at / grid.across * kTile - 1, grid.height, a.twice ? a.width / 2 : grid.row, a);
@@ -84,11 +84,11 @@ static void take(const WinogradArguments& a, const Grid& grid, const Source<T>& 
                 // what the next tile sees first
                 if (i > 1 && j > 1) prefetch(from[i][j] + c + ahead, kLane);
             }
-            winograd_input<Points>(column, out);
+            winograd_input<At>(column, out);
             for (int64_t i = 0; i < kSide; ++i) rows[i][j] = out[i];
         }
         for (int64_t i = 0; i < kSide; ++i) {
-            winograd_input<Points>(rows[i], out);
+            winograd_input<At>(rows[i], out);
             for (int64_t j = 0; j < kSide; ++j) put(to + (i * kSide + j) * step + c, out[j]);
         }
     }
@@ -112,7 +112,7 @@ struct Finish {
 };
 
 // 36 points [.., kPanel], `step` apart -> channels from `first` on of tile `at` of a grid of out
-template <class Points, class T>
+template <class At, class T>
 static void give(const WinogradArguments& a, const Grid& grid, const float* from, int64_t step, int64_t sample,
                  int64_t at, int64_t first) {
     int64_t y = at / grid.across * kTile, x = at % grid.across * kTile;
@@ -126,11 +126,11 @@ static void give(const WinogradArguments& a, const Grid& grid, const float* from
         Finish finish(a, sample, first + c);
         for (int64_t j = 0; j < kSide; ++j) {
             for (int64_t i = 0; i < kSide; ++i) get(column[i], from + (i * kSide + j) * step + c);
-            winograd_output<Points>(column, made);
+            winograd_output<At>(column, made);
             for (int64_t i = 0; i < kTile; ++i) rows[i][j] = made[i];
         }
         for (int64_t i = 0; i < high; ++i) {
-            winograd_output<Points>(rows[i], made);
+            winograd_output<At>(rows[i], made);
             int64_t to = (start + i * grid.row) * a.out_channels + first + c, pixel = grid.pixel * a.out_channels;
             for (int64_t j = 0; j < wide; ++j, to += pixel) {
                 Lane plus = {};
@@ -150,16 +150,16 @@ static int64_t block_of(int64_t width, int64_t tiles) {
     return kGroup * (groups < 1 ? 1 : groups);
 }
 
-// the points at -1 of a picture of twice the size are 0, and their products too
+// see TwicePoints
 LOWLIGHT_FN bool vanishes(const WinogradArguments& a, int64_t point) {
     return a.twice && (point / kSide == 2 || point % kSide == 2);
 }
 
-// the whole convolution: a block of tiles goes through its 36 matrix products while its points lie in the second-level
-// cache. products(to, from, weight, n, channels, width): to [n, kPanel] = from [n, channels], whose rows are `width`
-// apart, times weight [channels, kPanel]; n is a multiple of `rows`, which divides kGroup.
-template <class T, class P, class Points, class Products>
-static void winograd_by(const WinogradArguments& a, int64_t rows, Products products) {
+// the whole convolution at these points: a block of tiles goes through its 36 matrix products while its points lie in
+// the second-level cache. products(to, from, weight, n, channels, width): to [n, kPanel] = from [n, channels], whose
+// rows are `width` apart, times weight [channels, kPanel]; n is a multiple of `rows`, which divides kGroup.
+template <class At, class T, class P, class Products>
+static void winograd_at(const WinogradArguments& a, int64_t rows, Products products) {
     // the first grid has the most tiles
     int64_t grids = a.dilation * a.dilation, most = Grid(a, 0).tiles, channels = a.channels + a.beside_channels;
     int64_t width = (channels + kLane - 1) / kLane * kLane, pixels = a.height * a.width / (a.twice ? 4 : 1);
@@ -181,8 +181,8 @@ static void winograd_by(const WinogradArguments& a, int64_t rows, Products produ
             Source<T> beside{static_cast<const T*>(a.beside) + sample * pixels * a.beside_channels, zeros.values,
                              a.beside_channels};
             for (int64_t i = 0; i < n; ++i) {
-                take<Points>(a, grid, x, first + i, points.values + i * width, step);
-                if (a.beside) take<Points>(a, grid, beside, first + i, points.values + i * width + a.channels, step);
+                take<At>(a, grid, x, first + i, points.values + i * width, step);
+                if (a.beside) take<At>(a, grid, beside, first + i, points.values + i * width + a.channels, step);
             }
             for (int64_t k = 0; k < kPoints && n < whole; ++k)
                 memset(points.values + k * step + n * width, 0, (whole - n) * width * sizeof(P));
@@ -193,7 +193,7 @@ static void winograd_by(const WinogradArguments& a, int64_t rows, Products produ
                         products(sums.values + k * sum_step, points.values + k * step, weight + k * channels * kPanel,
                                  whole, channels, width);
                 for (int64_t i = 0; i < n; ++i)
-                    give<Points, T>(a, grid, sums.values + i * kPanel, sum_step, sample, first + i, panel * kPanel);
+                    give<At, T>(a, grid, sums.values + i * kPanel, sum_step, sample, first + i, panel * kPanel);
             }
         }
     }
@@ -201,8 +201,8 @@ static void winograd_by(const WinogradArguments& a, int64_t rows, Products produ
 
 template <class T, class P, class Products>
 static void winograd(const WinogradArguments& a, int64_t rows, Products products) {
-    if (a.twice) return winograd_by<T, P, PointsOfTwice>(a, rows, products);
-    winograd_by<T, P, FinePoints>(a, rows, products);
+    if (a.twice) return winograd_at<TwicePoints, T, P>(a, rows, products);
+    winograd_at<BalancedPoints, T, P>(a, rows, products);
 }
 
 }  // namespace LOWLIGHT_CPU_LEVEL
