@@ -15,7 +15,7 @@ class Conv3x3(nn.Conv2d):
     """nn.Conv2d of 3 x 3 that keeps the size: the same parameters, the same result but for rounding.
 
     padding_mode: zeros or reflect. Under torch.no_grad(), for float32 channels_last pictures of 16 channels or more on
-    a CPU with AVX-512, by Winograd's F(4 x 4, 3 x 3): a quarter of the multiplications, within 3e-5 of the largest
+    a CPU with AVX2, by Winograd's F(4 x 4, 3 x 3): a quarter of the multiplications, within 3e-5 of the largest
     number, the same bits for every number of threads, and what is asked for before and after it is no pass over memory
     of its own. It keeps the transform of the weights, four times their memory. In all other cases PyTorch's
     convolution.

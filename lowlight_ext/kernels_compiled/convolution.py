@@ -24,7 +24,7 @@ def winograd(
     """conv3x3 that keeps the size; beyond the edge zeros, or the picture reflected.
 
     x, beside: [B, C, H, W] channels_last, side by side the input; twice: it is enlarged, nearest x2, first. weight:
-    [O / 32, 36, C, 32]. bias, scale: [O], or both [B, O]. plus: like the result. -> like x, v where v > 0, else
+    [O / 32, 36, 32 / P, C, P]. bias, scale: [O], or both [B, O]. plus: like the result. -> like x, v where v > 0, else
     v slope, of v = convolution scale + bias + plus.
     """
     (batch, channels, height, width), out_channels = x.shape, bias.shape[-1]
