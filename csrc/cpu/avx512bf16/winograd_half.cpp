@@ -14,7 +14,7 @@ LOWLIGHT_FN void get(Lane& to, const Short* from) {
     to = reinterpret_cast<Lane>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
 }
 
-// to nearest even whatever MXCSR says, and what is below 2^-126 to 0; so round the products, too
+// AVX512-BF16 rounds to nearest even and takes denormal numbers for 0, whatever MXCSR says: here and in the products
 LOWLIGHT_FN void put(Short* to, const Lane& v) {
     __m256bh narrow = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(v));
     memcpy(to, &narrow, sizeof(narrow));
