@@ -107,7 +107,7 @@ def _watched(*tensors: Tensor) -> bool:
 
 
 def winograd_weight(weight: Tensor, twice: bool = False) -> Tensor:
-    """[O, C, 3, 3] -> [O / 32, 36, 32 / P, C, P], G w G^T in float64 (Lavin, Gray 2016), zeros in the last panel's rest.
+    """[O, C, 3, 3] -> [O / 32, 36, 32 / P, C, P], G w G^T in float64 (Lavin, Gray 2016), zeros in the last one's rest.
 
     twice: for a picture that is enlarged first. P: the columns that the products of this CPU level take at a time.
     """
