@@ -15,8 +15,8 @@ from lowlight_ext.registry import DISPATCHED, way
 
 # one vector: what the loop takes of the channels at a time
 _LANES = 16
-# below so many tiles of 4 x 4 the weights' way through the memory takes longer than the products
-_LEAST = {torch.float32: 6, torch.bfloat16: 1}
+# below so many tiles of 4 x 4 of a picture the weights' way through the memory takes longer than the products
+_LEAST = {torch.float32: 4, torch.bfloat16: 1}
 # two registers' columns of a product, at other levels 8
 _PACKS = {"avx512": 32, "avx2": 16}
 # p and q of the points 0, p, -p, q, -q and infinity; csrc/core/winograd.h says why, and has the other two matrices
@@ -95,7 +95,8 @@ def _sized(conv: nn.Conv2d, x: Tensor, around: Around) -> bool:
         return False
     # one pixel has nothing to reflect; PyTorch says so
     possible = conv.padding_mode == "zeros" or (dilation == 1 and min(height, width) > 1)
-    return possible and batch * -(-height // 4) * -(-width // 4) >= _LEAST[x.dtype] * dilation**2
+    # of one picture: in a batch it has to go the same way
+    return possible and -(-height // 4) * -(-width // 4) >= _LEAST[x.dtype] * dilation**2
 
 
 def _watched(*tensors: Tensor) -> bool:
@@ -110,7 +111,7 @@ def _watched(*tensors: Tensor) -> bool:
 
 
 def winograd_weight(weight: Tensor, twice: bool = False) -> Tensor:
-    """[O, C, 3, 3] -> [O / 32, 36, 32 / P, C, P], G w G^T in float64 (Lavin, Gray 2016), zeros where no channel is.
+    """[O, C, 3, 3] -> [O / 32, 36, 32 / P, C, P], G w G^T in float64 (Lavin, Gray 2016), zeros in the last one's rest.
 
     twice: for a picture that is enlarged first. P: the columns that the products of this CPU level take at a time. In
     bfloat16, rounded once, [O / 32, 36, C / 2, 32, 2]: its products take two channels side by side.

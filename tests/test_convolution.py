@@ -16,7 +16,8 @@ from lowlight_ext.winograd import Around, convolved, winograd_weight
 
 needs_cpp = pytest.mark.skipif(bool(missing("cpu")), reason=f"cpp: {missing('cpu')}")
 needs_avx2 = pytest.mark.skipif(
-    lowlight_ext.build_info().get("cpu_level") not in ("avx2", "avx512"), reason="the loop serves from AVX2 on"
+    lowlight_ext.build_info().get("cpu_level") not in ("avx2", "avx512"),
+    reason="the loop serves from the level avx2 on",
 )
 # batch, channels in and out, height, width: whole tiles, parts of tiles, half a panel, more tiles than a block has;
 # channels that vectors do not divide
@@ -167,7 +168,8 @@ def otherwise():
     yield "float64", copy.deepcopy(module).double(), x.double()
     yield "few channels", convolution(8, 16), pictures(1, 8, 20, 20)
     yield "few results", convolution(16, 40), pictures(1, 16, 20, 20)
-    yield "few tiles", module, pictures(1, 16, 8, 8)
+    yield "few tiles", module, pictures(1, 16, 4, 12)
+    yield "few tiles in a batch", module, pictures(9, 16, 4, 12)
 
 
 @pytest.mark.parametrize("case", list(otherwise()), ids=lambda case: case[0])

@@ -218,7 +218,8 @@ class CrossAttention(nn.Module):
         q, k, v = self.query(query), self.key(context), self.value(context)
         q, k, v = (z.permute(0, 2, 1, 3) for z in (q, k, v))
         attention = torch.softmax(q @ k.transpose(-1, -2) * self.scale, dim=-1)
-        return (attention @ v).permute(0, 2, 1, 3)
+        # in the layout that the convolutions behind it have
+        return torch.empty_like(query).copy_((attention @ v).permute(0, 2, 1, 3))
 
 
 class DilatedBlock(nn.Module):
