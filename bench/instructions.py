@@ -1,0 +1,219 @@
+"""Instructions of the CUDA kernels' loops, counted in the machine code: `python bench/instructions.py`.
+
+A count, not a run: nothing here has seen a GPU. A warp's loop takes at least as many clocks of its scheduler as it has
+instructions (`issue`), and as many as its busiest pipe needs (`pipe`): an H100 and an H200 have, a scheduler and clock,
+32 lanes for float32 (half of them multiply integers too), 16 for other integers, comparisons and conversions, 16 for
+float64, 4 for roots and reciprocals, 8 for loads and stores (CUDA C++ Programming Guide, arithmetic throughput of 9.0).
+The shares are of the bandwidth of a copy; 100 and above means that memory is what a kernel waits for. Latencies are
+not in them, nor what a thread does before its loops.
+"""
+
+import argparse
+import math
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sass
+from sass import Instruction, Loop, Wanted
+
+SCHEDULERS, WARP = 132 * 4, 32
+KINDS = {"float32": "f", "float16": "NS_4HalfE", "bfloat16": "NS_8BFloat16E", "float64": "d"}
+SIZES = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
+# clocks of a pipe for a warp's instruction, by how its name begins; a name that is not here takes an issue slot alone
+PIPES = {
+    "fma": ("FFMA", "FADD", "FMUL", "HFMA2", "HADD2", "HMUL2"),
+    "imad": ("IMAD",),
+    "alu": (
+        *("LOP3", "IADD3", "VIADD", "SHF", "SHL", "SHR", "ISETP", "FSETP", "FSEL", "SEL", "FMNMX", "IMNMX", "VIMNMX"),
+        *("MOV", "LEA", "PRMT", "PLOP3", "I2FP", "F2FP", "P2R", "R2P", "FCHK", "IABS", "CS2R"),
+    ),
+    "fp64": ("DADD", "DMUL", "DFMA", "DSETP"),
+    "xu": ("MUFU", "I2F.", "F2I", "F2F", "POPC", "FLO", "FRND"),
+    "lsu": ("LDG", "STG", "LDS", "STS", "SHFL", "LDC"),
+}
+CLOCKS = {"fma": 1, "imad": 2, "alu": 2, "fp64": 2, "xu": 8, "lsu": 4}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Expression of the mangled name, in which KIND and WIDE stand for the dtype and the pixels of a group; the numbers
+    that a thread's turn treats, by the bytes of one as it is computed; the way through the loop, as sass.run_of."""
+
+    name: str
+    numbers: dict[str, int]
+    wanted: Wanted = field(default_factory=dict)
+    # turns of the loops within it: the first here of whose instruction a loop has so many
+    inner: dict[tuple[str, int], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operator's kernels, those of one file, and how many tensors it must read or write once."""
+
+    name: str
+    file: str
+    kernels: tuple[Kernel, ...]
+    tensors: int
+
+
+GROUP = {"float32": 4, "float16": 8, "bfloat16": 8, "float64": 4}
+KEPT = {"float32": 32, "float16": 32, "bfloat16": 32, "float64": 16}
+
+
+def body(name: str, flags: str = "", **more: Any) -> Kernel:
+    return Kernel(rf"\d{name}BodyIKINDNS_5GroupILiWIDEELb1EEE{flags}", GROUP, **more)
+
+
+def counts(mean: float) -> Kernel:
+    """Poisson's: below a mean of 10 one call of Philox and inversion, above it two and rejection."""
+    products = (0, 30) if mean < 10 else (30, 100)
+    return body("Poisson", wanted={"IMAD.WIDE": products}, inner=turns(mean))
+
+
+def sums(pairs: int) -> dict[tuple[str, int], float]:
+    """Loops of a block's sum: over pairs of lanes, and over eight warps."""
+    return {("SHFL", 1): pairs, ("LDS", 1): 8}
+
+
+def cases() -> list[Case]:
+    normals = [
+        Case("normal", "noise", (body("Noise", "Lb1E"),), 1),
+        Case("uniform", "noise", (body("Noise", "Lb0E"),), 1),
+        Case("posterior step, anchored, noise", "step", (body("Step", "Lb1E"),), 4),
+        Case("anchored_q_sample, noise", "q_sample", (body("Forward", "Lb1E"),), 3),
+        Case("tukey_lambda", "poisson", (body("Tukey"),), 1),
+    ]
+    poisson = [Case(f"poisson, mean {mean:g}", "poisson", (counts(mean),), 2) for mean in (1, 5, 20, 1000)]
+    columns = Kernel(r"ColumnMomentsIKINDLb1E", KEPT, {"MUFU": None}, sums(2))
+    # SiLU divides once a number, as Mish does
+    silu = body("Normalise", "Lb1E", wanted={"MUFU": (4, 8)})
+    norms = [
+        Case("group_norm_silu, channels_last", "norm", (columns, silu), 2),
+        Case("layer_norm2d", "layer_norm", (Kernel(r"LayerNormBodyIKINDLb1ELb0ELb1E", KEPT, {}, sums(1)),), 2),
+    ]
+    return normals + poisson + norms
+
+
+def pipe_of(each: Instruction) -> str:
+    return next((pipe for pipe, names in PIPES.items() if each.name.startswith(names)), "")
+
+
+def clocks(times: Counter[Instruction]) -> dict[str, float]:
+    """Clocks that a warp's turn keeps each part of a scheduler busy."""
+    spent: Counter[str] = Counter()
+    for each, count in times.items():
+        spent["issue"] += count
+        if pipe := pipe_of(each):
+            spent[pipe] += count * CLOCKS[pipe]
+    # integer products lie in one half of the float32 lanes, the others take both
+    spent["fma"] = max(spent["fma"] + spent["imad"] / 2, spent["imad"])
+    return dict(spent)
+
+
+# ---- how often a warp turns in poisson's loops: until the last of its pixels is done
+
+
+def rejections(mean: float, shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray:
+    """Attempts that a pixel makes after its first, quick one: csrc/core/poisson.h in float64."""
+    b = 2.53 * np.sqrt(mean) + 0.931
+    a = 0.02483 * b - 0.059
+    tried, open_ = np.zeros(shape, int), np.ones(shape, bool)
+    first = True
+    while open_.any():
+        u, v = draw.random(shape) - 0.5, draw.random(shape)
+        us = 0.5 - abs(u)
+        k = np.floor((2 * a / us + b) * u + mean + 0.43)
+        quick = (us >= 0.07) & (v <= 0.9277 - 3.6224 / (b - 2))
+        height = np.log(v * (1.1239 + 1.1328 / (b - 3.4)) / (a / us**2 + b))
+        within = height <= k * math.log(mean) - mean - np.vectorize(lambda n: math.lgamma(max(n, 0) + 1))(k)
+        done = quick | ((k >= 0) & ((us >= 0.013) | (v <= us)) & within)
+        # the loop's first turn is the first attempt once more, with the whole test
+        tried += open_ & ~(quick & first)
+        open_, first = open_ & ~done, False
+    return tried
+
+
+def turns(mean: float, warps: int = 2000) -> dict[tuple[str, int], float]:
+    """Of the loops of a warp of 32 threads with four pixels each: over the halves of a wide group, rejection's
+    attempts, pixels of the far tail and its terms in float64, inversion's terms."""
+    draw = np.random.Generator(np.random.Philox(1))
+    tail = inversion = rejection = 0.0
+    if mean < 10:
+        tail = (draw.random((warps, WARP, 4)) < 2.0**-10).sum(2).max(1).mean()
+        inversion = draw.poisson(mean, (warps, WARP * 4)).max(1).mean() + 1
+    else:
+        rejection = rejections(mean, (warps // 10, WARP, 4), draw).sum(2).max(1).mean()
+    terms = mean + 3.3 * mean**0.5 + 1
+    products, doubles = "IMAD.WIDE", "DMUL"
+    kinds = {(products, 60): 2, (products, 30): rejection, (doubles, 10): tail, (doubles, 1): terms}
+    return {kind: float(times) for kind, times in kinds.items()} | {("FMUL", 1): float(inversion)}
+
+
+def within(main: Loop, every: list[Loop], kernel: Kernel) -> Iterator[tuple[Loop, float]]:
+    """The loops within a kernel's, and how often they turn: what is in them tells them apart."""
+    for loop in (each for each in every if main.holds(each)):
+        kinds = (times for (kind, least), times in kernel.inner.items() if loop.count(kind) >= least)
+        times = next(kinds, None)
+        if times is None:
+            raise LookupError(f"{kernel.name}: a loop of which nothing is known, at {loop.first:#x}")
+        yield loop, times
+
+
+def counted(kernel: Kernel, dtype: str, code: dict[str, list[Instruction]]) -> tuple[Counter[Instruction], int]:
+    """-> instructions of a turn of the loop over a thread's work, and how many numbers it treats."""
+    pattern = kernel.name.replace("KIND", KINDS[dtype]).replace("WIDE", str(GROUP[dtype]))
+    names = [name for name in code if re.search(pattern, name)]
+    if len(names) != 1:
+        raise LookupError(f"{len(names)} kernels are {pattern}")
+    every = sass.loops(code[names[0]])
+    storing = [loop for loop in every if loop.count("STG")]
+    # a crew's loop is over its blocks' work; the others' is the innermost that stores
+    main = storing[0] if "crews" in names[0] else storing[-1]
+    return sass.run_of(main, list(within(main, every, kernel)), kernel.wanted), kernel.numbers[dtype]
+
+
+def row(case: Case, dtype: str, code: dict[str, list[Instruction]], bandwidth: float, clock: float) -> list[str]:
+    spent: Counter[str] = Counter()
+    for kernel in case.kernels:
+        times, numbers = counted(kernel, dtype, code)
+        spent.update({pipe: each / numbers for pipe, each in clocks(times).items()})
+    memory = WARP * case.tensors * SIZES[dtype] * SCHEDULERS * clock / bandwidth
+    issue = spent.pop("issue")
+    busiest, most = max(spent.items(), key=lambda pair: pair[1])
+    shares = [f"{min(100 * memory / each, 999):.0f} %" for each in (issue, most)]
+    return [case.name, dtype, f"{issue:.1f}", shares[0], f"{busiest} {most:.1f}", shares[1]]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=tuple(KINDS))
+    parser.add_argument("--architecture", type=int, default=90)
+    parser.add_argument("--copy", type=float, default=4.3, help="TB/s of a copy (H200 4.3, H100 about 3)")
+    parser.add_argument("--clock", type=float, default=1.98, help="GHz")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
+    chosen = [case for case in cases() if options.only in case.name]
+    print(f"counted, not run: sm_{options.architecture}, 132 multiprocessors at {options.clock} GHz, "
+          f"copy {options.copy} TB/s")  # fmt: skip
+    line = "{:<34}{:<10}{:>14}{:>9}{:>14}{:>9}".format
+    print(line("", "", "instructions", "of copy", "busiest pipe", "of copy"))
+    with tempfile.TemporaryDirectory() as folder:
+        files = {case.file for case in chosen}
+        code = {file: sass.kernels(sass.machine_code(file, Path(folder), options.architecture)) for file in files}
+    for case in chosen:
+        for dtype in options.dtypes:
+            print(line(*row(case, dtype, code[case.file], options.copy * 1e12, options.clock * 1e9)))
+
+
+if __name__ == "__main__":
+    main()
