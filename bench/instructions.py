@@ -50,6 +50,8 @@ class Kernel:
     wanted: Wanted = field(default_factory=dict)
     # turns of the loops within it: the first here of whose instruction a loop has so many
     inner: dict[tuple[str, int], float] = field(default_factory=dict)
+    # of an elementwise kernel: how many lines a thread's pieces lie on, 0 for those of a picture
+    lines: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,11 @@ class Case:
     tensors: int
 
 
+# groups that a thread of a large tensor takes (grid_of in csrc/cuda/grid.h), and on how many lines of 2048 numbers
+PIECES = 16
+LINES = {"float32": 1, "float16": 2, "bfloat16": 2, "float64": 1}
+# as many of an instruction as numbers
+EACH = (-1, -1)
 GROUP = {"float32": 4, "float16": 8, "bfloat16": 8, "float64": 4}
 KEPT = {"float32": 32, "float16": 32, "bfloat16": 32, "float64": 16}
 
@@ -76,9 +83,10 @@ def counts(mean: float) -> Kernel:
     return body("Poisson", wanted={"IMAD.WIDE": products}, inner=turns(mean))
 
 
-def sums(pairs: int) -> dict[tuple[str, int], float]:
-    """Loops of a block's sum: over pairs of lanes, and over eight warps."""
-    return {("SHFL", 1): pairs, ("LDS", 1): 8}
+def sums(pairs: int, threads: float) -> dict[tuple[str, int], float]:
+    """Loops of a block's sums: over pairs of lanes, over the sums (a share of the threads takes one), over its warps,
+    four of the eight at once."""
+    return {("SHFL", 1): pairs, ("STS", 1): threads, ("LDS", 4): 2, ("LDS", 1): 0}
 
 
 def cases() -> list[Case]:
@@ -90,12 +98,12 @@ def cases() -> list[Case]:
         Case("tukey_lambda", "poisson", (body("Tukey"),), 1),
     ]
     poisson = [Case(f"poisson, mean {mean:g}", "poisson", (counts(mean),), 2) for mean in (1, 5, 20, 1000)]
-    columns = Kernel(r"ColumnMomentsIKINDLb1E", KEPT, {"MUFU": None}, sums(2))
+    columns = Kernel(r"ColumnMomentsIKINDLb1E", KEPT, {"MUFU": None}, sums(2, 0.375))
     # SiLU divides once a number, as Mish does
-    silu = body("Normalise", "Lb1E", wanted={"MUFU": (4, 8)})
+    silu = body("Normalise", "Lb1E", wanted={"MUFU": EACH}, lines=PIECES)
     norms = [
         Case("group_norm_silu, channels_last", "norm", (columns, silu), 2),
-        Case("layer_norm2d", "layer_norm", (Kernel(r"LayerNormBodyIKINDLb1ELb0ELb1E", KEPT, {}, sums(1)),), 2),
+        Case("layer_norm2d", "layer_norm", (Kernel(r"LayerNormBodyIKINDLb1ELb0ELb1E", KEPT, {}, sums(1, 0.75)),), 2),
     ]
     return normals + poisson + norms
 
@@ -172,10 +180,14 @@ def counted(kernel: Kernel, dtype: str, code: dict[str, list[Instruction]]) -> t
     if len(names) != 1:
         raise LookupError(f"{len(names)} kernels are {pattern}")
     every = sass.loops(code[names[0]])
-    storing = [loop for loop in every if loop.count("STG")]
-    # a crew's loop is over its blocks' work; the others' is the innermost that stores
-    main = storing[0] if "crews" in names[0] else storing[-1]
-    return sass.run_of(main, list(within(main, every, kernel)), kernel.wanted), kernel.numbers[dtype]
+    main, *storing = [loop for loop in every if loop.count("STG")]
+    if "crews" in names[0]:
+        return sass.run_of(main, list(within(main, every, kernel)), kernel.wanted), kernel.numbers[dtype]
+    numbers, lines = kernel.numbers[dtype], kernel.lines or LINES[dtype]
+    # one warp of eight forms what a plane shares
+    wanted = {kind: (numbers, numbers) if most == EACH else most for kind, most in kernel.wanted.items()}
+    inner = [(storing[0], lines), (storing[1], PIECES / lines), *within(storing[1], every, kernel)]
+    return sass.run_of(main, inner, wanted | {"STS": None}), PIECES * numbers
 
 
 def row(case: Case, dtype: str, code: dict[str, list[Instruction]], bandwidth: float, clock: float) -> list[str]:

@@ -51,9 +51,11 @@ struct HostCrew {
         }
         if (high <= kWarp) return;
         WarpSum rest(low, high);
-        R* numbers = reinterpret_cast<R*>(shared.data());
-        each([&](int thread) { rest.write<kCount>(numbers, thread, own[thread].sums); });
-        each([&](int thread) { rest.read<kCount>(numbers, thread, own[thread].sums); });
+        R* parts = reinterpret_cast<R*>(shared.data());
+        R* totals = totals_of<kCount, R>(rest, shared.data(), int(shared.size()), count);
+        each([&](int thread) { rest.write<kCount>(parts, thread, own[thread].sums); });
+        each([&](int thread) { rest.add<kCount>(parts, totals, thread, count); });
+        each([&](int thread) { rest.read<kCount>(totals, thread, own[thread].sums); });
     }
 };
 

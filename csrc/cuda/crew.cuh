@@ -9,6 +9,15 @@ namespace lowlight {
 struct BlockCrew {
     int count;  // threads
     void* shared;
+    int bytes;  // of it
+    int thread = own_thread();
+
+    // asked for anew for every item: of what is made of it nothing is kept in registers from item to item
+    static __device__ int own_thread() {
+        int x;
+        asm volatile("mov.u32 %0, %%tid.x;" : "=r"(x));
+        return x;
+    }
 
     // what each thread keeps between steps: registers
     template <class State>
@@ -21,7 +30,7 @@ struct BlockCrew {
     template <class Step>
     LOWLIGHT_METHOD void each(Step step) const {
 #if defined(__CUDA_ARCH__)
-        step(int(threadIdx.x));
+        step(thread);
 #endif
     }
 
@@ -36,12 +45,14 @@ struct BlockCrew {
             for (int i = 0; i < kCount; ++i) sums[i] += __shfl_xor_sync(~0u, sums[i], offset);
         }
         if (high <= kWarp) return;
+        // sums that follow one another: the one's totals lie apart from the other's parts
         WarpSum rest(low, high);
-        rest.write<kCount>(static_cast<R*>(shared), threadIdx.x, sums);
+        R *parts = static_cast<R*>(shared), *totals = totals_of<kCount, R>(rest, shared, bytes, count);
+        rest.write<kCount>(parts, thread, sums);
         __syncthreads();
-        rest.read<kCount>(static_cast<R*>(shared), threadIdx.x, sums);
-        // the next sum writes where this one reads
+        rest.add<kCount>(parts, totals, thread, count);
         __syncthreads();
+        rest.read<kCount>(totals, thread, sums);
 #endif
     }
 };
@@ -49,8 +60,8 @@ struct BlockCrew {
 template <class Body>
 __global__ void __launch_bounds__(Body::kMostThreads) lowlight_kernel_of_crews(const Body body) {
     __shared__ __align__(16) unsigned char shared[Body::kSharedBytes];
-    BlockCrew crew{int(blockDim.x), shared};
-    for (int64_t item = blockIdx.x; item < body.items; item += gridDim.x) body.run(crew, item);
+    for (int64_t item = blockIdx.x; item < body.items; item += gridDim.x)
+        body.run(BlockCrew{int(blockDim.x), shared, Body::kSharedBytes}, item);
 }
 
 struct CrewLauncher : Launcher {

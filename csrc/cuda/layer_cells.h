@@ -65,14 +65,15 @@ struct LayerCells {
     LOWLIGHT_METHOD void visit(int64_t item, int thread, Work work) const {
         int64_t place = cell(item, thread);
         if (place >= cells) return;
-        int64_t unit = lane(thread);
         G first = elements(place);
         if constexpr (kKept) {
+            // so few that 32 bits suffice
+            int unit = lane(thread), rest = int(units) - unit;
             LOWLIGHT_UNROLL
-            for (int k = 0; k < kSlots<T>; ++k, unit += lanes)
-                if (unit < units) work(elements(first, unit), unit, k);
+            for (int k = 0; k < kSlots<T>; ++k, unit += lanes, rest -= lanes)
+                if (rest > 0) work(elements(first, unit), unit, k);
         } else {
-            for (; unit < units; unit += lanes) work(elements(first, unit), unit, 0);
+            for (int64_t unit = lane(thread); unit < units; unit += lanes) work(elements(first, unit), unit, 0);
         }
     }
 

@@ -144,12 +144,12 @@ struct ColumnMoments {
 
     template <class Work>
     LOWLIGHT_METHOD void visit(State& s, ColumnTiles::Place p, Work work) const {
+        // pixels from the first on: a chunk's fit 32 bits
+        int rest = p.vector < tiles.vectors ? int(tiles.pixels_of(p.chunk, a.inner)) - p.row : 0;
+        G g(p.sample * a.inner + p.chunk * tiles.chunk_pixels + p.row, a.channels, p.vector, 0);
         LOWLIGHT_UNROLL
-        for (int k = 0; k < kSlots<T>; ++k) {
-            int64_t pixel = p.chunk * tiles.chunk_pixels + k * tiles.rows + p.row;
-            G g(p.sample * a.inner + pixel, a.channels, p.vector, 0);
-            if (pixel < a.inner && p.vector < tiles.vectors) work(g, s.items[k]);
-        }
+        for (int k = 0; k < kSlots<T>; ++k, rest -= tiles.rows, g.at += tiles.rows * a.channels)
+            if (rest > 0) work(g, s.items[k]);
     }
 
     template <class Crew>
