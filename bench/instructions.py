@@ -98,12 +98,12 @@ def cases() -> list[Case]:
         Case("tukey_lambda", "poisson", (body("Tukey"),), 1),
     ]
     poisson = [Case(f"poisson, mean {mean:g}", "poisson", (counts(mean),), 2) for mean in (1, 5, 20, 1000)]
-    columns = Kernel(r"ColumnMomentsIKINDLb1E", KEPT, {"MUFU": None}, sums(2, 0.375))
+    columns = Kernel(r"ColumnMomentsIKINDLb1E", KEPT, {"MUFU": None, "BAR": (4, 4)}, sums(2, 0.375))
     # SiLU divides once a number, as Mish does
     silu = body("Normalise", "Lb1E", wanted={"MUFU": EACH}, lines=PIECES)
     norms = [
         Case("group_norm_silu, channels_last", "norm", (columns, silu), 2),
-        Case("layer_norm2d", "layer_norm", (Kernel(r"LayerNormBodyIKINDLb1ELb0ELb1E", KEPT, {}, sums(1, 0.75)),), 2),
+        Case("layer_norm2d", "layer_norm", (Kernel(r"LayerNormBodyIKINDLb1ELb0ELb1E", KEPT, {"BAR": (4, 4)}, sums(1, 0.75)),), 2),
     ]
     return normals + poisson + norms
 

@@ -13,7 +13,8 @@ LOWLIGHT_FN float uniform(uint32_t word) {
 
 // kTimes ln u, kTimes 1 or -2, for u in (0, 1), within 0.9 ulp: u = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)),
 // ln u = e ln 2 + f - f^2 / 2 + f^3 P(f); P is the minimax fit of the relative error (6e-9). Powers of two in the
-// constants change no rounding. Of anything else some number: unsigned differences wrap where signed ones would overflow
+// constants change no rounding. Of anything else some number: unsigned differences wrap where signed ones would
+// overflow
 template <int kTimes = 1>
 LOWLIGHT_FN float log_uniform(float u) {
     constexpr uint32_t kSqrtHalf = 0x3f3504f3u;

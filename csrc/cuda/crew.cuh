@@ -37,6 +37,12 @@ struct BlockCrew {
     // own[thread].sums[0 .. kCount) becomes the sum that WarpSum describes
     template <int kCount, class State>
     LOWLIGHT_METHOD void sum(Own<State>& own, int low, int high) const {
+        finished_sum<kCount, kCount>(own, low, high, [](const auto*) {});
+    }
+
+    // and then what finish(sums i, i + kPart, ..) makes of them
+    template <int kCount, int kPart, class State, class Finish>
+    LOWLIGHT_METHOD void finished_sum(Own<State>& own, int low, int high, Finish finish) const {
 #if defined(__CUDA_ARCH__)
         auto& sums = own.state.sums;
         using R = std::remove_reference_t<decltype(sums[0])>;
@@ -44,13 +50,13 @@ struct BlockCrew {
             LOWLIGHT_UNROLL
             for (int i = 0; i < kCount; ++i) sums[i] += __shfl_xor_sync(~0u, sums[i], offset);
         }
-        if (high <= kWarp) return;
+        if (high <= kWarp || low == high) return finish_own<kCount, kPart>(sums, finish);
         // sums that follow one another: the one's totals lie apart from the other's parts
         WarpSum rest(low, high);
         R *parts = static_cast<R*>(shared), *totals = totals_of<kCount, R>(rest, shared, bytes, count);
         rest.write<kCount>(parts, thread, sums);
         __syncthreads();
-        rest.add<kCount>(parts, totals, thread, count);
+        rest.add<kCount, kPart>(parts, totals, thread, count, finish);
         __syncthreads();
         rest.read<kCount>(totals, thread, sums);
 #endif

@@ -1,6 +1,7 @@
 // work that the threads of a block do together. A body runs in steps: crew.each(step) calls step(thread) once on every
-// thread, crew.sum adds up what some of them hold. Plain C++: crew.cuh is the crew of a CUDA block; a test has one that
-// runs a step for one thread after the other, and adds in the same order.
+// thread, crew.sum adds up what some of them hold, and crew.finished_sum makes something of the sums, once for all.
+// Plain C++: crew.cuh is the crew of a CUDA block; a test has one that runs a step for one thread after the other, and
+// adds in the same order.
 #pragma once
 
 #include "grid.h"
@@ -33,11 +34,12 @@ LOWLIGHT_FN int bits_below(int power) {
 }
 
 // The sum over those threads whose numbers differ in the bits from `low` to below `high` alone, both powers of two. In
-// a warp they add in pairs, the widest apart first; where high > kWarp every warp then writes what its lanes hold
+// a warp they add in pairs, the widest apart first; where high > kWarp, and > low, every warp then writes what its lanes hold
 // (2^lanes different sums), each sum is added up by one thread, warp after warp, and all threads read their own. So all
 // of them have the same bits.
 struct WarpSum {
-    int lanes, step, warps;  // bits: of the lanes of different sums, of the way from a warp of a sum to the next, of these
+    int lanes, step,
+        warps;  // bits: of the lanes of different sums, of the way from a warp of a sum to the next, of these
 
     LOWLIGHT_METHOD WarpSum(int low, int high)
         : lanes(bits_below(low < kWarp ? low : kWarp)),
@@ -52,19 +54,26 @@ struct WarpSum {
         for (int i = 0; i < kCount; ++i) parts[((warp * kCount + i) << lanes) + lane] = sums[i];
     }
 
-    template <int kCount, class R>
-    LOWLIGHT_METHOD void add(const R* parts, R* totals, int thread, int threads) const {
-        int all = (threads / kWarp >> warps << lanes) * kCount;
+    // and finish(sums), of kCount / kPart numbers that lie kPart apart
+    template <int kCount, int kPart, class R, class Finish>
+    LOWLIGHT_METHOD void add(const R* parts, R* totals, int thread, int threads, Finish finish) const {
+        constexpr int kTogether = kCount / kPart;
+        int all = (threads / kWarp >> warps << lanes) * kPart, next = kCount << lanes << step;
         LOWLIGHT_ROLLED
         for (int number = thread; number < all; number += threads) {
-            int lane = number & ((1 << lanes) - 1), rest = number >> lanes, i = rest % kCount, set = rest / kCount;
+            int lane = number & ((1 << lanes) - 1), rest = number >> lanes, i = rest % kPart, set = rest / kPart;
             int warp = (set >> step << step << warps) + (set & ((1 << step) - 1));
             const R* from = parts + ((warp * kCount + i) << lanes) + lane;
-            int next = kCount << lanes << step;
-            R sum = R(0);
+            R sums[kTogether] = {};
             LOWLIGHT_FOUR_AT_ONCE
-            for (int w = 0; w < 1 << warps; ++w, from += next) sum += *from;
-            totals[((set << lanes) + lane) * kCount + i] = sum;
+            for (int w = 0; w < 1 << warps; ++w, from += next) {
+                LOWLIGHT_UNROLL
+                for (int j = 0; j < kTogether; ++j) sums[j] += from[j * kPart << lanes];
+            }
+            finish(sums);
+            R* to = totals + ((set << lanes) + lane) * kCount + i;
+            LOWLIGHT_UNROLL
+            for (int j = 0; j < kTogether; ++j) to[j * kPart] = sums[j];
         }
     }
 
@@ -94,6 +103,21 @@ constexpr int shared_numbers(int threads, int low, int count) {
 template <int kCount, class R>
 LOWLIGHT_FN R* totals_of(const WarpSum& sum, void* shared, int bytes, int threads) {
     return static_cast<R*>(shared) + bytes / int(sizeof(R)) - (threads / kWarp >> sum.warps << sum.lanes) * kCount;
+}
+
+// the same where no sum leaves its warp
+template <int kCount, int kPart, class R, class Finish>
+LOWLIGHT_FN void finish_own(R* sums, Finish finish) {
+    constexpr int kTogether = kCount / kPart;
+    LOWLIGHT_UNROLL
+    for (int i = 0; i < kPart; ++i) {
+        R together[kTogether];
+        LOWLIGHT_UNROLL
+        for (int j = 0; j < kTogether; ++j) together[j] = sums[i + j * kPart];
+        finish(together);
+        LOWLIGHT_UNROLL
+        for (int j = 0; j < kTogether; ++j) sums[i + j * kPart] = together[j];
+    }
 }
 
 // the least power of two that is not below n, within [least, most], powers of two themselves

@@ -30,8 +30,8 @@ LOWLIGHT_FN void run_plane(const Body& body, Own<typename Body::Shared> shared, 
             body(shared, plane, line, group);
 }
 
-// warps run along a line, or along several short ones; large tensors give a thread up to 16 pieces of work, so that `prepare` weighs little, along the
-// line first: what a line is asked for weighs little then, too
+// warps run along a line, or along several short ones; large tensors give a thread up to 16 pieces of work, so that
+// `prepare` weighs little, along the line first: what a line is asked for weighs little then, too
 inline Grid grid_of(int64_t planes, int64_t lines, int64_t groups) {
     constexpr int64_t kMostYZ = 65535, kMostX = int64_t(1) << 30, kManyBlocks = 8192;
     // of a line of 33 groups 17 threads take two, so that few are idle
