@@ -84,7 +84,8 @@ LOWLIGHT_FN double square_root(double x) {
 #endif
 }
 
-// square_root of a number from 2^-100 to 2^100: nvcc's own steps, without its branch for what is subnormal or infinite
+// square_root, and 1 / x, of numbers whose size lies between 2^-100 and 2^100: nvcc's own steps for them, without its
+// branch for what is subnormal or infinite
 LOWLIGHT_FN float root(float x) {
 #if defined(__CUDA_ARCH__)
     float inverse;
@@ -93,6 +94,16 @@ LOWLIGHT_FN float root(float x) {
     return fused(fused(-about, about, x), 0.5f * inverse, about);
 #else
     return square_root(x);
+#endif
+}
+
+LOWLIGHT_FN float reciprocal(float x) {
+#if defined(__CUDA_ARCH__)
+    float about;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(about) : "f"(x));
+    return fused(about, -fused(x, about, -1.0f), about);
+#else
+    return 1.0f / x;
 #endif
 }
 

@@ -34,9 +34,9 @@ LOWLIGHT_FN int bits_below(int power) {
 }
 
 // The sum over those threads whose numbers differ in the bits from `low` to below `high` alone, both powers of two. In
-// a warp they add in pairs, the widest apart first; where high > kWarp, and > low, every warp then writes what its lanes hold
-// (2^lanes different sums), each sum is added up by one thread, warp after warp, and all threads read their own. So all
-// of them have the same bits.
+// a warp they add in pairs, the widest apart first; where high > kWarp, and > low, every warp then writes what its
+// lanes hold (2^lanes different sums), each sum is added up by one thread, warp after warp, and all threads read their
+// own. So all of them have the same bits.
 struct WarpSum {
     int lanes, step,
         warps;  // bits: of the lanes of different sums, of the way from a warp of a sum to the next, of these

@@ -17,14 +17,20 @@ struct Grid {
 
 constexpr int kThreads = 256;
 
-// what all threads of a plane share: where it is little every thread has it in registers, for stores may not be passed
-// by loads
-template <class Shared>
-using Own = std::conditional_t<sizeof(Shared) <= 96, Shared, const Shared&>;
+// what all threads of a plane share: in the registers of every thread where a body says so (kKeepsShared), for stores may
+// not be passed by loads
+template <class Body, class = void>
+struct Own {
+    using type = const typename Body::Shared&;
+};
+template <class Body>
+struct Own<Body, std::enable_if_t<Body::kKeepsShared>> {
+    using type = typename Body::Shared;
+};
 
 // a body says how many planes, lines and groups it has; what all threads of a plane share it forms once in `prepare`
 template <class Body>
-LOWLIGHT_FN void run_plane(const Body& body, Own<typename Body::Shared> shared, int64_t plane, Thread thread) {
+LOWLIGHT_FN void run_plane(const Body& body, typename Own<Body>::type shared, int64_t plane, Thread thread) {
     for (int64_t line = thread.line; line < body.lines; line += thread.line_step)
         for (int64_t group = thread.group; group < body.groups; group += thread.group_step)
             body(shared, plane, line, group);

@@ -63,8 +63,8 @@ struct LayerCells {
     LOWLIGHT_METHOD void visit(const Start& start, Work work) const {
         G of(0, 0, 0, 0);
         of.at = start.at, of.end = start.end;
-        int64_t unit = start.unit, next = lanes * next_unit();
-        auto one = [&](int k) {
+        int64_t next = lanes * next_unit();
+        auto one = [&](int64_t unit, int k) {
             if (kLast && !kAligned) {
                 int64_t rest = channels - unit * kVector<T>;
                 of.end = rest < kVector<T> ? int(rest) : kVector<T>;
@@ -73,12 +73,12 @@ struct LayerCells {
         };
         if constexpr (kKept) {
             // so few that 32 bits suffice
-            int rest = int(start.units);
+            int unit = start.unit, rest = int(start.units);
             LOWLIGHT_UNROLL
             for (int k = 0; k < kSlots<T>; ++k, unit += lanes, rest -= lanes, of.at += next)
-                if (rest > 0) one(k);
+                if (rest > 0) one(unit, k);
         } else {
-            for (int64_t rest = start.units; rest > 0; unit += lanes, rest -= lanes, of.at += next) one(0);
+            for (int64_t rest = start.units; rest > 0; rest -= lanes, of.at += next) one(units - rest, 0);
         }
     }
 

@@ -67,6 +67,10 @@ inline T shift_right(T a, uint32_t by) {
     return T(a >> (by > most_by ? most_by : by));
 }
 
+inline uint32_t leading_zeros(uint32_t a) {
+    return a ? uint32_t(__builtin_clz(a)) : 32;
+}
+
 // four bytes chosen of eight, each with its sign spread where the choice says so
 inline uint32_t permute(uint32_t a, uint32_t b, uint32_t choice) {
     uint64_t from = uint64_t(b) << 32 | a;
