@@ -95,6 +95,8 @@ def cases() -> list[Case]:
         Case("uniform", "noise", (body("Noise", "Lb0E"),), 1),
         Case("posterior step, anchored, noise", "step", (body("Step", "Lb1E"),), 4),
         Case("anchored_q_sample, noise", "q_sample", (body("Forward", "Lb1E"),), 3),
+        # of two parts that exclude each other the longer one: Tukey's lambda
+        Case("raw_noise, p+G+r+u", "raw_noise", (body("RawNoise", "Lb0E"),), 2),
         Case("tukey_lambda", "poisson", (body("Tukey"),), 1),
     ]
     poisson = [Case(f"poisson, mean {mean:g}", "poisson", (counts(mean),), 2) for mean in (1, 5, 20, 1000)]

@@ -17,8 +17,8 @@ struct Grid {
 
 constexpr int kThreads = 256;
 
-// what all threads of a plane share: in the registers of every thread where a body says so (kKeepsShared), for stores may
-// not be passed by loads
+// what all threads of a plane share: in the registers of every thread where a body says so (kKeepsShared), for stores
+// may not be passed by loads
 template <class Body, class = void>
 struct Own {
     using type = const typename Body::Shared&;
@@ -28,12 +28,27 @@ struct Own<Body, std::enable_if_t<Body::kKeepsShared>> {
     using type = typename Body::Shared;
 };
 
+// a body that says so (kHasLine) forms what it needs of a line by `of_line`, once for all groups of it that a thread
+// has
+template <class Body, class = void>
+constexpr bool kFormsLines = false;
+template <class Body>
+constexpr bool kFormsLines<Body, std::enable_if_t<Body::kHasLine>> = true;
+
 // a body says how many planes, lines and groups it has; what all threads of a plane share it forms once in `prepare`
 template <class Body>
 LOWLIGHT_FN void run_plane(const Body& body, typename Own<Body>::type shared, int64_t plane, Thread thread) {
-    for (int64_t line = thread.line; line < body.lines; line += thread.line_step)
-        for (int64_t group = thread.group; group < body.groups; group += thread.group_step)
-            body(shared, plane, line, group);
+    for (int64_t line = thread.line; line < body.lines; line += thread.line_step) {
+        if constexpr (kFormsLines<Body>) {
+            if (thread.group >= body.groups) return;
+            typename Body::Line own = body.of_line(shared, plane, line);
+            for (int64_t group = thread.group; group < body.groups; group += thread.group_step)
+                body(shared, own, plane, line, group);
+        } else {
+            for (int64_t group = thread.group; group < body.groups; group += thread.group_step)
+                body(shared, plane, line, group);
+        }
+    }
 }
 
 // warps run along a line, or along several short ones; large tensors give a thread up to 16 pieces of work, so that
