@@ -19,6 +19,18 @@ LOWLIGHT_FN R norm_input(Activation act, R x) {
     return act == Activation::mish ? mish(x, power_of_e(mish_exponent(x))) : x;
 }
 
+// calls run(activation, as a type): asked once for all elements of a loop
+template <class Run>
+LOWLIGHT_FN void with_activation(int activation, Run run) {
+    Activation act = static_cast<Activation>(activation);
+    if (act == Activation::silu)
+        run(std::integral_constant<Activation, Activation::silu>());
+    else if (act == Activation::mish)
+        run(std::integral_constant<Activation, Activation::mish>());
+    else
+        run(std::integral_constant<Activation, Activation::none>());
+}
+
 template <class R>
 struct Affine {
     R mean, scale, shift;

@@ -202,6 +202,11 @@ class Translation(Operands):
         target, low, high, by = code.operands[0], *(self.value(operand, "u32") for operand in code.operands[1:])
         return self.store(target, f"uint32_t(((uint64_t({high}) << 32) | {low}) >> ({by} & 31))", "u32")
 
+    def bfi_(self, code: Instruction) -> str:
+        assert code.parts[1:] == ("b32",)
+        target, *rest = code.operands
+        return self.store(target, f"inserted({', '.join(self.value(operand, 'u32') for operand in rest)})", "u32")
+
     def clz_(self, code: Instruction) -> str:
         _, kind = code.parts
         assert kind == "b32"
