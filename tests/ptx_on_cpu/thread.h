@@ -71,7 +71,7 @@ inline uint32_t leading_zeros(uint32_t a) {
     return a ? uint32_t(__builtin_clz(a)) : 32;
 }
 
-// the low `count` bits of a in the place of those of b from `first` on; both numbers as the device takes them, up to 255
+// the low `count` bits of a in the place of those of b from `first` on; of both numbers the device takes eight bits
 inline uint32_t inserted(uint32_t a, uint32_t b, uint32_t first, uint32_t count) {
     first &= 255, count &= 255;
     uint32_t bits = shift_left(count >= 32 ? ~0u : (1u << count) - 1, first);

@@ -173,7 +173,8 @@ class Translation(Operands):
 
     def rsqrt_(self, code: Instruction) -> str:
         assert code.parts[1:] == ("approx", "ftz", "f32")
-        return self.store(code.operands[0], f"float(1 / std::sqrt(double({self.value(code.operands[1], 'f32')})))", "f32")
+        value = self.value(code.operands[1], "f32")
+        return self.store(code.operands[0], f"float(1 / std::sqrt(double({value})))", "f32")
 
     def abs_(self, code: Instruction) -> str:
         _, kind = code.parts
