@@ -38,8 +38,8 @@ LOWLIGHT_FN int bits_below(int power) {
 // lanes hold (2^lanes different sums), each sum is added up by one thread, warp after warp, and all threads read their
 // own. So all of them have the same bits.
 struct WarpSum {
-    int lanes, step,
-        warps;  // bits: of the lanes of different sums, of the way from a warp of a sum to the next, of these
+    // bits: of the lanes of different sums, of the way from a warp of a sum to the next, of these
+    int lanes, step, warps;
 
     LOWLIGHT_METHOD WarpSum(int low, int high)
         : lanes(bits_below(low < kWarp ? low : kWarp)),
