@@ -22,7 +22,11 @@ FILES = ("noise", "haar", "step", "q_sample", "poisson", "raw_noise", "exposure"
 # kernels whose threads leave words in local memory, by CUDA 13.0 for sm_90: ptxas goes down to the registers of more
 # blocks a multiprocessor. They are words of a plane or of a block's work, stored once and read back once a line or a
 # plane, and never in the loop over a line
-SPILLING = (*("StepBodyIdGroup4", "NormaliseBodyIdGroup4", "NormGradientBodyBFloat16Group8", "GateBodyIfGroup4"),)
+SPILLING = (
+    *("StepBodyIdGroup4", "NormaliseBodyIdGroup4", "NormGradientBodyBFloat16Group8", "GateBodyIfGroup4"),
+    # around its loops over attempts
+    "RawNoiseBodyIdGroup4",
+)
 # words that a thread may leave there for any GPU, by any version
 MOST_SPILLED = 6 * 4
 # scalars that the threads of a plane share, each read once a plane: a row of 8, a time, a seed
