@@ -36,6 +36,11 @@ struct HostCrew {
 
     template <int kCount, class State>
     void sum(Own<State>& own, int low, int high) const {
+        finished_sum<kCount, kCount>(own, low, high, [](const auto*) {});
+    }
+
+    template <int kCount, int kPart, class State, class Finish>
+    void finished_sum(Own<State>& own, int low, int high, Finish finish) const {
         using R = std::remove_reference_t<decltype(own[0].sums[0])>;
         auto power = [](int n) { return n > 0 && (n & (n - 1)) == 0; };
         if (!power(low) || !power(high) || low > high || high > count || count % kWarp)
@@ -49,11 +54,14 @@ struct HostCrew {
                 for (int i = 0; i < kCount; ++i) own[thread].sums[i] += before[thread ^ offset].sums[i];
             });
         }
-        if (high <= kWarp) return;
+        if (high <= kWarp || low == high)
+            return each([&](int thread) { finish_own<kCount, kPart>(own[thread].sums, finish); });
         WarpSum rest(low, high);
-        R* numbers = reinterpret_cast<R*>(shared.data());
-        each([&](int thread) { rest.write<kCount>(numbers, thread, own[thread].sums); });
-        each([&](int thread) { rest.read<kCount>(numbers, thread, own[thread].sums); });
+        R* parts = reinterpret_cast<R*>(shared.data());
+        R* totals = totals_of<kCount, R>(rest, shared.data(), int(shared.size()), count);
+        each([&](int thread) { rest.write<kCount>(parts, thread, own[thread].sums); });
+        each([&](int thread) { rest.add<kCount, kPart>(parts, totals, thread, count, finish); });
+        each([&](int thread) { rest.read<kCount>(totals, thread, own[thread].sums); });
     }
 };
 

@@ -89,9 +89,9 @@ LOWLIGHT_FN float floor_of(float x) {
 }
 
 LOWLIGHT_FN Hat poisson_hat(float mean) {
-    float root = square_root(mean);
-    float b = 2.53f * root + 0.931f;
-    return Hat{root, 0.02483f * b - 0.059f, b};
+    float deviation = root(mean);
+    float b = 2.53f * deviation + 0.931f;
+    return Hat{deviation, 0.02483f * b - 0.059f, b};
 }
 
 LOWLIGHT_FN Candidate poisson_candidate(float mean, Hat hat, uint32_t word) {
@@ -116,7 +116,7 @@ LOWLIGHT_FN bool poisson_accepts_quickly(Hat hat, Candidate c, uint32_t word) {
 
 // what ln k! is more than (ln 2 pi) / 2 + z ln z - z, z = k + 1/2, within 2e-9 for every k >= 0
 LOWLIGHT_FN float factorial_correction(float z) {
-    float x = 1.0f / z;
+    float x = reciprocal(z);
     float c = 0x1.6eed0cp-13f;
     c = c * x + -0x1.1a7be4p-11f;
     c = c * x + -0x1.6af0d6p-13f;

@@ -84,6 +84,48 @@ LOWLIGHT_FN double square_root(double x) {
 #endif
 }
 
+// square_root, and 1 / x, of numbers whose size lies between 2^-100 and 2^100: nvcc's own steps for them, without its
+// branch for what is subnormal or infinite
+LOWLIGHT_FN float root(float x) {
+#if defined(__CUDA_ARCH__)
+    float inverse;
+    asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(x));
+    float about = x * inverse;
+    return fused(fused(-about, about, x), 0.5f * inverse, about);
+#else
+    return square_root(x);
+#endif
+}
+
+LOWLIGHT_FN float reciprocal(float x) {
+#if defined(__CUDA_ARCH__)
+    float about;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(about) : "f"(x));
+    return fused(about, -fused(x, about, -1.0f), about);
+#else
+    return 1.0f / x;
+#endif
+}
+
+// the compiler would shift the bit to the end first
+LOWLIGHT_FN bool has_bits(uint32_t word, uint32_t bits) {
+#if defined(__CUDA_ARCH__)
+    asm("and.b32 %0, %1, %2;" : "=r"(word) : "r"(word), "r"(bits));
+    return word != 0;
+#else
+    return (word & bits) != 0;
+#endif
+}
+
+// the low 32 bits of (high 2^32 + low) >> by, in one instruction
+LOWLIGHT_FN uint32_t shifted_right(uint32_t high, uint32_t low, int by) {
+#if defined(__CUDA_ARCH__)
+    return __funnelshift_r(low, high, by);
+#else
+    return (high << (32 - by)) | (low >> by);
+#endif
+}
+
 LOWLIGHT_FN float widen(float x) {
     return x;
 }

@@ -26,9 +26,9 @@ LOWLIGHT_FN float power_less_one(float u, float lambda) {
 }
 
 LOWLIGHT_FN float tukey_quantile(TukeyShape shape, uint32_t word) {
-    int32_t m = odd_numerator(word);
-    float u = float(m) * 0x1p-24f, other = float((1 << 24) - m) * 0x1p-24f;
-    return (power_less_one(u, shape.lambda) - power_less_one(other, shape.lambda)) * shape.inverse;
+    float u = uniform(word);
+    // exact, too
+    return (power_less_one(u, shape.lambda) - power_less_one(1.0f - u, shape.lambda)) * shape.inverse;
 }
 
 }  // namespace lowlight

@@ -47,7 +47,7 @@ LOWLIGHT_FN void invert_four(const float* mean, const uint32_t* words, uint32_t 
     // one division for the four
     bool more = true;
     for (int k = 0; more && k < 64; ++k) {
-        float next = float(k + 1), inverse = 1.0f / next;
+        float next = float(k + 1), inverse = reciprocal(next);
         more = false;
         for (int i = 0; i < 4; ++i) {
             bool beyond = state[i].left > state[i].probability;
@@ -68,16 +68,22 @@ LOWLIGHT_FN void reject_four(const NoiseLine& line, uint32_t counter, const floa
                              uint32_t which, float* counts) {
     uint32_t second[4], left = 0;
     draw_four_words(line, counter, 0, kPoissonSecond, second);
+    // a warp has hardly ever a place at which no pixel wants the whole test: nothing is formed for it a second time
+#if defined(__CUDA_ARCH__)
+#    pragma unroll 1
+#endif
     for (int i = 0; i < 4; ++i) {
-        bool mine = (which >> i & 1) != 0;
-        float own = mine ? mean[i] : kInversionBelow;
+        if (!(which >> i & 1)) continue;
+        float own = pick(mean, i);
+        uint32_t word = pick(second, i);
         Hat hat = poisson_hat(own);
-        Candidate c = poisson_candidate(own, hat, words[i]);
-        counts[i] = mine ? c.count : counts[i];
-        left |= mine && !poisson_accepts_quickly(hat, c, second[i]) ? 1u << i : 0u;
+        Candidate c = poisson_candidate(own, hat, pick(words, i));
+        put(counts, i, c.count);
+        bool done = poisson_accepts_quickly(hat, c, word) || poisson_accepts(own, hat, c, word);
+        left |= done ? 0u : 1u << i;
     }
     // one attempt of one pixel at a time: a thread goes on to its next pixel while its neighbours are still at theirs
-    for (uint32_t attempt = 0; left;) {
+    for (uint32_t attempt = 1; left;) {
         int i = first_of(left);
         uint32_t again[4];
         draw_four_words(line, counter, attempt, kPoissonFirst, again);
@@ -90,7 +96,7 @@ LOWLIGHT_FN void reject_four(const NoiseLine& line, uint32_t counter, const floa
         if (done || attempt + 1 == kMostAttempts) {
             put(counts, i, c.count);
             left &= left - 1;
-            attempt = 0;
+            attempt = 1;
         } else {
             ++attempt;
         }

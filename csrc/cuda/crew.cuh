@@ -9,6 +9,15 @@ namespace lowlight {
 struct BlockCrew {
     int count;  // threads
     void* shared;
+    int bytes;  // of it
+    int thread = own_thread();
+
+    // asked for anew for every item: of what is made of it nothing is kept in registers from item to item
+    static __device__ int own_thread() {
+        int x;
+        asm volatile("mov.u32 %0, %%tid.x;" : "=r"(x));
+        return x;
+    }
 
     // what each thread keeps between steps: registers
     template <class State>
@@ -21,13 +30,19 @@ struct BlockCrew {
     template <class Step>
     LOWLIGHT_METHOD void each(Step step) const {
 #if defined(__CUDA_ARCH__)
-        step(int(threadIdx.x));
+        step(thread);
 #endif
     }
 
     // own[thread].sums[0 .. kCount) becomes the sum that WarpSum describes
     template <int kCount, class State>
     LOWLIGHT_METHOD void sum(Own<State>& own, int low, int high) const {
+        finished_sum<kCount, kCount>(own, low, high, [](const auto*) {});
+    }
+
+    // and then what finish(sums i, i + kPart, ..) makes of them
+    template <int kCount, int kPart, class State, class Finish>
+    LOWLIGHT_METHOD void finished_sum(Own<State>& own, int low, int high, Finish finish) const {
 #if defined(__CUDA_ARCH__)
         auto& sums = own.state.sums;
         using R = std::remove_reference_t<decltype(sums[0])>;
@@ -35,13 +50,15 @@ struct BlockCrew {
             LOWLIGHT_UNROLL
             for (int i = 0; i < kCount; ++i) sums[i] += __shfl_xor_sync(~0u, sums[i], offset);
         }
-        if (high <= kWarp) return;
+        if (high <= kWarp || low == high) return finish_own<kCount, kPart>(sums, finish);
+        // sums that follow one another: the one's totals lie apart from the other's parts
         WarpSum rest(low, high);
-        rest.write<kCount>(static_cast<R*>(shared), threadIdx.x, sums);
+        R *parts = static_cast<R*>(shared), *totals = totals_of<kCount, R>(rest, shared, bytes, count);
+        rest.write<kCount>(parts, thread, sums);
         __syncthreads();
-        rest.read<kCount>(static_cast<R*>(shared), threadIdx.x, sums);
-        // the next sum writes where this one reads
+        rest.add<kCount, kPart>(parts, totals, thread, count, finish);
         __syncthreads();
+        rest.read<kCount>(totals, thread, sums);
 #endif
     }
 };
@@ -49,8 +66,8 @@ struct BlockCrew {
 template <class Body>
 __global__ void __launch_bounds__(Body::kMostThreads) lowlight_kernel_of_crews(const Body body) {
     __shared__ __align__(16) unsigned char shared[Body::kSharedBytes];
-    BlockCrew crew{int(blockDim.x), shared};
-    for (int64_t item = blockIdx.x; item < body.items; item += gridDim.x) body.run(crew, item);
+    for (int64_t item = blockIdx.x; item < body.items; item += gridDim.x)
+        body.run(BlockCrew{int(blockDim.x), shared, Body::kSharedBytes}, item);
 }
 
 struct CrewLauncher : Launcher {

@@ -17,26 +17,52 @@ struct Grid {
 
 constexpr int kThreads = 256;
 
+// what all threads of a plane share: in the registers of every thread where a body says so (kKeepsShared), for stores
+// may not be passed by loads
+template <class Body, class = void>
+struct Own {
+    using type = const typename Body::Shared&;
+};
+template <class Body>
+struct Own<Body, std::enable_if_t<Body::kKeepsShared>> {
+    using type = typename Body::Shared;
+};
+
+// a body that says so (kHasLine) forms what it needs of a line by `of_line`, once for all groups of it that a thread
+// has
+template <class Body, class = void>
+constexpr bool kFormsLines = false;
+template <class Body>
+constexpr bool kFormsLines<Body, std::enable_if_t<Body::kHasLine>> = true;
+
 // a body says how many planes, lines and groups it has; what all threads of a plane share it forms once in `prepare`
 template <class Body>
-LOWLIGHT_FN void run_plane(const Body& body, const typename Body::Shared& shared, int64_t plane, Thread thread) {
-    for (int64_t line = thread.line; line < body.lines; line += thread.line_step)
-        for (int64_t group = thread.group; group < body.groups; group += thread.group_step)
-            body(shared, plane, line, group);
+LOWLIGHT_FN void run_plane(const Body& body, typename Own<Body>::type shared, int64_t plane, Thread thread) {
+    for (int64_t line = thread.line; line < body.lines; line += thread.line_step) {
+        if constexpr (kFormsLines<Body>) {
+            if (thread.group >= body.groups) return;
+            typename Body::Line own = body.of_line(shared, plane, line);
+            for (int64_t group = thread.group; group < body.groups; group += thread.group_step)
+                body(shared, own, plane, line, group);
+        } else {
+            for (int64_t group = thread.group; group < body.groups; group += thread.group_step)
+                body(shared, plane, line, group);
+        }
+    }
 }
 
-// warps run along a line; large tensors give a thread four pieces of work, so that `prepare` weighs little
+// warps run along a line, or along several short ones; large tensors give a thread up to 16 pieces of work, so that
+// `prepare` weighs little, along the line first: what a line is asked for weighs little then, too
 inline Grid grid_of(int64_t planes, int64_t lines, int64_t groups) {
     constexpr int64_t kMostYZ = 65535, kMostX = int64_t(1) << 30, kManyBlocks = 8192;
-    int64_t x = 1, y = 1;
-    while (x < (lines > 1 ? 32 : kThreads) && x < groups) x *= 2;
-    while (x * y < kThreads && y < lines) y *= 2;
-    int64_t blocks_x = (groups + x - 1) / x, blocks_y = (lines + y - 1) / y;
-    if (double(blocks_x) * double(blocks_y) * double(planes) >= double(kManyBlocks)) {
-        if (lines > 1)
-            blocks_y = (blocks_y + 3) / 4;
-        else
-            blocks_x = (blocks_x + 3) / 4;
+    // of a line of 33 groups 17 threads take two, so that few are idle
+    int64_t most_x = lines > 1 ? 32 : kThreads, blocks_x = (groups + most_x - 1) / most_x;
+    int64_t x = (groups + blocks_x - 1) / blocks_x, y = kThreads / x < lines ? kThreads / x : lines;
+    int64_t blocks_y = (lines + y - 1) / y;
+    for (int pieces = 1; pieces < 16; pieces *= 4) {
+        if (double(blocks_x) * double(blocks_y) * double(planes) < double(kManyBlocks)) break;
+        int64_t& blocks = blocks_x >= 4 ? blocks_x : blocks_y;
+        blocks = (blocks + 3) / 4;
     }
     return Grid{unsigned(blocks_x < kMostX ? blocks_x : kMostX), unsigned(blocks_y < kMostYZ ? blocks_y : kMostYZ),
                 unsigned(planes < kMostYZ ? planes : kMostYZ), unsigned(x), unsigned(y)};

@@ -15,7 +15,7 @@ struct LayerCells {
     // pixels of a cell
     static constexpr int kPixels = kLast ? 1 : kVector<T>;
     int64_t batch, channels, inner, units, per_sample, cells, items;
-    int threads, lanes;  // lanes: threads that share a cell's units
+    int threads, lanes, bits;  // lanes: threads that share a cell's units; bits of those, or of the cells of a block
 
     LayerCells(int64_t batch, int64_t channels, int64_t inner, int threads)
         : batch(batch), channels(channels), inner(inner), threads(threads) {
@@ -25,6 +25,7 @@ struct LayerCells {
         // four neighbours at least read what lies together
         lanes =
             kLast ? power_of_two(ceil_divide(units, 4), 1, kWarp) : power_of_two(ceil_divide(units, kSlots<T>), 1, 64);
+        bits = bits_below(kLast ? lanes : threads / lanes);
         items = ceil_divide(cells, threads / lanes);
     }
 
@@ -34,27 +35,24 @@ struct LayerCells {
     // the bits of a thread's number in which those of a cell differ
     LOWLIGHT_METHOD int low() const { return kLast ? 1 : threads / lanes; }
     LOWLIGHT_METHOD int high() const { return kLast ? lanes : threads; }
-    LOWLIGHT_METHOD int lane(int thread) const { return kLast ? thread % lanes : thread / (threads / lanes); }
+    LOWLIGHT_METHOD int lane(int thread) const { return kLast ? thread & ((1 << bits) - 1) : thread >> bits; }
     LOWLIGHT_METHOD int64_t cell(int64_t item, int thread) const {
-        return item * (threads / lanes) + (kLast ? thread / lanes : thread % (threads / lanes));
+        return item * (threads / lanes) + (kLast ? thread >> bits : thread & ((1 << bits) - 1));
     }
 
-    // the elements of the first unit of a cell
-    LOWLIGHT_METHOD G elements(int64_t cell) const {
-        if (kLast) return G(cell, channels, 0, 0);
-        int64_t sample = cell / per_sample;
-        return G(sample * channels, inner, cell - sample * per_sample, 0);
+    // where a thread begins, formed once for all visits: it divides
+    struct Start {
+        int64_t at, units;  // its first element; units from the thread's first on, none beyond the last cell
+        int unit, end;
+    };
+    LOWLIGHT_METHOD Start start(int64_t item, int thread) const {
+        int64_t place = cell(item, thread), sample = kLast ? 0 : place / per_sample;
+        G first = kLast ? G(place, channels, 0, 0) : G(sample * channels, inner, place - sample * per_sample, 0);
+        int unit = lane(thread);
+        return Start{first.at + unit * next_unit(), place < cells ? units - unit : 0, unit, first.end};
     }
-    // those of another unit: formed from the first's, so that the compiler divides once and not in every copy of a loop
-    LOWLIGHT_METHOD G elements(const G& first, int64_t unit) const {
-        G of = first;
-        of.at += unit * (kLast ? kVector<T> : inner);
-        if (kLast && !kAligned) {
-            int64_t rest = channels - unit * kVector<T>;
-            of.end = rest < kVector<T> ? int(rest) : kVector<T>;
-        }
-        return of;
-    }
+    LOWLIGHT_METHOD int64_t next_unit() const { return kLast ? kVector<T> : inner; }
+
     // the pixels of a cell in [batch, inner], where the channels do not come last
     LOWLIGHT_METHOD G pixels(int64_t cell) const {
         int64_t sample = cell / per_sample;
@@ -62,17 +60,25 @@ struct LayerCells {
     }
     // calls work(elements, unit, slot) for the units of a thread; all of them have slot 0 where none are kept
     template <bool kKept, class Work>
-    LOWLIGHT_METHOD void visit(int64_t item, int thread, Work work) const {
-        int64_t place = cell(item, thread);
-        if (place >= cells) return;
-        int64_t unit = lane(thread);
-        G first = elements(place);
+    LOWLIGHT_METHOD void visit(const Start& start, Work work) const {
+        G of(0, 0, 0, 0);
+        of.at = start.at, of.end = start.end;
+        int64_t next = lanes * next_unit();
+        auto one = [&](int64_t unit, int k) {
+            if (kLast && !kAligned) {
+                int64_t rest = channels - unit * kVector<T>;
+                of.end = rest < kVector<T> ? int(rest) : kVector<T>;
+            }
+            work(of, unit, k);
+        };
         if constexpr (kKept) {
+            // so few that 32 bits suffice
+            int unit = start.unit, rest = int(start.units);
             LOWLIGHT_UNROLL
-            for (int k = 0; k < kSlots<T>; ++k, unit += lanes)
-                if (unit < units) work(elements(first, unit), unit, k);
+            for (int k = 0; k < kSlots<T>; ++k, unit += lanes, rest -= lanes, of.at += next)
+                if (rest > 0) one(unit, k);
         } else {
-            for (; unit < units; unit += lanes) work(elements(first, unit), unit, 0);
+            for (int64_t rest = start.units; rest > 0; rest -= lanes, of.at += next) one(units - rest, 0);
         }
     }
 

@@ -26,16 +26,16 @@ struct LayerNormBody {
         : a(a), of(a.batch, a.channels, a.inner, kMostThreads), threads(of.threads), items(of.items) {}
 
     struct State {
+        typename Cells::Start start;
         R items[kKept ? kSlots<T> : 1][kWide], mean[kPixels], sums[2 * kPixels];
     };
 
     // calls work(elements, unit, values) for the units of a thread; in a first visit they are loaded in any case
     template <bool kFirst = false, class Work>
-    LOWLIGHT_METHOD void visit(State& s, int64_t item, int thread, Work work) const {
+    LOWLIGHT_METHOD void visit(State& s, Work work) const {
         if (kFirst && kKept)
-            of.template visit<kKept>(item, thread,
-                                     [&](const G& e, int64_t, int k) { load_group<T>(a.x, e, s.items[k]); });
-        of.template visit<kKept>(item, thread, [&](const G& e, int64_t unit, int k) {
+            of.template visit<kKept>(s.start, [&](const G& e, int64_t, int k) { load_group<T>(a.x, e, s.items[k]); });
+        of.template visit<kKept>(s.start, [&](const G& e, int64_t unit, int k) {
             if (!kKept) load_group<T>(a.x, e, s.items[k]);
             work(e, unit, s.items[k]);
         });
@@ -47,32 +47,33 @@ struct LayerNormBody {
         typename Crew::template Own<State> own(crew);
         crew.each([&](int thread) {
             State& s = own[thread];
+            s.start = of.start(item, thread);
             for (int i = 0; i < kPixels; ++i) s.sums[i] = R(0);
-            visit<true>(s, item, thread, [&](const G&, int64_t, R* v) {
+            visit<true>(s, [&](const G&, int64_t, R* v) {
                 for (int i = 0; i < kWide; ++i) s.sums[of.pixel(i)] += v[i];
             });
         });
-        crew.template sum<kPixels>(own, of.low(), of.high());
+        crew.template finished_sum<kPixels, kPixels>(own, of.low(), of.high(), [&](R* sum) { *sum /= n; });
         crew.each([&](int thread) {
             State& s = own[thread];
-            for (int p = 0; p < kPixels; ++p) s.mean[p] = s.sums[p] / n, s.sums[p] = s.sums[kPixels + p] = R(0);
-            visit(s, item, thread, [&](const G& e, int64_t, R* v) {
+            for (int p = 0; p < kPixels; ++p) s.mean[p] = s.sums[p], s.sums[p] = s.sums[kPixels + p] = R(0);
+            visit(s, [&](const G& e, int64_t, R* v) {
                 for (int i = 0; i < kWide; ++i) {
                     R d = v[i] - s.mean[of.pixel(i)];
                     if (e.has(i)) s.sums[of.pixel(i)] += d, s.sums[kPixels + of.pixel(i)] += d * d;
                 }
             });
         });
-        crew.template sum<2 * kPixels>(own, of.low(), of.high());
+        crew.template finished_sum<2 * kPixels, kPixels>(own, of.low(), of.high(), [&](R* sums) {
+            Moments<R> m = moments(sums[0], sums[1], n);
+            sums[0] = m.rest, sums[1] = inverse_deviation(m.squares, n, a.eps);
+        });
         crew.each([&](int thread) {
             State& s = own[thread];
-            R inverse[kPixels];
-            for (int p = 0; p < kPixels; ++p) {
-                Moments<R> m = moments(s.mean[p], s.sums[p], s.sums[kPixels + p], n);
-                s.mean[p] = m.mean, inverse[p] = inverse_deviation(m.squares, n, a.eps);
-            }
+            R* inverse = s.sums + kPixels;
+            for (int p = 0; p < kPixels; ++p) s.mean[p] += s.sums[p];
             of.store_stats(a.stats, item, thread, s.mean, inverse);
-            visit(s, item, thread, [&](const G& e, int64_t unit, R* v) {
+            visit(s, [&](const G& e, int64_t unit, R* v) {
                 R weight[kWide], bias[kWide];
                 of.load_parameter(a.weight, unit, R(1), weight);
                 of.load_parameter(a.bias, unit, R(0), bias);
@@ -108,9 +109,11 @@ struct LayerGradientBody {
     // calls work(elements, xhat, weight times gradient) for the units of a thread; a first visit makes them in any case
     template <bool kFirst = false, class Work>
     LOWLIGHT_METHOD void visit(State& s, int64_t item, int thread, Work work) const {
+        // formed anew: there are registers for no more
+        typename Cells::Start start = of.start(item, thread);
         auto load = [&](const G& e, int k) { load_group<T>(a.x, e, s.xhat[k]), load_group<T>(a.grad, e, s.g[k]); };
-        if (kFirst && kKept) of.template visit<kKept>(item, thread, [&](const G& e, int64_t, int k) { load(e, k); });
-        of.template visit<kKept>(item, thread, [&](const G& e, int64_t unit, int k) {
+        if (kFirst && kKept) of.template visit<kKept>(start, [&](const G& e, int64_t, int k) { load(e, k); });
+        of.template visit<kKept>(start, [&](const G& e, int64_t unit, int k) {
             if (!kKept) load(e, k);
             if (kFirst || !kKept) {
                 R weight[kWide];

@@ -93,6 +93,7 @@ const char* with_lines(DType dtype, const Block& size, bool draw, const NoiseSou
 
 template <class T, class G, bool kNormal>
 struct NoiseBody : Lines<G, true> {
+    static constexpr bool kKeepsShared = true;
     using Shared = NoiseLine;
     NoiseArguments a;
 

@@ -117,13 +117,14 @@ struct NormaliseBody {
 
     LOWLIGHT_METHOD void operator()(const Shared&, int64_t sample, int64_t line, int64_t index) const {
         G group(sample * lines + line, width, index, 0);
-        Activation act = static_cast<Activation>(a.activation);
         R v[G::kPixels], k[3][G::kPixels];
         load_group<T>(a.x, group, v);
         for (int j = 0; j < 3; ++j)
             load_channels<R, G, kLast>(coefficients + j * a.batch * a.channels, sample, a.channels, line, index, k[j]);
-        for (int i = 0; i < G::kPixels; ++i)
-            v[i] = norm_output(act, norm_input(act, v[i]), Affine<R>{k[0][i], k[1][i], k[2][i]});
+        with_activation(a.activation, [&](auto act) {
+            for (int i = 0; i < G::kPixels; ++i)
+                v[i] = norm_output(act.value, norm_input(act.value, v[i]), Affine<R>{k[0][i], k[1][i], k[2][i]});
+        });
         store_group<T>(a.out, group, v);
     }
 };

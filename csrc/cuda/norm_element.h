@@ -19,6 +19,18 @@ LOWLIGHT_FN R norm_input(Activation act, R x) {
     return act == Activation::mish ? mish(x, power_of_e(mish_exponent(x))) : x;
 }
 
+// calls run(activation, as a type): asked once for all elements of a loop
+template <class Run>
+LOWLIGHT_FN void with_activation(int activation, Run run) {
+    Activation act = static_cast<Activation>(activation);
+    if (act == Activation::silu)
+        run(std::integral_constant<Activation, Activation::silu>());
+    else if (act == Activation::mish)
+        run(std::integral_constant<Activation, Activation::mish>());
+    else
+        run(std::integral_constant<Activation, Activation::none>());
+}
+
 template <class R>
 struct Affine {
     R mean, scale, shift;
@@ -68,25 +80,29 @@ LOWLIGHT_FN void each_group(int64_t sample, int64_t groups, int64_t per_group, i
 // channels_last: a block takes a tile of channels of a chunk of pixels, a thread kVector channels of some of them. What
 // a chunk is does not depend on the batch, nor on the launch: so the sums do not.
 struct ColumnTiles {
-    int lanes, rows;  // threads along the channels, and along the pixels
+    int lanes, lane_bits, rows;  // threads along the channels, and along the pixels
     int64_t vectors, tiles, chunk_pixels, chunks;
 
     // slots: pixels of a thread
     template <class T>
     ColumnTiles(T, int64_t channels, int64_t inner, int threads, int slots)
         : vectors(ceil_divide(channels, kVector<T>)) {
-        lanes = power_of_two(vectors, 1, kWarp), rows = threads / lanes;
+        lanes = power_of_two(vectors, 1, kWarp), lane_bits = bits_below(lanes), rows = threads / lanes;
         tiles = ceil_divide(vectors, lanes);
         chunk_pixels = int64_t(rows) * slots, chunks = ceil_divide(inner, chunk_pixels);
     }
 
+    // where the first thread of a block is, formed once a block: it divides
     struct Place {
         int64_t sample, chunk, vector;
         int row;
     };
-    LOWLIGHT_METHOD Place place(int64_t item, int thread) const {
+    LOWLIGHT_METHOD Place first(int64_t item) const {
         int64_t block = item / tiles, sample = block / chunks;
-        return Place{sample, block - sample * chunks, (item - block * tiles) * lanes + thread % lanes, thread / lanes};
+        return Place{sample, block - sample * chunks, (item - block * tiles) * lanes, 0};
+    }
+    LOWLIGHT_METHOD Place place(Place first, int thread) const {
+        return Place{first.sample, first.chunk, first.vector + (thread & (lanes - 1)), thread >> lane_bits};
     }
 
     LOWLIGHT_METHOD int64_t pixels_of(int64_t chunk, int64_t inner) const {

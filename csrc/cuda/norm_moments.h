@@ -13,14 +13,15 @@ namespace lowlight {
 
 template <class R>
 struct Moments {
-    R mean, squares;
+    R rest, squares;
 };
 
-// of n numbers, by the sums of deviations from about their mean and of the squares of these
+// of n numbers, by the sums of deviations from about their mean and of the squares of these: what is to be added to
+// that, and the squares of deviations from the sum
 template <class R>
-LOWLIGHT_FN Moments<R> moments(R about, R deviations, R squares, R n) {
+LOWLIGHT_FN Moments<R> moments(R deviations, R squares, R n) {
     R rest = deviations / n, less = squares - deviations * rest;
-    return Moments<R>{about + rest, less < R(0) ? R(0) : less};
+    return Moments<R>{rest, less < R(0) ? R(0) : less};
 }
 
 template <class R>
@@ -92,12 +93,13 @@ struct SlabMoments {
         crew.template sum<2>(own, 1, threads);
         crew.each([&](int thread) {
             State& s = own[thread];
-            Moments<R> m = moments(s.mean, s.sums[0], s.sums[1], n);
+            Moments<R> m = moments(s.sums[0], s.sums[1], n);
+            R mean = s.mean + m.rest;
             if (chunks == 1)
-                write(s, slab, thread, act, m.mean, inverse_deviation(m.squares, n, a.eps));
+                write(s, slab, thread, act, mean, inverse_deviation(m.squares, n, a.eps));
             else if (thread == 0) {
                 int64_t sample = slab / a.groups, at = (sample * (chunks - 1) + chunk) * a.groups + slab;
-                partial[at] = m.mean, partial[a.batch * chunks * a.groups + at] = m.squares;
+                partial[at] = mean, partial[a.batch * chunks * a.groups + at] = m.squares;
             }
         });
     }
@@ -144,34 +146,34 @@ struct ColumnMoments {
 
     template <class Work>
     LOWLIGHT_METHOD void visit(State& s, ColumnTiles::Place p, Work work) const {
+        // pixels from the first on: a chunk's fit 32 bits
+        int rest = p.vector < tiles.vectors ? int(tiles.pixels_of(p.chunk, a.inner)) - p.row : 0;
+        G g(p.sample * a.inner + p.chunk * tiles.chunk_pixels + p.row, a.channels, p.vector, 0);
         LOWLIGHT_UNROLL
-        for (int k = 0; k < kSlots<T>; ++k) {
-            int64_t pixel = p.chunk * tiles.chunk_pixels + k * tiles.rows + p.row;
-            G g(p.sample * a.inner + pixel, a.channels, p.vector, 0);
-            if (pixel < a.inner && p.vector < tiles.vectors) work(g, s.items[k]);
-        }
+        for (int k = 0; k < kSlots<T>; ++k, rest -= tiles.rows, g.at += tiles.rows * a.channels)
+            if (rest > 0) work(g, s.items[k]);
     }
 
     template <class Crew>
     LOWLIGHT_METHOD void run(const Crew& crew, int64_t item) const {
         Activation act = static_cast<Activation>(a.activation);
-        int64_t chunk = tiles.place(item, 0).chunk;
-        R n = R(tiles.pixels_of(chunk, a.inner));
+        ColumnTiles::Place first = tiles.first(item);
+        R n = R(tiles.pixels_of(first.chunk, a.inner));
         typename Crew::template Own<State> own(crew);
         crew.each([&](int thread) {
             State& s = own[thread];
-            ColumnTiles::Place p = tiles.place(item, thread);
+            ColumnTiles::Place p = tiles.place(first, thread);
             for (int i = 0; i < kWide; ++i) s.sums[i] = R(0);
             visit(s, p, [&](const G& g, R* v) { load_group<T>(a.x, g, v); });
             visit(s, p, [&](const G&, R* v) {
                 for (int i = 0; i < kWide; ++i) v[i] = norm_input(act, v[i]), s.sums[i] += v[i];
             });
         });
-        crew.template sum<kWide>(own, tiles.lanes, threads);
+        crew.template finished_sum<kWide, kWide>(own, tiles.lanes, threads, [&](R* sum) { *sum /= n; });
         crew.each([&](int thread) {
             State& s = own[thread];
-            for (int i = 0; i < kWide; ++i) s.mean[i] = s.sums[i] / n, s.sums[i] = s.sums[kWide + i] = R(0);
-            visit(s, tiles.place(item, thread), [&](const G&, R* v) {
+            for (int i = 0; i < kWide; ++i) s.mean[i] = s.sums[i], s.sums[i] = s.sums[kWide + i] = R(0);
+            visit(s, tiles.place(first, thread), [&](const G&, R* v) {
                 for (int i = 0; i < kWide; ++i) {
                     R d = v[i] - s.mean[i];
                     s.sums[i] += d, s.sums[kWide + i] += d * d;
@@ -181,13 +183,13 @@ struct ColumnMoments {
         crew.template sum<2 * kWide>(own, tiles.lanes, threads);
         crew.each([&](int thread) {
             State& s = own[thread];
-            ColumnTiles::Place p = tiles.place(item, thread);
+            ColumnTiles::Place p = tiles.place(first, thread);
             if (p.row > 0 || p.vector >= tiles.vectors) return;
-            G g(p.sample * tiles.chunks + chunk, a.channels, p.vector, 0);
+            G g(p.sample * tiles.chunks + p.chunk, a.channels, p.vector, 0);
             R mean[kWide], squares[kWide];
             for (int i = 0; i < kWide; ++i) {
-                Moments<R> m = moments(s.mean[i], s.sums[i], s.sums[kWide + i], n);
-                mean[i] = m.mean, squares[i] = m.squares;
+                Moments<R> m = moments(s.sums[i], s.sums[kWide + i], n);
+                mean[i] = s.mean[i] + m.rest, squares[i] = m.squares;
             }
             store_group<R>(partial, g, mean);
             store_group<R>(partial + a.batch * tiles.chunks * a.channels, g, squares);

@@ -135,12 +135,12 @@ struct ColumnSums {
         crew.each([&](int thread) {
             State& s = own[thread];
             for (int i = 0; i < 2 * kWide; ++i) s.sums[i] = R(0);
-            ColumnTiles::Place p = tiles.place(item, thread);
+            ColumnTiles::Place p = tiles.place(tiles.first(item), thread);
             if (p.vector < tiles.vectors) gather(s, p);
         });
         crew.template sum<2 * kWide>(own, tiles.lanes, threads);
         crew.each([&](int thread) {
-            ColumnTiles::Place p = tiles.place(item, thread);
+            ColumnTiles::Place p = tiles.place(tiles.first(item), thread);
             if (p.row > 0 || p.vector >= tiles.vectors) return;
             G g(p.sample * chunks + p.chunk, a.channels, p.vector, 0);
             store_group<R>(partial, g, own[thread].sums);

@@ -36,6 +36,7 @@ const char* run_poisson(const PoissonArguments& a, Runner runner) {
 
 template <class T, class G>
 struct TukeyBody : Lines<G, true> {
+    static constexpr bool kKeepsShared = true;
     using Shared = NoiseLine;
     TukeyArguments a;
     TukeyShape shape;

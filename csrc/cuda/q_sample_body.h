@@ -16,6 +16,7 @@ LOWLIGHT_FN ForwardRow<R> checked_forward_row(const double* alpha_bar, int64_t l
 template <class T, class G, bool kDraw>
 struct ForwardBody : Lines<G, kDraw> {
     using R = Real<T>;
+    static constexpr bool kKeepsShared = kDraw;
     struct Shared {
         ForwardRow<R> row;
         bool kept;

@@ -27,6 +27,12 @@ struct RawNoiseBody : Lines<G, true> {
         RawRow<R> row;
         NoiseLine line;
     };
+    // beside photons there are no registers to keep it, nor does it weigh much
+    static constexpr bool kHasLine = !kPhotons;
+    struct Line {
+        NoiseLine noise;
+        R of_row;  // what the row adds to its pixels
+    };
     RawNoiseArguments a;
 
     RawNoiseBody(const RawNoiseArguments& a) : Lines<G, true>(a.size, a.source), a(a) {}
@@ -38,8 +44,14 @@ struct RawNoiseBody : Lines<G, true> {
         return Shared{row, this->noise(a.source, plane)};
     }
 
+    LOWLIGHT_METHOD Line of_line(const Shared& shared, int64_t plane, int64_t line) const {
+        NoiseLine noise = below(shared.line, line);
+        return Line{noise, a.parts & kPartR ? shared.row.row_scale * R(row_normal(noise, this->channel(plane))) : R(0)};
+    }
+
     // y in digital numbers -> with its noise
-    LOWLIGHT_METHOD void add_noise(const RawRow<R>& k, NoiseLine line, int64_t channel, int64_t index, R* y) const {
+    LOWLIGHT_METHOD void add_noise(const RawRow<R>& k, const Line& own, int64_t index, R* y) const {
+        const NoiseLine& line = own.noise;
         float drawn[G::kPixels];
         if (a.parts & kPartU) {
             draw_group<false, G>(source_line(line, kQuantisation), index, drawn);
@@ -54,10 +66,8 @@ struct RawNoiseBody : Lines<G, true> {
             draw_group<true, G>(source_line(line, kSignalNormal), index, drawn);
             for (int i = 0; i < G::kPixels; ++i) y[i] = with_signal_noise(k, y[i], R(drawn[i]));
         }
-        if (a.parts & kPartR) {
-            R of_row = k.row_scale * R(row_normal(line, channel));
-            for (int i = 0; i < G::kPixels; ++i) y[i] = y[i] + of_row;
-        }
+        if (a.parts & kPartR)
+            for (int i = 0; i < G::kPixels; ++i) y[i] = y[i] + own.of_row;
         if (!(a.parts & (kPartg | kPartG))) return;
         if (a.parts & kPartg)
             draw_group<true, G>(source_line(line, kReadNormal), index, drawn);
@@ -67,12 +77,17 @@ struct RawNoiseBody : Lines<G, true> {
     }
 
     LOWLIGHT_METHOD void operator()(const Shared& shared, int64_t plane, int64_t line, int64_t index) const {
+        (*this)(shared, of_line(shared, plane, line), plane, line, index);
+    }
+
+    LOWLIGHT_METHOD void operator()(const Shared& shared, const Line& own, int64_t plane, int64_t line,
+                                    int64_t index) const {
         G group = this->group(plane, line, index);
         const RawRow<R>& k = shared.row;
         R values[G::kPixels];
         load_group<T>(a.clean, group, values);
         for (int i = 0; i < G::kPixels; ++i) values[i] = values[i] * k.to_numbers;
-        add_noise(k, below(shared.line, line), this->channel(plane), index, values);
+        add_noise(k, own, index, values);
         for (int i = 0; i < G::kPixels; ++i) {
             R value = values[i] * k.to_image;
             values[i] = a.clip ? unit(value) : value;

@@ -22,6 +22,7 @@ LOWLIGHT_FN StepRow<R> checked_row(const void* rows, const int64_t* t, int64_t c
 template <class T, class G, bool kDraw>
 struct StepBody : Lines<G, kDraw> {
     using R = Real<T>;
+    static constexpr bool kKeepsShared = kDraw;
     struct Shared {
         StepRow<R> row;
         Bounds<R> clip;

@@ -67,6 +67,17 @@ inline T shift_right(T a, uint32_t by) {
     return T(a >> (by > most_by ? most_by : by));
 }
 
+inline uint32_t leading_zeros(uint32_t a) {
+    return a ? uint32_t(__builtin_clz(a)) : 32;
+}
+
+// the low `count` bits of a in the place of those of b from `first` on; of both numbers the device takes eight bits
+inline uint32_t inserted(uint32_t a, uint32_t b, uint32_t first, uint32_t count) {
+    first &= 255, count &= 255;
+    uint32_t bits = shift_left(count >= 32 ? ~0u : (1u << count) - 1, first);
+    return (shift_left(a, first) & bits) | (b & ~bits);
+}
+
 // four bytes chosen of eight, each with its sign spread where the choice says so
 inline uint32_t permute(uint32_t a, uint32_t b, uint32_t choice) {
     uint64_t from = uint64_t(b) << 32 | a;

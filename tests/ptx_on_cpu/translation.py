@@ -161,14 +161,20 @@ class Translation(Operands):
         return self.store(target, f"remainder({self.value(a, kind)}, {self.value(b, kind)})", kind)
 
     def rcp_(self, code: Instruction) -> str:
-        _, rounding, kind = code.parts
-        assert rounding == "rn"
+        *rounding, kind = code.parts[1:]
+        # approximations as close as they can be: kernels go on to the correctly rounded result from there
+        assert rounding in (["rn"], ["approx", "ftz"])
         return self.store(code.operands[0], f"1 / {self.value(code.operands[1], kind)}", kind)
 
     def sqrt_(self, code: Instruction) -> str:
         _, rounding, kind = code.parts
         assert rounding == "rn"
         return self.store(code.operands[0], f"std::sqrt({self.value(code.operands[1], kind)})", kind)
+
+    def rsqrt_(self, code: Instruction) -> str:
+        assert code.parts[1:] == ("approx", "ftz", "f32")
+        value = self.value(code.operands[1], "f32")
+        return self.store(code.operands[0], f"float(1 / std::sqrt(double({value})))", "f32")
 
     def abs_(self, code: Instruction) -> str:
         _, kind = code.parts
@@ -191,6 +197,21 @@ class Translation(Operands):
 
     def shr_(self, code: Instruction) -> str:
         return self.shift(code, "shift_right")
+
+    def shf_(self, code: Instruction) -> str:
+        assert code.parts[1:] == ("r", "wrap", "b32")
+        target, low, high, by = code.operands[0], *(self.value(operand, "u32") for operand in code.operands[1:])
+        return self.store(target, f"uint32_t(((uint64_t({high}) << 32) | {low}) >> ({by} & 31))", "u32")
+
+    def bfi_(self, code: Instruction) -> str:
+        assert code.parts[1:] == ("b32",)
+        target, *rest = code.operands
+        return self.store(target, f"inserted({', '.join(self.value(operand, 'u32') for operand in rest)})", "u32")
+
+    def clz_(self, code: Instruction) -> str:
+        _, kind = code.parts
+        assert kind == "b32"
+        return self.store(code.operands[0], f"leading_zeros({self.value(code.operands[1], 'u32')})", "u32")
 
     def shift(self, code: Instruction, function: str) -> str:
         _, kind = code.parts
