@@ -15,7 +15,7 @@ LOWLIGHT_FN float uniform(uint32_t word) {
     return float(odd_numerator(word)) * 0x1p-24f;
 }
 
-// ln u for u in (0, 1), within 0.9 ulp: u = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)),
+// ln u of a normal u > 0, within 0.9 ulp: u = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)),
 // ln u = e ln 2 + f - f^2 / 2 + f^3 P(f); P is the minimax fit of the relative error (6e-9). Of anything else some
 // number: unsigned differences wrap where signed ones would overflow
 LOWLIGHT_FN float log_uniform(float u) {

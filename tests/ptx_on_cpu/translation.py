@@ -161,8 +161,9 @@ class Translation(Operands):
         return self.store(target, f"remainder({self.value(a, kind)}, {self.value(b, kind)})", kind)
 
     def rcp_(self, code: Instruction) -> str:
-        _, rounding, kind = code.parts
-        assert rounding == "rn"
+        # of float64's estimate, which libraries refine, PTX says how near it is at least
+        assert code.parts[1:] in (("rn", "f32"), ("rn", "f64"), ("approx", "ftz", "f64")), code
+        kind = code.parts[-1]
         return self.store(code.operands[0], f"1 / {self.value(code.operands[1], kind)}", kind)
 
     def sqrt_(self, code: Instruction) -> str:
@@ -205,13 +206,17 @@ class Translation(Operands):
 
     def extreme(self, code: Instruction, sign: str) -> str:
         _, kind = code.parts
-        assert kind[0] != "f"
         target, a, b = code.operands[0], *(self.value(operand, kind) for operand in code.operands[1:])
+        if kind[0] == "f":
+            # of a number and NaN the number
+            return self.store(target, f"std::{'fmax' if sign == '>' else 'fmin'}({a}, {b})", kind)
         return self.store(target, f"{a} {sign} {b} ? {a} : {b}", kind)
 
     def setp_(self, code: Instruction) -> str:
         _, comparison, kind = code.parts
         target, a, b = code.operands[0], *(self.value(operand, kind) for operand in code.operands[1:])
+        if comparison in ("num", "nan"):
+            return self.store(target, f"{'!' if comparison == 'nan' else ''}({a} == {a} && {b} == {b})", "pred")
         if comparison.endswith("u"):
             # true of NaN
             return self.store(target, f"!({a} {opposite(comparison[:-1])} {b})", "pred")
