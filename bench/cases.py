@@ -6,6 +6,7 @@ import torch
 from case import Case, Setting
 from cases_norm import norms
 from cases_raw import raw
+from cases_tone import tones
 from torch import Tensor
 
 import lowlight_ext as e
@@ -87,4 +88,4 @@ def _noise(on: Setting) -> list[Case]:
 
 def cases(on: Setting) -> list[Case]:
     """All cases."""
-    return _haar(on) + _steps(on) + _noise(on) + raw(on) + norms(on)
+    return _haar(on) + _steps(on) + _noise(on) + raw(on) + norms(on) + tones(on)

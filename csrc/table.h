@@ -6,6 +6,7 @@
 #include "core/arguments.h"
 #include "core/norm_arguments.h"
 #include "core/raw_arguments.h"
+#include "core/tone_arguments.h"
 #include "core/winograd_arguments.h"
 
 #define LOWLIGHT_OPERATORS(ROW)                    \
@@ -27,7 +28,8 @@
     ROW(layer_norm, NormArguments)                 \
     ROW(layer_norm_backward, NormGradients)        \
     ROW(gate, GateArguments)                       \
-    ROW(gate_backward, GateArguments)
+    ROW(gate_backward, GateArguments)              \
+    ROW(tone, ToneArguments)
 
 // those that are on the CPU alone, for a GPU's own libraries do the same
 #define LOWLIGHT_CPU_OPERATORS(ROW) ROW(winograd, WinogradArguments)

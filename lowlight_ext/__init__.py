@@ -13,6 +13,7 @@ from lowlight_ext.noise import normal, philox, uniform
 from lowlight_ext.norm import group_norm_silu, layer_norm2d, mish_instance_norm, simple_gate
 from lowlight_ext.poisson import poisson, tukey_lambda
 from lowlight_ext.step import diffusion_step
+from lowlight_ext.tone import tone_curve
 
 __all__ = [
     "Conv3x3",
@@ -40,6 +41,7 @@ __all__ = [
     "recording",
     "simple_gate",
     "tables_kept",
+    "tone_curve",
     "tukey_lambda",
     "uniform",
     "use_backend",

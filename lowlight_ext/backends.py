@@ -15,6 +15,7 @@ OPERATORS = (
     *("haar_dwt2d", "haar_idwt2d", "normal", "uniform", "philox", "diffusion_step", "anchored_q_sample"),
     *("poisson", "tukey_lambda", "raw_noise", "exposure_step"),
     *("group_norm_silu", "mish_instance_norm", "layer_norm2d", "simple_gate"),
+    "tone_curve",
 )
 # on GPU tensors `auto` takes the faster of the two where there are both, else the one there is: operator ->
 # (backend, reason); a benchmark on a GPU decides, and none has been run yet

@@ -24,6 +24,7 @@ LAYOUTS = ("contiguous", "channels_last", "slice", "transposed", "strided")
 DIFFERENTIABLE = (
     *("haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample", "poisson", "exposure_step"),
     *NORMS,
+    "tone_curve",
 )
 # set by --slow: the interpreter takes every size
 thorough = False
@@ -78,6 +79,11 @@ def tolerance(sample: Sample, dtype: torch.dtype) -> Tolerance:
         if dtype in (torch.float32, torch.float64):
             return Tolerance(8 * ULP[dtype], ulps * ULP[dtype], reason)
         return Tolerance(2 * ULP[dtype], ulps * ULP[torch.float32], f"{reason}, and the rounding to neighbours")
+    if sample.op == "tone_curve":
+        # the rounding of gamma ln u counts as often as it is large, up to 6 here; near black 1 + x / floor rounds
+        if dtype in (torch.float32, torch.float64):
+            return Tolerance(16 * ULP[dtype], 2 * ULP[dtype], "ln and exp from other polynomials, 16 ulp")
+        return Tolerance(2 * ULP[dtype], 2 * ULP[torch.float32], "as float32, and the rounding to neighbours")
     drawn = sample.op in ("normal", "tukey_lambda", "raw_noise") or sample.kwargs.get("seed") is not None
     if not drawn or sample.op == "uniform":
         return EXACT
@@ -191,6 +197,20 @@ def _raw_samples(op: str, shape: Shape, dtype: torch.dtype, device: Device, layo
         yield Sample(op, "mean", (out, original, 250.0, 34.0, 0.8, None))
 
 
+def _tone_samples(op: str, shape: Shape, dtype: torch.dtype, device: Device, layout: str) -> Iterator[Sample]:
+    """Dark pictures, of three channels, that become bright, too bright, and darker still."""
+    (x,) = _pictures(1, (shape[0], 3, *shape[2:]), dtype, device, "contiguous")
+    # between black and white, which are there as well where the picture is more than a pixel
+    x = (0.75 * x + 0.5).clamp(0, 1)
+    batch = torch.arange(3.0 * shape[0], device=device).reshape(-1, 3)
+    gamma, scale = 0.45 + 0.1 * (batch % 5), 1.0 + 0.1 * (batch % 7)
+    knee = 0.8 + 0.05 * (batch[:, :1] % 2)
+    yield Sample(op, "bright", (arranged(x.pow(3), layout), gamma, scale, knee))
+    yield Sample(op, "clipped", (arranged(x, layout), gamma.double(), 3 * scale.double(), 0 * knee.double() + 1))
+    darker = (gamma.to(dtype) + 1.5, scale.to(dtype) / 2, knee.to(dtype))
+    yield Sample(op, "darker", (arranged(x, layout), *darker), {"floor": 0.02, "share": 0.0})
+
+
 def sample_inputs(
     op: str,
     shape: Shape = SHAPES[0],
@@ -224,6 +244,8 @@ def sample_inputs(
         (x,) = _pictures(1, shape, dtype, device, "contiguous")
         for name, (picture, *others), kwargs in norm_arguments(op, x):
             yield Sample(op, name, (arranged(picture, layout), *others), kwargs)
+    elif op == "tone_curve":
+        yield from _tone_samples(op, shape, dtype, device, layout)
     elif op in RAW:
         yield from _raw_samples(op, shape, dtype, device, layout)
     else:

@@ -16,7 +16,7 @@ import triton
 from compile_triton_norm import EXPONENTIALS, NORM_CASES, TABLES, norm_runs
 from triton.backends.compiler import GPUTarget
 
-from lowlight_ext.kernels_triton import anchored, blocks, exposure, haar, noise, step, tukey
+from lowlight_ext.kernels_triton import anchored, blocks, exposure, haar, noise, step, tone, tukey
 
 # the package's name for it is the operator
 poisson = sys.modules["lowlight_ext.kernels_triton.poisson"]
@@ -26,6 +26,8 @@ VERSION = tuple(int(part) for part in triton.__version__.split(".")[:2])
 # pointers to anything but pictures
 POINTERS = {"t_ptr": "*i64", "seeds_ptr": "*i64", "alpha_bar_ptr": "*fp64", "counter_ptr": "*i64", "key_ptr": "*i64",
             "words_ptr": "*i64", "columns_ptr": "*fp64"}  # fmt: skip
+# numbers of the format that is computed in
+CURVE = ("gamma_ptr", "scale_ptr", "knee_ptr")
 # a width divisible by 16 and 16-byte alignment, as a launch finds them out
 DIVISIBLE = ("area", "width", "pitch", "band", "evens")
 DRAWN = {"DRAW": True, "OWN": 1, "ALIGNED": True, "noise_ptr": None}
@@ -53,7 +55,11 @@ CASES = {
     "raw p+g": (exposure.raw_noise_kernel, {"PARTS": 4 + 16, "CLIP": True, **PLAIN}),
     "exposure given": (exposure.exposure_kernel, {**PLAIN, "DRAW": False}),
     "exposure backward": (exposure.exposure_backward_kernel, {}),
+    "tone": (tone.tone_kernel, {"LAST": False, "PIXELS": tone.MOST_PIXELS, "ALIGNED": True}),
+    "tone last": (tone.tone_kernel, {"LAST": True, "PIXELS": tone.MOST_PIXELS}),
 }
+# exponentials of a program: two of each number
+TONES = dict.fromkeys(("tone", "tone last"), 2 * 3 * tone.MOST_PIXELS)
 # seconds each, so not of every dtype; the last with offsets beyond 32 bits
 LONG_CASES = {
     "poisson": (poisson.poisson_kernel, COUNTING, ("float32", "bfloat16")),
@@ -76,7 +82,7 @@ def source(kernel, constants, dtype, wide=False):
             fixed[name] = constants.get(name, defaults.get(name))
             signature[name] = "constexpr"
         elif name.endswith("_ptr"):
-            signature[name] = POINTERS.get(name, table if name in TABLES else pictures)
+            signature[name] = POINTERS.get(name, table if name in (*TABLES, *CURVE) else pictures)
             attributes[(index,)] = [["tt.divisibility", 16]]
         else:
             signature[name] = kernel.params[index].annotation_type or "i32"
@@ -100,7 +106,7 @@ def facts(name, dtype, kernel, constants, arch, wide):
     found |= {"draws": constants.get("DRAW", constants.get("NORMAL", False)), "aligned": vectors}
     found |= {"cubin": len(compiled.asm["cubin"]), "warps": options["num_warps"]}
     # a thread's, of four warps
-    found["exponentials"] = EXPONENTIALS.get(name, 0) // 128
+    found["exponentials"] = (EXPONENTIALS | TONES).get(name, 0) // 128
     # before triton 3.6 these two flush subnormals: no square root is of one, and a quotient may be 0 instead
     found |= {"instructions": instructions, "ftz": ".ftz" in re.sub(r"\b(sqrt|div)\.rn\.ftz\.f32", "", ptx)}
     found["vectors"] = Counter(re.findall(r"\b((?:ld|st)\.global[\w.:]*v[24][\w.]*)", ptx))

@@ -12,6 +12,7 @@
 #include "../csrc/cuda/q_sample_body.h"
 #include "../csrc/cuda/raw_noise_body.h"
 #include "../csrc/cuda/step_body.h"
+#include "../csrc/cuda/tone_body.h"
 #include "../csrc/table.h"
 
 namespace lowlight {

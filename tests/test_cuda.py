@@ -30,6 +30,7 @@ from lowlight_ext.common import Source
 OPERATORS = (
     *("normal", "uniform", "philox", "haar_dwt2d", "haar_idwt2d", "diffusion_step", "anchored_q_sample"),
     *("poisson", "tukey_lambda", "raw_noise", "exposure_step"),
+    "tone_curve",
 )
 SHAPES = (*testing.SHAPES, (2, 3, 4, 32), (1, 2, 6, 24), (2, 70, 2, 2), (1, 1, 2, 4100), (2, 3, 512, 640))
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}

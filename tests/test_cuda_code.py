@@ -18,17 +18,20 @@ from lowlight_ext.kernels_compiled import call
 
 ARITHMETIC = re.compile(r"\b((?:add|sub|mul|mad|fma|div|sqrt|rcp|rsqrt|ex2|lg2|sin|cos)[.\w]*\.f(?:32|64))\b")
 SEEDS = ("rsqrt.approx.ftz.f32", "rcp.approx.ftz.f32")
-FILES = ("noise", "haar", "step", "q_sample", "poisson", "raw_noise", "exposure")
+FILES = ("noise", "haar", "step", "q_sample", "poisson", "raw_noise", "exposure", "tone")
+# float64 with exp and log of CUDA's own library, which estimates a quotient and fuses
+LIBRARY = "ToneBodyId"
 # kernels whose threads leave words in local memory, by CUDA 13.0 for sm_90: ptxas goes down to the registers of more
 # blocks a multiprocessor. They are words of a plane or of a block's work, stored once and read back once a line or a
 # plane, and never in the loop over a line
 SPILLING = (
     *("StepBodyIdGroup4", "NormaliseBodyIdGroup4", "NormGradientBodyBFloat16Group8", "GateBodyIfGroup4"),
+    *("ToneBodyIfGroup4", "ToneBodyIdGroup1"),
     # around its loops over attempts
     "RawNoiseBodyIdGroup4",
 )
-# words that a thread may leave there for any GPU, by any version
-MOST_SPILLED = 6 * 4
+# words that a thread may leave there for any GPU, by any version; six calls of a library's exp and log a pixel
+MOST_SPILLED, MOST_OF_LIBRARY = 6 * 4, 18 * 4
 # scalars that the threads of a plane share, each read once a plane: a row of 8, a time, a seed
 SHARED_LOADS = 10
 
@@ -72,6 +75,7 @@ def test_every_rounding_is_written_down(ptx, file):
         floats = set(ARITHMETIC.findall(code)) - set(SEEDS)
         assert floats or "Philox" in kernel, kernel
         loose = {op for op in floats if ".rn" not in op or "approx" in op or "ftz" in op or op.startswith("mad")}
+        loose -= {"rcp.approx.ftz.f64"} if LIBRARY in kernel else set()
         assert not loose, f"{kernel}: {loose}"
 
 
@@ -88,6 +92,11 @@ def multiply_adds(kernel):
     pair = log + root + fused("normal", "Turn turn")
     body, pixels, flag = re.search(r"\d([A-Z]\w*?)Body.*?(?:GroupILi(\d)ELb\dEE(?:ELb(\d)E)?|$)", kernel).groups()
     counters, flag = int(pixels or 0) // 4, flag == "1"
+    if body == "Tone":
+        if LIBRARY in kernel:
+            return 0
+        # what white becomes, in three channels; then every number, and e^t of each again
+        return 3 * ((int(pixels) + 1) * (log + power + fused("tukey")) + int(pixels) * (power + fused("tone")))
     normals, quantiles = 2 * pair * counters, 8 * (log + power + fused("tukey")) * counters
     # inversion of four pixels, and the rejection's test, whose code stands twice: for first attempts, and later ones
     counts = 4 * (power + fused("poisson")) + reciprocal + 2 * (2 * log + root + reciprocal)
@@ -110,7 +119,7 @@ def test_fused_where_the_formula_says_so(ptx, file):
     for kernel, code in ptx(file).items():
         fused, expected = len(re.findall(r"\bfma\.rn\.f32\b", code)), multiply_adds(kernel)
         assert fused == expected, f"{kernel}: {fused} multiply-adds, not {expected}"
-        assert not re.search(r"\bfma\.rn\.f64\b", code), kernel
+        assert LIBRARY in kernel or not re.search(r"\bfma\.rn\.f64\b", code), kernel
         drawing += fused > 0
     assert (drawing > 0) == (file != "haar")
 
@@ -152,6 +161,10 @@ def spilled(path, architecture):
     return {kernel: int(count) for kernel, count in found if int(count)}
 
 
+def most_spilled(kernel):
+    return MOST_OF_LIBRARY if LIBRARY in kernel else MOST_SPILLED
+
+
 def short(kernel):
     """NormaliseBodyIdGroup4 and the like, of a mangled name."""
     body, kind = re.search(r"\d([A-Z]\w*?)I(f|d|NS_4Half|NS_8BFloat16)E?", kernel).groups()
@@ -164,7 +177,7 @@ def short(kernel):
 def test_spills_are_named(ptx, file):
     """Of sm_90, by name where it is the compiler that they were named for."""
     found = spilled(ptx(file).path, 90)
-    assert all(count <= MOST_SPILLED for count in found.values()), found
+    assert all(count <= most_spilled(kernel) for kernel, count in found.items()), found
     if "release 13.0" in subprocess.check_output(["nvcc", "--version"], text=True):
         assert {short(kernel) for kernel in found} <= set(SPILLING), found
 
@@ -177,7 +190,7 @@ def test_spills_are_few(ptx, file, architecture, tmp_path):
     source = tmp_path / f"{file}.cu"
     source.write_text(f'#include "{CUDA}/{file}.cu"\n')
     found = spilled(source, architecture)
-    assert all(count <= MOST_SPILLED for count in found.values()), found
+    assert all(count <= most_spilled(kernel) for kernel, count in found.items()), found
 
 
 def test_sass_contracts_nothing():
@@ -225,6 +238,7 @@ def test_bindings_take_what_python_gives(monkeypatch):
         lambda: kernels_compiled.exposure_step(x, x, torch.ones(1, 3), None, source),
         lambda: kernels_compiled.exposure_step(x, x, torch.ones(1, 3), x, None),
         lambda: kernels_compiled.exposure_step_backward(x, x, x, torch.ones(2, 3)),
+        lambda: kernels_compiled.tone_curve(torch.rand(2, 3, 4, 8), *(torch.ones(2, n) for n in (3, 3, 1)), 0.1, 0.6),
     )
     for each in calls:
         with pytest.raises(RuntimeError, match=r" on CUDA: .*(driver|device)"):

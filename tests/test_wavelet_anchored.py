@@ -10,7 +10,7 @@ from lowlight.checkpoints import load, save_weights
 from lowlight.systems.base import channels_last
 from lowlight.systems.rows import PaddedRows, TensorRows
 from lowlight.systems.tiling import pad_to_multiple
-from lowlight.systems.wavelet_anchored.anchor import AUTOMATIC_MEAN, automatic_mean, rolled_off
+from lowlight.systems.wavelet_anchored.anchor import AUTOMATIC_MEAN, automatic_mean
 from lowlight.systems.wavelet_anchored.network import WaveletAnchoredConfig
 from lowlight.systems.wavelet_anchored.process import WaveletProcess
 from lowlight.systems.wavelet_anchored.pyramid import dark_pyramid, noise_levels, read_pyramid
@@ -118,24 +118,6 @@ def test_automatic_exposure():
     for mean in (0.44, 0.5, 0.7):
         assert automatic(means(mean, 0.95)) == pytest.approx(own(means(mean, 0.95)), rel=0.03)
     assert automatic(torch.zeros(1, 3, 8, 8)) == pytest.approx(AUTOMATIC_MEAN, abs=0.01)
-
-
-def test_highlights_roll_off_and_keep_their_hue():
-    orange = torch.tensor([1.0, 0.5, 0.1]).view(1, 3, 1, 1)
-    knee, clipped = torch.full((1, 1, 1, 1), 0.8), torch.ones(1, 1, 1, 1)
-    grey = torch.linspace(0, 3, 301).repeat(1, 3, 1, 1)
-    rolled = rolled_off(grey, knee)
-    assert torch.equal(rolled[grey <= 0.79], grey[grey <= 0.79])
-    assert (rolled.diff(dim=-1) > 0).all()
-    assert rolled.max() < 1
-    torch.testing.assert_close(rolled_off(grey, clipped), grey.clamp(0, 1), rtol=0, atol=1e-4)
-    red, green, blue = rolled_off(3 * orange, knee).flatten().tolist()
-    # clipped, its green would be as its red, and its blue a third
-    assert red > 0.99
-    assert 0.6 < green < 0.8
-    assert 0.1 < blue < 0.25
-    x = (3 * torch.rand(1, 3, 4, 4, dtype=torch.float64)).requires_grad_()
-    torch.autograd.gradcheck(rolled_off, (x, knee.double()))
 
 
 @pytest.mark.parametrize("times", [2, 4])

@@ -11,7 +11,7 @@ LOWLIGHT_FN float uniform(uint32_t word) {
     return bit_cast<float>(shifted_right(0x7fu, word, 9)) - 0x1.fffffep-1f;
 }
 
-// kTimes ln u, kTimes 1 or -2, for u in (0, 1), within 0.9 ulp: u = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)),
+// kTimes ln u, kTimes 1 or -2, of a normal u > 0, within 0.9 ulp: u = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)),
 // ln u = e ln 2 + f - f^2 / 2 + f^3 P(f); P is the minimax fit of the relative error (6e-9). Powers of two in the
 // constants change no rounding. Of anything else some number: unsigned differences wrap where signed ones would
 // overflow

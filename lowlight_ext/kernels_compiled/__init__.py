@@ -25,6 +25,7 @@ from lowlight_ext.kernels_compiled.norm import (
     simple_gate_backward,
 )
 from lowlight_ext.kernels_compiled.step import diffusion_step, diffusion_step_backward
+from lowlight_ext.kernels_compiled.tone import tone_curve
 
 
 def available(device_type: str, op: str) -> str | None:

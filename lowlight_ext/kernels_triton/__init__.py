@@ -22,6 +22,7 @@ from lowlight_ext.kernels_triton.norm import (
 )
 from lowlight_ext.kernels_triton.poisson import poisson
 from lowlight_ext.kernels_triton.step import diffusion_step, diffusion_step_backward
+from lowlight_ext.kernels_triton.tone import tone_curve
 from lowlight_ext.kernels_triton.tukey import tukey_lambda
 
 

@@ -19,3 +19,4 @@ from lowlight_ext.reference.norm import (
 )
 from lowlight_ext.reference.poisson import poisson, tukey_lambda
 from lowlight_ext.reference.step import diffusion_step, diffusion_step_backward
+from lowlight_ext.reference.tone import tone_curve, tone_curve_backward

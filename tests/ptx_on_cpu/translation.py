@@ -226,13 +226,17 @@ class Translation(Operands):
 
     def extreme(self, code: Instruction, sign: str) -> str:
         _, kind = code.parts
-        assert kind[0] != "f"
         target, a, b = code.operands[0], *(self.value(operand, kind) for operand in code.operands[1:])
+        if kind[0] == "f":
+            # of a number and NaN the number
+            return self.store(target, f"std::{'fmax' if sign == '>' else 'fmin'}({a}, {b})", kind)
         return self.store(target, f"{a} {sign} {b} ? {a} : {b}", kind)
 
     def setp_(self, code: Instruction) -> str:
         _, comparison, kind = code.parts
         target, a, b = code.operands[0], *(self.value(operand, kind) for operand in code.operands[1:])
+        if comparison in ("num", "nan"):
+            return self.store(target, f"{'!' if comparison == 'nan' else ''}({a} == {a} && {b} == {b})", "pred")
         if comparison.endswith("u"):
             # true of NaN
             return self.store(target, f"!({a} {opposite(comparison[:-1])} {b})", "pred")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lowlight_ext import brought
+from lowlight_ext import brought, tone_curve
 
 from ..light import exposed
 
@@ -34,7 +34,7 @@ def band_statistics(band: Tensor) -> Tensor:
 
 
 class Curve(NamedTuple):
-    """x -> rolled_off(scale ((x + f)^gamma - f^gamma) / ((1 + f)^gamma - f^gamma)), f = 1 / 255."""
+    """x -> lowlight_ext.tone_curve of it: a power law from black to white, whose highlights are rolled off."""
 
     gamma: Tensor  # [B, 3]
     scale: Tensor  # [B, 3]
@@ -42,32 +42,17 @@ class Curve(NamedTuple):
 
     def __call__(self, x: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> the same."""
-        return rolled_off(self._shape(x) * _plane(self.scale, x), _plane(self.knee, x))
+        return tone_curve(x, self.gamma, self.scale, self.knee, floor=FLOOR, share=_HUE)
+
+    def brightened(self, gain: Tensor) -> Curve:
+        """gain [B] times as bright before highlights are rolled off."""
+        return self._replace(scale=self.scale * gain[:, None])
 
     def log_gain(self, x: Tensor) -> Tensor:
         """Natural logarithm of the curve's slope, not of what it clips: how far noise is amplified at x."""
         gamma, scale = _plane(self.gamma, x), _plane(self.scale, x)
         whole = (1 + FLOOR) ** gamma - FLOOR**gamma
         return (scale * gamma / whole).log() + (gamma - 1) * (x + FLOOR).log()
-
-    def _shape(self, x: Tensor) -> Tensor:
-        gamma = _plane(self.gamma, x)
-        black = FLOOR**gamma
-        return ((x + FLOOR) ** gamma - black) / ((1 + FLOOR) ** gamma - black)
-
-
-def rolled_off(x: Tensor, knee: Tensor) -> Tensor:
-    """[B, 3, H, W] from 0 upwards -> [0, 1]: what lies above the knee [B, 1, 1, 1] nears 1 instead of being clipped.
-
-    For the most part by one factor for the three channels, so that an orange lamp does not turn yellow.
-    """
-    width = (1 - knee).clamp(min=1e-4)
-
-    def bent(y: Tensor) -> Tensor:
-        return torch.where(y > knee, 1 - width * (-(y - knee).clamp(min=0) / width).exp(), y)
-
-    most = x.amax(dim=1, keepdim=True)
-    return torch.lerp(bent(x), x * (bent(most) / most.clamp(min=1e-6)), _HUE)
 
 
 def stretch_of(band: Tensor, mean: Tensor) -> Tensor:
@@ -111,10 +96,9 @@ class Anchor(nn.Module):
 
 def _as_bright(curve: Curve, band: Tensor, mean: Tensor) -> Curve:
     """The curve times the gain that brings the mean of its picture to the wanted one, as far as clipping allows."""
-    shaped = curve._shape(band) * _plane(curve.scale, band)
 
     def nearer(gain: Tensor) -> Tensor:
-        reached = rolled_off(shaped * gain.view(-1, 1, 1, 1), _plane(curve.knee, band)).mean(dim=(1, 2, 3))
+        reached = curve.brightened(gain)(band).mean(dim=(1, 2, 3))
         return (gain * mean / reached.clamp(min=1e-6)).clamp(1 / _MOST_GAIN, _MOST_GAIN)
 
     with torch.no_grad():
@@ -122,7 +106,7 @@ def _as_bright(curve: Curve, band: Tensor, mean: Tensor) -> Curve:
         for _ in range(_ROUNDS):
             gain = nearer(gain)
     # one more round that gradients pass through
-    return curve._replace(scale=curve.scale * nearer(gain)[:, None])
+    return curve.brightened(nearer(gain))
 
 
 def _plane(values: Tensor, like: Tensor) -> Tensor:
