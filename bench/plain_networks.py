@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from lowlight.systems import blocks
 from lowlight.systems.anlightendiff import network as anlightendiff
 from lowlight.systems.diffll import network as diffll
-from lowlight.systems.exposurediffusion import nafnet
-from lowlight_ext import Conv3x3
+from lowlight_ext import Conv3x3, NAFBlock
+from lowlight_ext.nn import LayerNorm2d
 
 
 def resnet_block(self, x: Tensor, temb: Tensor) -> Tensor:
@@ -71,8 +71,8 @@ PLAIN: list[tuple[object, str, Callable]] = [
     (blocks.Upsample, "forward", upsample),
     (diffll, "normalised", group_norm_silu),
     (anlightendiff.ResidualBlock, "forward", mish_block),
-    (nafnet.LayerNorm2d, "forward", layer_norm),
-    (nafnet.NAFBlock, "forward", naf_block),
+    (LayerNorm2d, "forward", layer_norm),
+    (NAFBlock, "forward", naf_block),
 ]
 
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/arguments.h"
+#include "core/naf_arguments.h"
 #include "core/norm_arguments.h"
 #include "core/raw_arguments.h"
 #include "core/winograd_arguments.h"
@@ -30,7 +31,9 @@
     ROW(gate_backward, GateArguments)
 
 // those that are on the CPU alone, for a GPU's own libraries do the same
-#define LOWLIGHT_CPU_OPERATORS(ROW) ROW(winograd, WinogradArguments)
+#define LOWLIGHT_CPU_OPERATORS(ROW)  \
+    ROW(winograd, WinogradArguments) \
+    ROW(naf_block, NafArguments)
 
 // those whose CUDA half works in memory that the caller brings: NAME_workspace says how many numbers of it
 #define LOWLIGHT_WORKSPACES(ROW)      \
