@@ -17,8 +17,16 @@ needs_cpp = pytest.mark.skipif(bool(missing("cpu")), reason=f"cpp: {missing('cpu
 serves = pytest.mark.skipif(
     lowlight_ext.build_info().get("cpu_level") not in ("avx2", "avx512"), reason="the loop serves from avx2 on"
 )
-# batch, channels, height, width: half a panel, several; rows of less than a group of pixels and of more than a strip
-SIZES = ((1, 16, 20, 30), (2, 32, 7, 9), (1, 48, 1, 5), (3, 64, 13, 1), (1, 16, 3, 1500), (1, 256, 18, 12), (1, 16, 1, 1))
+# batch, channels, height, width: half a panel, some; rows of less than a group of pixels and of more than a strip
+SIZES = (
+    (1, 16, 20, 30),
+    (2, 32, 7, 9),
+    (1, 48, 1, 5),
+    (3, 64, 13, 1),
+    (1, 16, 3, 1500),
+    (1, 256, 18, 12),
+    (1, 16, 1, 2),
+)
 
 
 def block(channels):
@@ -99,7 +107,8 @@ def test_what_is_no_number_goes_where_the_modules_let_it():
     module, x = block(16), pictures(2, 16, 9, 9)
     x[1, 3, 4, 5] = float("nan")
     made = module(x)
-    assert made.isnan().equal(modules(module, x).isnan()) and made[1].isnan().all()
+    assert made.isnan().equal(modules(module, x).isnan())
+    assert made[1].isnan().all()
     assert made[0].equal(module(x[:1])[0])
 
 
