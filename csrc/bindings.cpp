@@ -49,6 +49,7 @@ static PyObject* on_cpu(PyObject*, PyObject* const* values, Py_ssize_t count) {
         A a = given.all<A>();
         given.end(), check(a);
         const Kernels& chosen = kernels();
+        if (!(chosen.*kLoop)) throw std::runtime_error("this CPU, or the level in use, is without AVX512-BF16");
         Py_BEGIN_ALLOW_THREADS;
         (chosen.*kLoop)(a);
         Py_END_ALLOW_THREADS;
@@ -90,14 +91,15 @@ static PyObject* build_info(PyObject*, PyObject* const* values, Py_ssize_t count
         Reference openmp(Py_NewRef(Py_None));
         int threads = 1;
 #endif
-        return Py_BuildValue("{s:s,s:s,s:s,s:O,s:i}", "compiler", LOWLIGHT_COMPILER, "cpu_level", kernels().level,
-                             "cpu_levels", runnable_levels(), "openmp", openmp.object, "threads", threads);
+        return Py_BuildValue("{s:s,s:s,s:s,s:O,s:O,s:i}", "compiler", LOWLIGHT_COMPILER, "cpu_level", kernels().level,
+                             "cpu_levels", runnable_levels(), "cpu_bfloat16",
+                             kernels().winograd_half ? Py_True : Py_False, "openmp", openmp.object, "threads", threads);
     });
 }
 
 static PyMethodDef functions[] = {
 #define LOWLIGHT_ROW(name, Arguments) fast_call(#name, on_cpu<Arguments, &Kernels::name>),
-    LOWLIGHT_OPERATORS(LOWLIGHT_ROW) LOWLIGHT_CPU_OPERATORS(LOWLIGHT_ROW)
+    LOWLIGHT_OPERATORS(LOWLIGHT_ROW) LOWLIGHT_CPU_OPERATORS(LOWLIGHT_ROW) LOWLIGHT_BFLOAT16_OPERATORS(LOWLIGHT_ROW)
 #undef LOWLIGHT_ROW
 #if defined(LOWLIGHT_CUDA)
 #    define LOWLIGHT_ROW(name, Arguments) fast_call("cuda_" #name, cuda_##name),

@@ -64,8 +64,20 @@ static const Kernels& choose() {
     return *levels[count - 1].kernels;
 }
 
+// beside the level avx512 what a CPU has that is of AVX512-BF16 too
+static Kernels with_bfloat16(Kernels chosen) {
+#if defined(LOWLIGHT_BFLOAT16)
+    if (std::string(chosen.level) == "avx512" && __builtin_cpu_supports("avx512bf16")) {
+#    define LOWLIGHT_ROW(name, Arguments) chosen.name = avx512bf16::name##_cpu;
+        LOWLIGHT_BFLOAT16_OPERATORS(LOWLIGHT_ROW)
+#    undef LOWLIGHT_ROW
+    }
+#endif
+    return chosen;
+}
+
 const Kernels& kernels() {
-    static const Kernels& chosen = choose();
+    static const Kernels chosen = with_bfloat16(choose());
     return chosen;
 }
 

@@ -35,6 +35,9 @@
     ROW(winograd, WinogradArguments) \
     ROW(naf_block, NafArguments)
 
+// those of a CPU with AVX512-BF16, beyond the levels
+#define LOWLIGHT_BFLOAT16_OPERATORS(ROW) ROW(winograd_half, WinogradArguments)
+
 // those whose CUDA half works in memory that the caller brings: NAME_workspace says how many numbers of it
 #define LOWLIGHT_WORKSPACES(ROW)      \
     ROW(norm, NormArguments)          \

@@ -18,11 +18,8 @@ from lowlight_ext.registry import DISPATCHED, way
 _LANES = 16
 # below so many tiles of 4 x 4 the weights' way through the memory takes longer than the products
 _LEAST = 12
-# G of the transform: the points 0, 1, -1, 2, -2 and infinity (csrc/core/winograd.h has the other two matrices)
-_POINTS = (
-    *((1 / 4, 0, 0), (-1 / 6, -1 / 6, -1 / 6), (-1 / 6, 1 / 6, -1 / 6)),
-    *((1 / 24, 1 / 12, 1 / 6), (1 / 24, -1 / 12, 1 / 6), (0, 0, 1)),
-)
+# of the transform, beside 0 and infinity (csrc/core/winograd.h, which says why and has the other two matrices)
+_NEAR, _FAR = 11 / 16, 3 / 2
 
 
 class Conv3x3(nn.Conv2d):
@@ -56,12 +53,12 @@ class Conv3x3(nn.Conv2d):
         # first of all: a compiler that traces this function reads no further
         if torch.compiler.is_compiling() or torch.is_grad_enabled():
             return False
-        if forced() not in ("auto", "cpp") or not _compiled() or self.bias is None:
+        if forced() not in ("auto", "cpp") or self.bias is None:
             return False
         # weights that are not kept (Kept) would be transformed in every call
         if _watched(x, self.weight, self.bias) or self.weight.is_inference():
             return False
-        if x.dim() != 4 or not x.is_cpu or not x.dtype == self.weight.dtype == torch.float32:
+        if x.dim() != 4 or not x.is_cpu or x.dtype != self.weight.dtype or not _taken(x.dtype):
             return False
         if self.in_channels % _LANES or self.out_channels % _LANES or x.shape[1] != self.in_channels:
             return False
@@ -84,15 +81,31 @@ def _watched(*tensors: Tensor) -> bool:
 
 
 def winograd_weight(weight: Tensor) -> Tensor:
-    """[O, C, 3, 3] -> [O / 32, 36, C, 32], G w G^T in float64 (Lavin, Gray 2016), zeros in the last panel's rest."""
+    """[O, C, 3, 3] -> [O / 32, 36, C, 32], G w G^T in float64 (Lavin, Gray 2016), zeros in the last panel's rest.
+
+    In bfloat16 [O / 32, 36, C / 2, 32, 2]: two channels side by side, as its products take them.
+    """
     out, channels = weight.shape[:2]
-    matrix = torch.tensor(_POINTS, dtype=torch.float64, device=weight.device)
+    matrix = torch.tensor(_matrix(_NEAR, _FAR), dtype=torch.float64, device=weight.device)
     points = torch.kron(matrix, matrix) @ weight.detach().double().flatten(2).permute(2, 1, 0).reshape(9, -1)
-    panels = F.pad(points.float().view(36, channels, out), (0, -out % PANEL)).unflatten(2, (-1, PANEL))
+    panels = F.pad(points.to(weight.dtype).view(36, channels, out), (0, -out % PANEL)).unflatten(2, (-1, PANEL))
+    if weight.dtype == torch.bfloat16:
+        return panels.unflatten(1, (-1, 2)).permute(3, 0, 1, 4, 2).contiguous()
     return panels.permute(2, 0, 1, 3).contiguous()
 
 
+def _matrix(near: float, far: float) -> list[list[float]]:
+    """G: of each point p the weight's 1, p, p^2 over the product of its distances from the others."""
+    rows = [[1 / (near * far) ** 2, 0, 0]]
+    for point, other in ((near, far), (-near, far), (far, near), (-far, near)):
+        distances = 2 * point**2 * (point**2 - other**2)
+        rows.append([1 / distances, point / distances, point**2 / distances])
+    return [*rows, [0, 0, 1]]
+
+
 @functools.cache
-def _compiled() -> bool:
+def _taken(dtype: torch.dtype) -> bool:
     # with narrower vectors PyTorch's convolution is as fast
-    return build_info().get("cpu_level") == "avx512"
+    if dtype == torch.float32:
+        return build_info().get("cpu_level") == "avx512"
+    return dtype == torch.bfloat16 and build_info().get("cpu_bfloat16", False)

@@ -11,6 +11,10 @@ struct Kernels {
     LOWLIGHT_OPERATORS(LOWLIGHT_ROW)
     LOWLIGHT_CPU_OPERATORS(LOWLIGHT_ROW)
 #undef LOWLIGHT_ROW
+// null where the CPU, or the level in use, is without
+#define LOWLIGHT_ROW(name, Arguments) void (*name)(const Arguments&) = nullptr;
+    LOWLIGHT_BFLOAT16_OPERATORS(LOWLIGHT_ROW)
+#undef LOWLIGHT_ROW
 };
 
 #define LOWLIGHT_DECLARE_LOOP(name, Arguments) void name##_cpu(const Arguments&);
@@ -19,6 +23,9 @@ struct Kernels {
     LOWLIGHT_OPERATORS(LOWLIGHT_DECLARE_LOOP)     \
     LOWLIGHT_CPU_OPERATORS(LOWLIGHT_DECLARE_LOOP) \
     }
+namespace avx512bf16 {
+LOWLIGHT_BFLOAT16_OPERATORS(LOWLIGHT_DECLARE_LOOP)
+}
 
 // the level in use: the best this CPU has, or what LOWLIGHT_EXT_CPU_LEVEL asks for
 const Kernels& kernels();
