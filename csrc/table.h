@@ -36,7 +36,9 @@
     ROW(naf_block, NafArguments)
 
 // those of a CPU with AVX512-BF16, beyond the levels
-#define LOWLIGHT_BFLOAT16_OPERATORS(ROW) ROW(winograd_half, WinogradArguments)
+#define LOWLIGHT_BFLOAT16_OPERATORS(ROW)  \
+    ROW(winograd_half, WinogradArguments) \
+    ROW(naf_block_half, NafArguments)
 
 // those whose CUDA half works in memory that the caller brings: NAME_workspace says how many numbers of it
 #define LOWLIGHT_WORKSPACES(ROW)      \

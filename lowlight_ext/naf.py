@@ -70,9 +70,9 @@ class NAFBlock(nn.Module):
 
     def _fits(self, x: Tensor) -> bool:
         """Whether the loop can take the picture."""
-        if forced() not in ("auto", "cpp") or not _compiled() or _watched(x):
+        if forced() not in ("auto", "cpp") or not _taken(x.dtype) or _watched(x):
             return False
-        if x.dim() != 4 or not x.is_cpu or x.dtype != torch.float32 or x.numel() == 0:
+        if x.dim() != 4 or not x.is_cpu or x.dtype != self.beta.dtype or x.numel() == 0:
             return False
         channels = x.shape[1]
         possible = channels % LANES == 0 and channels == self.conv1.in_channels
@@ -82,7 +82,7 @@ class NAFBlock(nn.Module):
 def _packed(*weights: Tensor) -> Tensor | None:
     """What the loop takes of them, or None where it takes others."""
     # those that are not kept (Kept) would be packed in every call
-    if any(not w.is_cpu or w.dtype != torch.float32 or w.is_inference() for w in weights):
+    if any(not w.is_cpu or w.dtype != weights[0].dtype or w.is_inference() for w in weights):
         return None
     return naf_weights(*weights) if len(weights) == NUMBER and way(weights)[0] != DISPATCHED else None
 
@@ -99,5 +99,7 @@ def _scaled(conv: nn.Conv2d, x: Tensor, scale: Tensor) -> Tensor:
 
 
 @functools.cache
-def _compiled() -> bool:
-    return build_info().get("cpu_level") in ("avx2", "avx512")
+def _taken(dtype: torch.dtype) -> bool:
+    if dtype == torch.float32:
+        return build_info().get("cpu_level") in ("avx2", "avx512")
+    return dtype == torch.bfloat16 and build_info().get("cpu_bfloat16", False)

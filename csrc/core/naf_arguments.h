@@ -5,7 +5,8 @@
 
 namespace lowlight {
 
-// x, out [batch, height, width, channels] float32, channels a multiple of 16. weights: what NafWeights finds in it.
+// x, out [batch, height, width, channels] in float32, or bfloat16 (naf_block_half), channels a multiple of 16. weights:
+// what NafWeights finds in it.
 struct NafArguments {
     const void *x, *weights;
     void* out;
@@ -16,29 +17,33 @@ struct NafArguments {
 // The weights of a block, one array after the other. A panel is 32 outputs of a 1 x 1 convolution, [channels, 32]: of
 // one that a gate follows, 16 channels of the gate's first half and the 16 of its second half that they meet; of the
 // others 32 in a row, the last panel filled up with zeros. The norms' weights and biases are in the convolutions behind
-// them, beta and gamma in those before them.
+// them, beta and gamma in those before them. In float32; T: float, or the bfloat16 of a half block, whose panels are
+// [channels / 2, 32, 2], two channels side by side.
+template <class T>
 struct NafWeights {
-    const float *expand, *expand_bias;        // norm1 and conv1: [C / 16, C, 32], [C / 16, 32]
+    const T* expand;                          // norm1 and conv1: [C / 16, C, 32]
+    const float* expand_bias;                 // [C / 16, 32]
     const float *depthwise, *depthwise_bias;  // conv2: [9, C / 16, 32], [C / 16, 32]
     const float *attention, *attention_bias;  // sca: [C inputs, C outputs], [C]
-    const float *project, *project_bias;      // conv3 and beta: [ceil(C / 32), C, 32], [C]
-    const float *widen, *widen_bias;          // norm2 and conv4: as expand
-    const float *shrink, *shrink_bias;        // conv5 and gamma: as project
+    const float *project, *project_bias;      // conv3 and beta: [ceil(C / 32), C, 32], [C]; attention comes in between
+    const T* widen;                           // norm2 and conv4: as expand
+    const float* widen_bias;
+    const T* shrink;  // conv5 and gamma: as project
+    const float* shrink_bias;
 
     LOWLIGHT_METHOD NafWeights(const void* weights, int64_t c) {
-        const float* next = static_cast<const float*>(weights);
-        auto take = [&](int64_t n) {
-            const float* taken = next;
-            next += n;
-            return taken;
+        const char* next = static_cast<const char*>(weights);
+        auto take = [&](auto& into, int64_t n) {
+            into = reinterpret_cast<std::decay_t<decltype(into)>>(next);
+            next += n * int64_t(sizeof(*into));
         };
         int64_t panels = (c + 31) / 32 * 32 * c;
-        expand = take(2 * c * c), expand_bias = take(2 * c);
-        depthwise = take(18 * c), depthwise_bias = take(2 * c);
-        attention = take(c * c), attention_bias = take(c);
-        project = take(panels), project_bias = take(c);
-        widen = take(2 * c * c), widen_bias = take(2 * c);
-        shrink = take(panels), shrink_bias = take(c);
+        take(expand, 2 * c * c), take(expand_bias, 2 * c);
+        take(depthwise, 18 * c), take(depthwise_bias, 2 * c);
+        take(attention, c * c), take(attention_bias, c);
+        take(project, panels), take(project_bias, c);
+        take(widen, 2 * c * c), take(widen_bias, 2 * c);
+        take(shrink, panels), take(shrink_bias, c);
     }
 };
 

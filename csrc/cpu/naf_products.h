@@ -22,14 +22,30 @@ constexpr int64_t kLane = kLanes<float>, kPanel = 2 * kLane, kWidth = sizeof(Reg
 // pixels of a block: a multiple of kPixels on every level
 constexpr int64_t kGroup = 12;
 
-// numbers that begin at a line of the cache
+// numbers that begin at a line of the cache, zeros
+template <class T>
 struct Lines {
-    Scratch<float> memory;
-    float* values;
-    explicit Lines(int64_t n) : memory(n + kLane) {
-        values = memory.values + (-reinterpret_cast<uintptr_t>(memory.values) / sizeof(float) & (kLane - 1));
+    Scratch<char> memory;
+    T* values;
+    explicit Lines(int64_t n) : memory(n * int64_t(sizeof(T)) + 64) {
+        values = reinterpret_cast<T*>(memory.values + (-reinterpret_cast<uintptr_t>(memory.values) & 63));
+        memset(values, 0, n * sizeof(T));
     }
 };
+
+LOWLIGHT_FN void put(float* to, Register v) {
+    memcpy(to, &v, sizeof(v));
+}
+// channels that one product sums
+template <class T>
+constexpr int64_t kTogether = 4 / sizeof(T);
+// a register of each of these channels, side by side
+LOWLIGHT_FN void put_together(float* to, const Register* v) {
+    memcpy(to, v, sizeof(*v));
+}
+LOWLIGHT_FN void add_product(Register& sum, Register weight, const float* value) {
+    sum += weight * *value;
+}
 
 // a number of channels that the compiler knows, or 0: the addresses of a block are then numbers in the instructions
 template <int64_t kFixed>
@@ -40,18 +56,18 @@ struct Channels {
 
 // from [kPixels, channels] times a panel [channels, kPanel]: store(pixel, lane, sums), from `lane` of the first and of
 // the second half of the panel on; kHalves 1: of the first alone
-template <int kHalves, int64_t kFixed, class Store>
-LOWLIGHT_FN void products(const float* from, const float* panel, Channels<kFixed> channels, Store store) {
+template <int kHalves, int64_t kFixed, class T, class Store>
+LOWLIGHT_FN void products(const T* from, const T* panel, Channels<kFixed> channels, Store store) {
     for (int64_t lane = 0; lane < kLane; lane += kWidth) {
         Register sums[kPixels][kHalves] = {};
-        for (int64_t c = 0; c < channels; ++c) {
+        for (int64_t c = 0; c < channels; c += kTogether<T>) {
             Register weight[kHalves];
-            for (int64_t half = 0; half < kHalves; ++half) get(weight[half], panel + c * kPanel + half * kLane + lane);
+            for (int64_t half = 0; half < kHalves; ++half)
+                memcpy(&weight[half], panel + c * kPanel + kTogether<T> * (half * kLane + lane), sizeof(Register));
 #pragma GCC unroll 12
-            for (int64_t pixel = 0; pixel < kPixels; ++pixel) {
-                float value = from[pixel * channels + c];
-                for (int64_t half = 0; half < kHalves; ++half) sums[pixel][half] += weight[half] * value;
-            }
+            for (int64_t pixel = 0; pixel < kPixels; ++pixel)
+                for (int64_t half = 0; half < kHalves; ++half)
+                    add_product(sums[pixel][half], weight[half], from + pixel * channels + c);
         }
 #pragma GCC unroll 12
         for (int64_t pixel = 0; pixel < kPixels; ++pixel) store(pixel, lane, sums[pixel]);
@@ -59,10 +75,10 @@ LOWLIGHT_FN void products(const float* from, const float* panel, Channels<kFixed
 }
 
 // as many outputs as there are channels, of n pixels: store(pixel, channel, sums)
-template <int64_t kFixed, class Store>
-LOWLIGHT_FN void convolve(const float* from, const float* panels, Channels<kFixed> channels, int64_t n, Store store) {
+template <int64_t kFixed, class T, class Store>
+LOWLIGHT_FN void convolve(const T* from, const T* panels, Channels<kFixed> channels, int64_t n, Store store) {
     for (int64_t first = 0; first < channels; first += kPanel) {
-        const float* panel = panels + first * channels;
+        const T* panel = panels + first * channels;
         for (int64_t group = 0; group < n; group += kPixels) {
             if (first + kLane < channels)
                 products<2>(from + group * channels, panel, channels,
@@ -104,12 +120,12 @@ LOWLIGHT_FN Quarter across_four(const Register* v) {
 }
 
 // to = (from - mean) / sqrt(variance + eps) of every pixel, four at a time; the last ones are read and written again
-template <int64_t kFixed>
-LOWLIGHT_FN void normalise(const float* from, float* to, int64_t n, Channels<kFixed> channels, float eps) {
+template <int64_t kFixed, class From, class To>
+LOWLIGHT_FN void normalise(const From* from, To* to, int64_t n, Channels<kFixed> channels, float eps) {
     float share = 1 / float(channels);
     for (int64_t first = 0; first < n; first += 4) {
-        const float* x[4];
-        float* y[4];
+        const From* x[4];
+        To* y[4];
         for (int64_t i = 0; i < 4; ++i) {
             int64_t at = (first + i < n ? first + i : n - 1) * channels;
             x[i] = from + at, y[i] = to + at;
@@ -127,7 +143,7 @@ LOWLIGHT_FN void normalise(const float* from, float* to, int64_t n, Channels<kFi
         for (int64_t c = 0; c < channels; c += kWidth)
             for (int64_t i = 0; i < 4; ++i) {
                 get(value, x[i] + c), value = (value - mean[i]) * scale[i];
-                memcpy(y[i] + c, &value, sizeof(value));
+                put(y[i] + c, value);
             }
     }
 }
