@@ -1,10 +1,11 @@
 // the NAF block in two passes over a picture: rows until the gate, whose mean is what channel attention asks for, then
 // pixels until the end. What is wider than the picture lies in the caches alone.
+#pragma once
+
 #include "../core/naf_arguments.h"
 #include "naf_products.h"
 
 namespace lowlight {
-LOWLIGHT_DECLARE_LEVEL(LOWLIGHT_CPU_LEVEL)
 namespace LOWLIGHT_CPU_LEVEL {
 
 // pixels that a panel of weights is read for
@@ -231,6 +232,7 @@ static void naf_block(const NafArguments& a) {
     int64_t pixels = a.height * a.width, matrix = share_of(a.channels, kPanel) * kPanel * a.channels;
     Lines<float> sums(a.batch * a.height * a.channels);
     Lines<T> project(a.batch * matrix);
+    memset(sums.values, 0, a.batch * a.height * a.channels * sizeof(float));
     gated<T, kFixed>(a, weights, sums.values);
     for (int64_t sample = 0; sample < a.batch; ++sample)
         attend(a, weights, sums.values + sample * a.height * a.channels, project.values + sample * matrix);

@@ -22,14 +22,14 @@ constexpr int64_t kLane = kLanes<float>, kPanel = 2 * kLane, kWidth = sizeof(Reg
 // pixels of a block: a multiple of kPixels on every level
 constexpr int64_t kGroup = 12;
 
-// numbers that begin at a line of the cache, zeros
+// numbers that begin at a line of the cache, not set: whole groups are multiplied, and what is not of a pixel is not
+// stored
 template <class T>
 struct Lines {
     Scratch<char> memory;
     T* values;
     explicit Lines(int64_t n) : memory(n * int64_t(sizeof(T)) + 64) {
         values = reinterpret_cast<T*>(memory.values + (-reinterpret_cast<uintptr_t>(memory.values) & 63));
-        memset(values, 0, n * sizeof(T));
     }
 };
 
