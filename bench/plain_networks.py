@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lowlight.systems import blocks
 from lowlight.systems.anlightendiff import network as anlightendiff
 from lowlight.systems.diffll import network as diffll
-from lowlight_ext import Conv3x3, NAFBlock
+from lowlight_ext import Conv3x3, NAFBlock, NAFDown, NAFUp
 from lowlight_ext.nn import LayerNorm2d
 
 
@@ -64,6 +64,10 @@ def naf_block(self, x: Tensor) -> Tensor:
     return x + self.conv5(a * b) * self.gamma
 
 
+def naf_up(self, x: Tensor, skip: Tensor) -> Tensor:
+    return self[1](self[0](x)) + skip
+
+
 PLAIN: list[tuple[object, str, Callable]] = [
     (Conv3x3, "forward", nn.Conv2d.forward),
     (blocks.ResnetBlock, "forward", resnet_block),
@@ -73,6 +77,8 @@ PLAIN: list[tuple[object, str, Callable]] = [
     (anlightendiff.ResidualBlock, "forward", mish_block),
     (LayerNorm2d, "forward", layer_norm),
     (NAFBlock, "forward", naf_block),
+    (NAFDown, "forward", nn.Conv2d.forward),
+    (NAFUp, "forward", naf_up),
 ]
 
 

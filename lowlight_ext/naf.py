@@ -1,6 +1,8 @@
-"""The block that NAFNet is made of, in two passes over the picture where a loop of C++ makes them."""
+"""What NAFNet is made of, in fewer passes over the picture where loops of C++ make them."""
 
 import functools
+from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,16 @@ from lowlight_ext.backends import forced
 from lowlight_ext.convolution import _watched
 from lowlight_ext.kept import Kept
 from lowlight_ext.kernels_compiled import build_info
-from lowlight_ext.kernels_compiled.naf import LANES, NUMBER, naf_block, naf_weights
+from lowlight_ext.kernels_compiled.naf import (
+    LANES,
+    NUMBER,
+    naf_block,
+    naf_down,
+    naf_up,
+    packed_block,
+    packed_down,
+    packed_up,
+)
 from lowlight_ext.nn import LayerNorm2d
 from lowlight_ext.norm import simple_gate
 from lowlight_ext.registry import DISPATCHED, way
@@ -47,12 +58,12 @@ class NAFBlock(nn.Module):
         # zero, so that a new block does nothing
         self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
-        self._packed = Kept(_packed)
+        self._packed = Kept(functools.partial(_packed, packed_block))
 
     def forward(self, x: Tensor) -> Tensor:
-        # first of all: a compiler that traces this function reads no further
-        if not (torch.compiler.is_compiling() or torch.is_grad_enabled()) and self._fits(x):
-            packed = self._packed(*self._weights())
+        if _served(x, self.conv1.in_channels, self.beta.dtype):
+            weights = self._weights()
+            packed = self._packed(*weights) if len(weights) == NUMBER else None
             if packed is not None:
                 return naf_block(x, packed, EPS)
         h = simple_gate(self.conv2(self.conv1(self.norm1(x))))
@@ -68,23 +79,61 @@ class NAFBlock(nn.Module):
         parts = [self, *first, *second]
         return [p for part in parts for p in part._parameters.values() if p is not None]
 
-    def _fits(self, x: Tensor) -> bool:
-        """Whether the loop can take the picture."""
-        if forced() not in ("auto", "cpp") or not _taken(x.dtype) or _watched(x):
-            return False
-        if x.dim() != 4 or not x.is_cpu or x.dtype != self.beta.dtype or x.numel() == 0:
-            return False
-        channels = x.shape[1]
-        possible = channels % LANES == 0 and channels == self.conv1.in_channels
-        return possible and x.is_contiguous(memory_format=torch.channels_last)
+
+class NAFDown(nn.Conv2d):
+    """[B, C, H, W] -> [B, 2 C, H / 2, W / 2]: nn.Conv2d(C, 2 C, 2, stride=2), by NAFBlock's kind of loop where that one
+    serves, and the sides are even."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, 2 * channels, 2, stride=2)
+        self._packed = Kept(functools.partial(_packed, packed_down))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if _served(x, self.in_channels, self.weight.dtype) and not (x.shape[2] % 2 or x.shape[3] % 2):
+            packed = None if self.bias is None else self._packed(self.weight, self.bias)
+            if packed is not None:
+                return naf_down(x, packed)
+        return super().forward(x)
 
 
-def _packed(*weights: Tensor) -> Tensor | None:
-    """What the loop takes of them, or None where it takes others."""
+class NAFUp(nn.Sequential):
+    """[B, C, H, W] -> [B, C / 2, 2 H, 2 W]: nn.Conv2d(C, 2 C, 1, bias=False) and nn.PixelShuffle(2), plus skip; by
+    NAFBlock's kind of loop where that one serves and C is a multiple of 32, in one pass."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(nn.Conv2d(channels, 2 * channels, 1, bias=False), nn.PixelShuffle(2))
+        self._packed = Kept(functools.partial(_packed, packed_up))
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:  # type: ignore[override]
+        conv = cast(nn.Conv2d, self[0])
+        weight, channels = conv.weight, conv.in_channels
+        served = _served(x, channels, weight.dtype) and _served(skip, channels // 2, weight.dtype)
+        if served and skip.shape == (x.shape[0], channels // 2, 2 * x.shape[2], 2 * x.shape[3]):
+            packed = self._packed(weight)
+            if packed is not None:
+                return naf_up(x, skip, packed)
+        return _plus(super().forward(x), skip)
+
+
+def _served(x: Tensor, channels: int, dtype: torch.dtype) -> bool:
+    """Whether a loop takes this picture, of so many channels and of the weights' type."""
+    # first of all: a compiler that traces this function reads no further
+    if torch.compiler.is_compiling() or torch.is_grad_enabled():
+        return False
+    if forced() not in ("auto", "cpp") or not _taken(dtype) or _watched(x):
+        return False
+    if x.dim() != 4 or not x.is_cpu or x.dtype != dtype or x.numel() == 0:
+        return False
+    possible = channels % LANES == 0 and channels == x.shape[1]
+    return possible and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _packed(make: Callable[..., Tensor], *weights: Tensor) -> Tensor | None:
+    """What a loop takes of weights, or None where it takes others."""
     # those that are not kept (Kept) would be packed in every call
     if any(not w.is_cpu or w.dtype != weights[0].dtype or w.is_inference() for w in weights):
         return None
-    return naf_weights(*weights) if len(weights) == NUMBER and way(weights)[0] != DISPATCHED else None
+    return make(*weights) if way(weights)[0] != DISPATCHED else None
 
 
 def _plus(x: Tensor, y: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""NAFBlock: one call of C++ where it serves, against its modules in float64; else its modules."""
+"""NAFNet's parts: one call of C++ each where it serves, against their modules in float64; else the modules."""
 
 import copy
 import pickle
@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 import lowlight_ext
-from lowlight_ext import Kept, NAFBlock
+from lowlight.systems.exposurediffusion.nafnet import NAFNet
+from lowlight_ext import Kept, NAFBlock, NAFDown, NAFUp
 from lowlight_ext.kernels_compiled.call import missing
-from lowlight_ext.kernels_compiled.naf import naf_block, naf_weights
+from lowlight_ext.kernels_compiled.naf import naf_block, naf_down, naf_up, packed_block, packed_down, packed_up
 from lowlight_ext.naf import EPS
 
 needs_cpp = pytest.mark.skipif(bool(missing("cpu")), reason=f"cpp: {missing('cpu')}")
@@ -47,10 +48,10 @@ def pictures(batch, channels, height, width):
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def modules(module, x):
+def modules(module, *inputs):
     """What its modules say, one after the other."""
     with lowlight_ext.use_backend("reference"):
-        return module(x)
+        return module(*inputs)
 
 
 def exact(module, x):
@@ -63,7 +64,7 @@ def exact(module, x):
 def test_the_loop_on_every_level(size):
     """The function of the level in use; LOWLIGHT_EXT_CPU_LEVEL names another."""
     module, x = block(size[1]), pictures(*size)
-    made, expected = naf_block(x, naf_weights(*module._weights()), EPS), exact(module, x)
+    made, expected = naf_block(x, packed_block(*module._weights()), EPS), exact(module, x)
     assert made.is_contiguous(memory_format=torch.channels_last)
     assert (made - expected).abs().max() < 2e-6 * expected.abs().max()
 
@@ -93,7 +94,7 @@ def test_bfloat16_says_the_same_bits():
 def test_the_norm_of_a_level_far_from_zero():
     """The mean goes before the squares are summed."""
     module, x = block(32), pictures(1, 32, 6, 6) + 1000
-    made, expected = naf_block(x, naf_weights(*module._weights()), EPS), exact(module, x)
+    made, expected = naf_block(x, packed_block(*module._weights()), EPS), exact(module, x)
     assert (made - expected).abs().max() < 4 * (modules(module, x) - expected).abs().max()
 
 
@@ -200,6 +201,75 @@ def test_compiles_whole():
     for gradients in (False, True):
         with torch.set_grad_enabled(gradients):
             torch.testing.assert_close(compiled(x), exact(module, x).float(), rtol=0, atol=1e-5)
+
+
+# batch, channels, height, width of what goes in
+SCALED = ((1, 32, 18, 12), (2, 96, 4, 14), (1, 64, 2, 2), (3, 32, 10, 50))
+
+
+def scaled(size):
+    """A way down, a way up, what goes into both, and what is added on the way up."""
+    batch, channels, height, width = size
+    torch.manual_seed(channels)
+    down, up = NAFDown(channels).requires_grad_(False), NAFUp(channels).requires_grad_(False)
+    return down, up, pictures(*size), pictures(batch, channels // 2, 2 * height, 2 * width)
+
+
+@needs_cpp
+@pytest.mark.parametrize("size", SCALED)
+def test_between_levels(size):
+    """The functions of the level in use."""
+    down, up, x, skip = scaled(size)
+    made = naf_down(x, packed_down(down.weight, down.bias)), naf_up(x, skip, packed_up(up[0].weight))
+    for part, inputs, got in ((down, (x,), made[0]), (up, (x, skip), made[1])):
+        expected = copy.deepcopy(part).double()(*(each.double() for each in inputs))
+        assert got.is_contiguous(memory_format=torch.channels_last)
+        assert (got - expected).abs().max() < 2e-6 * expected.abs().max()
+
+
+@serves
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=in_bfloat16)])
+@torch.no_grad()
+def test_between_levels_they_serve(dtype, monkeypatch):
+    """The same bits with any number of threads; what they do not take goes to the modules."""
+    served = []
+    for loop in (naf_down, naf_up):
+        monkeypatch.setattr(lowlight_ext.naf, loop.__name__, lambda *given, own=loop: served.append(own) or own(*given))
+    down, up, *inputs = scaled(SCALED[-1])
+    down, up, (x, skip) = down.to(dtype), up.to(dtype), (each.to(dtype) for each in inputs)
+    limit = 2e-6 if dtype == torch.float32 else 1e-2
+    odd = x[:, :, :-1].contiguous(memory_format=torch.channels_last)
+    for part, given, other in ((down, (x,), (odd,)), (up, (x, skip), (x, skip.contiguous()))):
+        made, exactly = part(*given), copy.deepcopy(part).double()
+        assert len(served) == 1
+        assert (made - exactly(*(each.double() for each in given))).abs().max() < limit * made.abs().max()
+        assert part(*other).equal(modules(part, *(each.clone() for each in other)))
+        assert len(served) == 1
+        threads = torch.get_num_threads()
+        try:
+            torch.set_num_threads(3)
+            assert part(*given).equal(made)
+        finally:
+            torch.set_num_threads(threads)
+        next(part.parameters()).mul_(2)
+        assert not part(*given).equal(made)
+        served.clear()
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_a_network_of_them(gradients):
+    """Sides that are padded, and every part in its place."""
+    torch.manual_seed(0)
+    network = NAFNet(4, 9, 16, (1, 2), 1, (1, 1)).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            # the blocks' scales begin at zero, and would hide a mistake
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    x = pictures(2, 4, 21, 31)
+    with torch.set_grad_enabled(gradients):
+        made, expected = network(x), copy.deepcopy(network).double()(x.double())
+    assert (made - expected).abs().max() < 1e-5 * expected.abs().max()
+    assert made.requires_grad == gradients
 
 
 @torch.no_grad()

@@ -14,6 +14,16 @@ struct NafArguments {
     double eps;  // of both layer norms
 };
 
+// From one of NAFNet's levels to the next. Down, a 2 x 2 convolution of stride 2: x [batch, height, width, channels] of
+// even sides -> out [batch, height / 2, width / 2, 2 channels]; weights: panels (below) of 4 channels inputs, then the
+// bias in float32. Up, a 1 x 1 convolution and a pixel shuffle: x, channels a multiple of 32 -> out [batch, 2 height, 2
+// width, channels / 2] plus skip, of its shape; weights: panels of outputs in the order row, column, channel.
+struct NafScaleArguments {
+    const void *x, *weights, *skip;  // skip: null on the way down
+    void* out;
+    int64_t batch, height, width, channels;
+};
+
 // The weights of a block, one array after the other. A panel is 32 outputs of a 1 x 1 convolution, [channels, 32]: of
 // one that a gate follows, 16 channels of the gate's first half and the 16 of its second half that they meet; of the
 // others 32 in a row, the last panel filled up with zeros. The norms' weights and biases are in the convolutions behind

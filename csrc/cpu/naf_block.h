@@ -8,19 +8,10 @@
 namespace lowlight {
 namespace LOWLIGHT_CPU_LEVEL {
 
-// pixels that a panel of weights is read for
-constexpr int64_t kShared = 96;
 // numbers of the rows that a strip of the picture keeps
 constexpr int64_t kStripNumbers = 65536;
 // a band of fewer rows computes too many of its neighbours'
 constexpr int64_t kLeastRows = 4;
-
-LOWLIGHT_FN int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-LOWLIGHT_FN int64_t share_of(int64_t whole, int64_t parts) {
-    return (whole + parts - 1) / parts;
-}
 
 // Columns [left, right) of a sample, whose rows are gated from the top to the bottom, `rows` at a time. With the two
 // beside them they lie in a ring of [rows + 2, columns + 2, 2 channels], zero beyond the picture.

@@ -1,6 +1,7 @@
-// the NAF block in bfloat16, with the instructions of AVX512-BF16: maps and what enters products rounded, sums and what
+// NAFNet in bfloat16, with the instructions of AVX512-BF16: maps and what enters products rounded, sums and what
 // is added in float32
 #include "../naf_block.h"
+#include "../naf_scale.h"
 
 namespace lowlight {
 namespace LOWLIGHT_CPU_LEVEL {
@@ -39,6 +40,12 @@ LOWLIGHT_FN void add_product(Register& sum, Register weight, const Short* pair) 
 
 void naf_block_half_cpu(const NafArguments& a) {
     naf_block<Short>(a);
+}
+void naf_down_half_cpu(const NafScaleArguments& a) {
+    naf_scale<Short, false>(a);
+}
+void naf_up_half_cpu(const NafScaleArguments& a) {
+    naf_scale<Short, true>(a);
 }
 
 }  // namespace LOWLIGHT_CPU_LEVEL

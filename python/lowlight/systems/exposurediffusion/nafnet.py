@@ -9,9 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lowlight_ext import NAFBlock
-
-from ..blocks import plus
+from lowlight_ext import NAFBlock, NAFDown, NAFUp
 
 
 class NAFNet(nn.Module):
@@ -39,11 +37,11 @@ class NAFNet(nn.Module):
         self.ups, self.decoders = nn.ModuleList(), nn.ModuleList()
         for count in encoder:
             self.encoders.append(_blocks(width, count))
-            self.downs.append(nn.Conv2d(width, 2 * width, 2, stride=2))
+            self.downs.append(NAFDown(width))
             width *= 2
         self.middle_blks = _blocks(width, middle)
         for count in decoder:
-            self.ups.append(nn.Sequential(nn.Conv2d(width, 2 * width, 1, bias=False), nn.PixelShuffle(2)))
+            self.ups.append(NAFUp(width))
             width //= 2
             self.decoders.append(_blocks(width, count))
         self.ending = nn.Conv2d(width, out_channels, 3, padding=1)
@@ -59,7 +57,7 @@ class NAFNet(nn.Module):
             x = down(x)
         x = self.middle_blks(x)
         for up, blocks in zip(self.ups, self.decoders, strict=True):
-            x = blocks(plus(up(x), skips.pop()))
+            x = blocks(up(x, skips.pop()))
         return self.ending(x)[..., :height, :width]
 
 
