@@ -16,8 +16,9 @@ from case import Case, Setting, available, forced
 from cases import cases
 from records import ROOT, machine, save
 from rivals import compiled, missing
-from timing import Contender, copy_bandwidth, keep_memory, matrix_rate, race, rotations
+from timing import Contender, copy_bandwidth, matrix_rate, race, rotations
 
+from lowlight.memory import keep_freed
 from lowlight.plots.drawing import figure_of
 from lowlight.plots.drawing import save as save_figure
 from lowlight_ext.backends import NAMES
@@ -54,10 +55,9 @@ def arguments() -> argparse.Namespace:
 def tested(file: str, results: dict[str, str | None]) -> bool:
     """Run tests/FILE once; its summary goes into `results`, None where it failed."""
     if file not in results:
-        environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
         command = [sys.executable, "-m", "pytest", "-q", "-x", str(ROOT / "tests" / file)]
         # not from ROOT: `python -m` would import the sources there, without what was compiled and installed
-        done = subprocess.run(command, cwd=ROOT / "tests", capture_output=True, text=True, env=environment)
+        done = subprocess.run(command, cwd=ROOT / "tests", capture_output=True, text=True)
         summary = re.search(r"(\d+ passed.*) in ", done.stdout)
         results[file] = summary[1] if done.returncode == 0 and summary else None
         print(f"tests/{file}: {results[file] or 'FAILED, its rows are refused'}", flush=True)
@@ -139,7 +139,7 @@ def judge(case: Case, results: dict) -> None:
 def main() -> int:
     options = arguments()
     if options.memory == "kept" and options.device == "cpu":
-        keep_memory()
+        keep_freed()
     if options.device == "cuda" and not torch.cuda.is_available():
         print("bench: --device cuda: torch finds no CUDA device", file=sys.stderr)
         return 2

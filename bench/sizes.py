@@ -1,7 +1,8 @@
 """Time and peak memory of whole pictures, 600 x 400 to 12 megapixels: `python bench/sizes.py`.
 
-Every run is a process of its own, on one thread, with malloc as it is; the forms of a row run in turns. Seconds are the
-process's own. What needs more than --memory or --limit is left out, and said. Forms:
+Every run is a process of its own, on one thread, with a malloc that keeps what is freed, as the command line's does
+(--fresh: as malloc is by itself); the forms of a row run in turns. Seconds are the process's own. What needs more than
+--memory or --limit is left out, and said. Forms:
 here: as the package runs it. formulas: the papers' networks, one PyTorch call a step, NCHW, and no operator of this
 package. compiled: torch.compile of those. openvino, fast: as --engine openvino, exact and --precision fast.
 published: an AnlightenDiff by its authors' sampler, all steps of it, in formulas.
@@ -32,6 +33,7 @@ from work import count, floor
 import lowlight
 import lowlight_ext
 from lowlight.checkpoints import shipped_models
+from lowlight.memory import keep_freed
 from lowlight.systems.base import System
 from lowlight.systems.networks import networks
 
@@ -65,9 +67,11 @@ def peak_mb() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
-def run_one(name: str, size: tuple[int, int], form: str, memory_gb: float) -> dict[str, Any]:
+def run_one(name: str, size: tuple[int, int], form: str, memory_gb: float, fresh: bool) -> dict[str, Any]:
     """What a process of its own does: median seconds of a picture, and the peak."""
     resource.setrlimit(resource.RLIMIT_DATA, (int(memory_gb * 2**30),) * 2)
+    if not fresh:
+        keep_freed()
     torch.set_num_threads(1)
     system = made(name, form)
     low, options = dark_picture(system, *size, CPU, torch.float32), contender_options(system, None)
@@ -103,11 +107,10 @@ def work_of(name: str, size: tuple[int, int], form: str) -> dict[str, Any]:
 def in_a_process(name: str, size: str, form: str, options: argparse.Namespace, work: bool = False) -> dict | str:
     """What the run gave, or in a few words why it gave nothing."""
     words = [sys.executable, __file__, "--one", name, size, form, "--memory", str(options.memory)]
+    words += ["--fresh"] * options.fresh + ["--work"] * work
     try:
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            words + ["--work"] * work, capture_output=True, text=True, timeout=options.limit, env=environment
-        )
+        done = subprocess.run(words, capture_output=True, text=True, timeout=options.limit, env=environment)
     except subprocess.TimeoutExpired:
         return f"longer than {options.limit:g} s"
     if done.returncode == 0:
@@ -133,7 +136,8 @@ def measure(name: str, size: str, options: argparse.Namespace) -> list[dict]:
         own = form == "published"
         if own not in works:
             works[own] = in_a_process(name, size, form, options, work=True)
-        rows.append(row(name, size, form, runs, works[own]))
+        label = f"{form}, fresh pages" if options.fresh else form
+        rows.append(row(name, size, label, runs, works[own]))
     return rows
 
 
@@ -152,7 +156,7 @@ def row(name: str, size: str, form: str, runs: list[dict], work: dict | str) -> 
         "matrix_gflop_s": statistics.median(run["matrix_gflop_s"] for run in runs),
         "copy_gb_s": statistics.median(run["copy_gb_s"] for run in runs),
     }
-    print(f"{name:<34}{size:>10} {form:<10}{figures['seconds']:>9.2f} s{figures['peak_mb']:>8.0f} MB"
+    print(f"{name:<34}{size:>10} {form:<18}{figures['seconds']:>9.2f} s{figures['peak_mb']:>8.0f} MB"
           f"{figures['gflop']:>9.0f} GFLOP{figures['gb']:>7.1f} GB{figures['floor_seconds']:>8.2f} s"
           f"{figures['of_floor']:>6.0%}", flush=True)  # fmt: skip
     rounded = {key: float(f"{value:.4g}") for key, value in figures.items()}
@@ -167,6 +171,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--memory", type=float, default=8.0, help="GB that a process may have")
     parser.add_argument("--limit", type=float, default=1800.0, help="seconds of one process")
+    parser.add_argument("--fresh", action="store_true", help="fresh pages for every large map")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -174,9 +179,9 @@ def main() -> None:
         name, size, form = options.one
         width, height = map(int, size.split("x"))
         one = work_of(name, (width, height), form) if options.work else None
-        print(json.dumps(one or run_one(name, (width, height), form, options.memory)))
+        print(json.dumps(one or run_one(name, (width, height), form, options.memory, options.fresh)))
         return
-    print(f"{'system':<34}{'size':>10} {'form':<10}{'seconds':>11}{'peak':>11}{'work':>15}{'moved':>10}"
+    print(f"{'system':<34}{'size':>10} {'form':<18}{'seconds':>11}{'peak':>11}{'work':>15}{'moved':>10}"
           f"{'floor':>10}{'of it':>6}", flush=True)  # fmt: skip
     for name, _ in systems(CPU, torch.float32):
         for size in options.sizes:

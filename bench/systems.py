@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from records import machine, save
-from timing import Contender, keep_memory, race
+from timing import Contender, race
 
 import lowlight
 import lowlight_ext
 from lowlight.checkpoints import shipped_models
 from lowlight.engines.use import laid_out
+from lowlight.memory import keep_freed
 from lowlight.systems.anlightendiff.network import AnlightenDiffConfig
 from lowlight.systems.anlightendiff.system import AnlightenDiff
 from lowlight.systems.base import RawSystem, System
@@ -92,7 +93,7 @@ def contender(system: System, low: torch.Tensor, steps: int, backend: str) -> Co
 
 def main() -> None:
     options = arguments()
-    keep_memory()
+    keep_freed()
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     width, height = options.size

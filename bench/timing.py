@@ -1,10 +1,7 @@
 """Times of calls side by side: rounds in turn, inputs rotated beyond the cache, median and percentiles."""
 
 import argparse
-import ctypes
-import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-# as it is, malloc hands large pieces back to the system at once, and every call pays for fresh pages
-_TUNABLES = "glibc.malloc.mmap_threshold=17179869184:glibc.malloc.trim_threshold=17179869184"
+from lowlight.memory import keep_freed
+
 _WARM_UP = 2
 
 
@@ -35,24 +32,10 @@ def begin(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Clock]:
     options = parser.parse_args()
     if options.shared and options.threads != 1:
         parser.error("--shared counts the seconds of all threads together: it is for --threads 1")
-    keep_memory()
+    keep_freed()
     torch.set_num_threads(options.threads)
     torch.set_grad_enabled(False)
     return options, time.process_time if options.shared else time.perf_counter
-
-
-def keep_memory() -> None:
-    """Start this program again with a malloc that keeps what is freed, as a GPU's allocator does.
-
-    Without it the largest part of a copy's time is the system's handing out of zeroed pages, for every library alike.
-    """
-    if (
-        sys.platform == "linux"
-        and "GLIBC_TUNABLES" not in os.environ
-        and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
-    ):
-        os.environ["GLIBC_TUNABLES"] = _TUNABLES
-        os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def cache_bytes(device: torch.device) -> int:

@@ -16,6 +16,7 @@ EXT, PYTHON, CSRC = ROOT / "lowlight_ext", ROOT / "python" / "lowlight", ROOT / 
 # types
 ORDER = (
     "seeds",
+    "memory",
     "files",
     "raw",
     "cameras",

@@ -182,6 +182,8 @@ def test_rows_are_padded_as_pictures(size, monkeypatch):
         assert torch.equal(rows.read(first, first + 4), padded[..., first : first + 4, :])
     pyramid, noise = read_pyramid(rows, 2)
     whole = dark_pyramid(padded, 2)
+    assert torch.equal(whole[1], F.avg_pool2d(padded, 2))
+    assert torch.equal(whole[2], F.avg_pool2d(whole[1], 2))
     assert all(torch.equal(a, b) for a, b in zip(pyramid, whole[1:], strict=True))
     assert all(torch.equal(a, b) for a, b in zip(noise, noise_levels(whole[:-1]), strict=True))
 

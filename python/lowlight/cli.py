@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module, metadata
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 
 from .commands import debugging
 from .commands.examples import epilog
+from .memory import keep_freed
 
 # command: the file in commands/ whose function of that name it is, in the order of `lowlight --help`
 COMMANDS = {
@@ -68,9 +68,7 @@ for _name, _file in COMMANDS.items():
 
 def main() -> None:
     """The entry point of the console script; `--debug` may stand anywhere in the line."""
-    # torch asks for huge pages for large maps, if it is told before its first: up to a quarter less of the time of a
-    # large picture, and no more memory
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    keep_freed()
     arguments = sys.argv[1:]
     if "--debug" not in arguments:
         app()

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ..cluster.actors import Work
 from ..cluster.rounds import Outcome
 from ..cluster.stores import Store
+from ..memory import keep_freed
 from .enhancing import Request, reader_of
 from .jobs import Job, PlanError
 from .pipeline import Opened, Read, Write, run_all
@@ -63,6 +64,7 @@ class Making:
     def __call__(self) -> Work:
         import torch
 
+        keep_freed()
         torch.set_num_threads(self.cpus)
         said: list[str] = []
         try:

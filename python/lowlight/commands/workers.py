@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple
 
+from ..memory import keep_freed
 from .enhancing import Request, Say, reader_of
 from .jobs import Job, PlanError
 from .pipeline import AHEAD, BEHIND, run_all
@@ -182,6 +183,7 @@ def _work(connection: Connection, request: Request, raws: int, total: int, threa
     """A worker's whole life."""
     import torch
 
+    keep_freed()
     torch.set_num_threads(threads)
     said: list[str] = []
     try:

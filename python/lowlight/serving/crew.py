@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ..checkpoints import load_system
 from ..files.formats import format_of
 from ..files.pictures import encode, read_picture
+from ..memory import give_back
 from ..shipped import DEFAULT_MODEL
 from ..systems.base import PictureSystem, picture_system
 from ..systems.brighten import enhance_picture
@@ -118,6 +119,9 @@ class Crew:
             return Answer(data, MEDIA_TYPES[format], (*bright.notes, *notes))
         finally:
             self._free.put(station)
+            # the last one here
+            if self.inside <= 1:
+                give_back()
             seconds = time.perf_counter() - began
             self._usual += (seconds - self._usual) / 8
             self._gauges.work.labels(wanted.model).observe(seconds)

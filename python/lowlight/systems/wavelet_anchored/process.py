@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lowlight_ext import brought, haar_dwt2d, haar_idwt2d
@@ -27,6 +26,7 @@ from ..tiling import pad_to_multiple
 from .anchor import Anchor, Curve, band_statistics, stretch_of
 from .exposure import ExposureHead
 from .network import UNET_INPUTS, UNET_STATISTICS, Restorer, WaveletAnchoredConfig, condition_vector
+from .pyramid import halved
 
 SCALE = 4.0  # of the low band of a picture in [-1, 1], as after two Haar levels, whatever their number
 MARGIN = 2  # positions reflected around the deepest band, whose outermost ones zero padding would mark
@@ -169,7 +169,7 @@ class WaveletProcess(PictureSystem):
         """
         bands = haar_dwt2d(analysis.curve(dark), normalise=True)
         details = bands[1:].permute(1, 0, 2, 3, 4).flatten(1, 2)
-        gain = analysis.curve.log_gain(F.avg_pool2d(dark, 2))
+        gain = analysis.curve.log_gain(halved(dark))
         inputs = torch.cat([4 * details, bands[0], 4 * bright - 2, gain / 2 - 1], dim=1)
         out = self.restorer(_laid_out(inputs.to(self.dtype), self.restorer.head), analysis.told[level].to(self.dtype))
         gates, residuals = out.to(dark.dtype).chunk(2, dim=1)
