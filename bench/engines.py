@@ -21,6 +21,7 @@ from timing import Clock, Contender, begin, race
 import lowlight
 from lowlight.engines import openvino
 from lowlight.engines.measuring import measure
+from lowlight.engines.use import narrowed
 from lowlight.exporting import export_program
 from lowlight.files.pictures import read_picture
 from lowlight.systems.anlightendiff.system import AnlightenDiff
@@ -71,8 +72,8 @@ def formulas(system: System, part: str) -> Callable:
 
 
 def in_bfloat16(system: System, part: str) -> Callable:
-    """As --precision fast runs it with torch: the weights and the tensors."""
-    module = call_of(copy.deepcopy(system).to(torch.bfloat16), part).module
+    """As --precision fast runs it with torch."""
+    module = call_of(narrowed(copy.deepcopy(system)), part).module
     return lambda *xs: module(*(x.to(torch.bfloat16) if x.is_floating_point() else x for x in xs)).float()
 
 

@@ -1,8 +1,9 @@
 """Time the networks of every system beside the papers' formulas in plain PyTorch: `python bench/networks.py`.
 
-One call each, published widths, random weights (the time does not ask for trained ones), float32, no gradients. Three
-in turn: as the package runs it, the formulas channels_last, the formulas NCHW. --shared: the clock counts the process's
-own seconds, for one thread on a core that others use too. GFLOP are the formulas', "of peak" beside a matrix product.
+One call each, published widths, random weights (the time does not ask for trained ones), no gradients. Three in turn:
+as the package runs it, the formulas channels_last, the formulas NCHW, all float32; --precision fast: the first in
+bfloat16. --shared: the clock counts the process's own seconds, for one thread on a core that others use too. GFLOP are
+the formulas', "of peak" beside a matrix product.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from records import machine, save
 from timing import Clock, Contender, begin, matrix_rate, race
 from torch.utils.flop_counter import FlopCounterMode
 
+from lowlight.engines.use import PRECISIONS, narrowed, no_bfloat16
 from lowlight.systems.anlightendiff.network import AnlightenDiffConfig
 from lowlight.systems.anlightendiff.network import UNet as MishUNet
 from lowlight.systems.base import channels_last
@@ -65,6 +67,13 @@ def last(value):
     return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
 
 
+def half(value):
+    """In bfloat16, but for times."""
+    if isinstance(value, list):
+        return [half(each) for each in value]
+    return value.to(torch.bfloat16) if value.is_floating_point() else value
+
+
 def plain(network: torch.nn.Module) -> Callable:
     def call(*inputs):
         with plain_networks():
@@ -73,10 +82,12 @@ def plain(network: torch.nn.Module) -> Callable:
     return call
 
 
-def contenders(network: torch.nn.Module, inputs: list, clock: Clock) -> list[Contender]:
-    """As it runs here, the formulas channels_last, the formulas NCHW."""
+def contenders(network: torch.nn.Module, inputs: list, clock: Clock, precision: str) -> list[Contender]:
+    """As it runs here in a precision, the formulas channels_last, the formulas NCHW."""
     own, fast = channels_last(copy.deepcopy(network)), last(inputs)
-    calls = ((own, fast), (plain(own), fast), (plain(network), inputs))
+    calls = [(own, fast), (plain(own), fast), (plain(network), inputs)]
+    if precision == "fast":
+        calls[0] = (narrowed(copy.deepcopy(own)), half(fast))
     return [Contender(call, [tuple(given)], CPU, clock) for call, given in calls]
 
 
@@ -84,8 +95,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, nargs=2, default=(600, 400), metavar=("W", "H"), help="of the photograph")
     parser.add_argument("--only", default="", help="networks whose name contains this")
+    parser.add_argument("--precision", choices=PRECISIONS, default="exact", help="of the first")
     parser.add_argument("--seconds", type=float, default=10.0, help="for the runs of one network")
     options, clock = begin(parser)
+    if options.precision == "fast" and (reason := no_bfloat16(CPU)):
+        parser.error(f"--precision fast is bfloat16, which {reason}")
     (width, height), rows = options.size, []
     peak = matrix_rate(CPU, 2.0, clock)
     print(f"matrix product {peak:.0f} GFLOP/s, {options.threads} threads, {width} x {height}")
@@ -96,7 +110,8 @@ def main() -> None:
         network, inputs = make(height, width)
         network = network.eval().requires_grad_(False)
         work = gflop(network, inputs)
-        times = [timing.median_ms for timing in race(contenders(network, inputs, clock), options.seconds)]
+        three = contenders(network, inputs, clock, options.precision)
+        times = [timing.median_ms for timing in race(three, options.seconds)]
         gains = [each / times[0] for each in times[1:]]
         share = work / times[0] * 1e3 / peak
         print(f"{name:<32}{work:>8.1f}{times[0]:>9.1f}{times[1]:>15.1f}{times[2]:>9.1f}"
@@ -104,7 +119,8 @@ def main() -> None:
         rows.append({"network": name, "size": f"{width}x{height}", "threads": options.threads, "gflop": round(work, 2),
                      "ours_ms": round(times[0], 2), "channels_last_ms": round(times[1], 2),
                      "nchw_ms": round(times[2], 2), "of_peak": round(share, 3)})  # fmt: skip
-    print(save(rows, machine(CPU, options.threads), "-networks", ("network", "size", "threads")))
+    suffix = "-networks" if options.precision == "exact" else "-networks-fast"
+    print(save(rows, machine(CPU, options.threads), suffix, ("network", "size", "threads")))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from lowlight.systems import blocks
 from lowlight.systems.anlightendiff import network as anlightendiff
 from lowlight.systems.diffll import network as diffll
+from lowlight.systems.exposurediffusion import unet
+from lowlight.systems.wavelet_anchored import network as wavelet_anchored
 from lowlight_ext import Conv3x3, NAFBlock, NAFDown, NAFUp
 from lowlight_ext.nn import LayerNorm2d
 
@@ -34,6 +36,30 @@ def attention(self, x: Tensor) -> Tensor:
 
 def upsample(self, x: Tensor) -> Tensor:
     return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+def conv_pair(self, level: int, *parts: Tensor) -> Tensor:
+    x = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+    for part in (1, 2):
+        x = F.leaky_relu(getattr(self, f"conv{level}_{part}")(x), 0.2, inplace=True)
+    return x
+
+
+def dilated_block(self, x: Tensor) -> Tensor:
+    return x + self.model(x)
+
+
+def scaled_block(self, x: Tensor, told: Tensor, slope: float | None = None) -> Tensor:
+    scale, shift = self.told(told)[:, :, None, None].chunk(2, dim=1)
+    h = x + self.conv2(F.relu(self.conv1(x) * (1 + scale) + shift))
+    return h if slope is None else F.leaky_relu(h, slope)
+
+
+def cross_bands(self, bands: Tensor) -> Tensor:
+    hl, lh, hh = self.conv_head(bands).chunk(3, dim=0)
+    joined = torch.cat([self.cross_attention0(lh, hh), self.cross_attention1(hl, hh)], dim=1)
+    hl, lh, hh = self.dilated_block_HL(hl), self.dilated_block_LH(lh), self.dilated_block_HH(self.conv_HH(joined))
+    return self.conv_tail(torch.cat([hl, lh, hh], dim=0)) + bands
 
 
 def group_norm_silu(norm: nn.GroupNorm, x: Tensor, activation: bool = True) -> Tensor:
@@ -74,6 +100,10 @@ PLAIN: list[tuple[object, str, Callable]] = [
     (blocks.AttnBlock, "forward", attention),
     (blocks.Upsample, "forward", upsample),
     (diffll, "normalised", group_norm_silu),
+    (diffll.DilatedBlock, "forward", dilated_block),
+    (diffll.HFRM, "forward", cross_bands),
+    (unet.ExposureUNet, "_pair", conv_pair),
+    (wavelet_anchored.ResidualBlock, "forward", scaled_block),
     (anlightendiff.ResidualBlock, "forward", mish_block),
     (LayerNorm2d, "forward", layer_norm),
     (NAFBlock, "forward", naf_block),

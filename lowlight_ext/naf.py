@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lowlight_ext.backends import forced
-from lowlight_ext.convolution import _watched
 from lowlight_ext.kept import Kept
 from lowlight_ext.kernels_compiled import build_info
 from lowlight_ext.kernels_compiled.naf import (
@@ -24,7 +23,7 @@ from lowlight_ext.kernels_compiled.naf import (
 )
 from lowlight_ext.nn import LayerNorm2d
 from lowlight_ext.norm import simple_gate
-from lowlight_ext.registry import DISPATCHED, way
+from lowlight_ext.registry import watched
 
 EPS = 1e-6
 
@@ -120,7 +119,7 @@ def _served(x: Tensor, channels: int, dtype: torch.dtype) -> bool:
     # first of all: a compiler that traces this function reads no further
     if torch.compiler.is_compiling() or torch.is_grad_enabled():
         return False
-    if forced() not in ("auto", "cpp") or not _taken(dtype) or _watched(x):
+    if forced() not in ("auto", "cpp") or not _taken(dtype) or watched(x):
         return False
     if x.dim() != 4 or not x.is_cpu or x.dtype != dtype or x.numel() == 0:
         return False
@@ -133,7 +132,7 @@ def _packed(make: Callable[..., Tensor], *weights: Tensor) -> Tensor | None:
     # those that are not kept (Kept) would be packed in every call
     if any(not w.is_cpu or w.dtype != weights[0].dtype or w.is_inference() for w in weights):
         return None
-    return make(*weights) if way(weights)[0] != DISPATCHED else None
+    return None if watched(*weights) else make(*weights)
 
 
 def _plus(x: Tensor, y: Tensor) -> Tensor:

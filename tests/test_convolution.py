@@ -5,21 +5,25 @@ import pickle
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import lowlight_ext
 from lowlight_ext import Conv3x3
-from lowlight_ext.convolution import winograd_weight
 from lowlight_ext.kernels_compiled.call import missing
 from lowlight_ext.kernels_compiled.convolution import winograd
+from lowlight_ext.winograd import Around, convolved, winograd_weight
 
 needs_cpp = pytest.mark.skipif(bool(missing("cpu")), reason=f"cpp: {missing('cpu')}")
 needs_avx512 = pytest.mark.skipif(
     lowlight_ext.build_info().get("cpu_level") != "avx512", reason="the loop serves at the level avx512 alone"
 )
-# batch, channels in and out, height, width: whole tiles, parts of tiles, half a panel, more tiles than a block has
-SIZES = ((1, 16, 32, 16, 16), (2, 16, 48, 7, 9), (1, 48, 16, 5, 31), (3, 32, 64, 2, 30), (1, 128, 32, 45, 50))
-
+# batch, channels in and out, height, width: whole tiles, parts of tiles, half a panel, more tiles than a block has;
+# channels that vectors do not divide
+SIZES = (
+    *((1, 16, 32, 16, 16), (2, 16, 48, 7, 9), (1, 48, 16, 5, 31), (3, 32, 64, 2, 30), (1, 128, 32, 45, 50)),
+    *((2, 18, 32, 6, 10), (1, 35, 18, 9, 9), (1, 16, 55, 4, 50)),
+)
 
 KINDS = {"zeros": {}, "reflect": {"padding_mode": "reflect"}, "2": {"dilation": 2}, "3": {"dilation": 3}}
 
@@ -34,8 +38,32 @@ def pictures(batch, channels, height, width):
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def exact(module, x):
-    return nn.Conv2d.forward(copy.deepcopy(module).double(), x.double())
+def exact(module, x, beside=None, twice=False, scale=None, shift=None, plus=None, slope=None):
+    """The definition, in float64."""
+    x, beside, scale, shift, plus = (v if v is None else v.double() for v in (x, beside, scale, shift, plus))
+    x = x if beside is None else torch.cat([x, beside], dim=1)
+    x = F.interpolate(x, scale_factor=2.0, mode="nearest") if twice else x
+    y = nn.Conv2d.forward(copy.deepcopy(module).double(), x)
+    y = y if scale is None else y * scale[:, :, None, None]
+    y = y if shift is None else y + shift[:, :, None, None]
+    y = y if plus is None else y + plus
+    return y if slope is None else torch.where(y > 0, y, slope * y)
+
+
+def around(module, x, *names):
+    """Arguments of these names for a call of the module."""
+    make, (batch, _, height, width), channels = torch.Generator().manual_seed(7), x.shape, module.out_channels
+    size = 2 if "twice" in names else 1
+    last = {"memory_format": torch.channels_last}
+    values = {
+        "twice": True,
+        "slope": 0.2,
+        "scale": 1 + torch.randn(batch, channels, generator=make),
+        "shift": torch.randn(batch, channels, generator=make),
+        "plus": torch.randn(batch, channels, size * height, size * width, generator=make).contiguous(**last),
+        "beside": torch.randn(batch, module.in_channels - x.shape[1], height, width, generator=make).contiguous(**last),
+    }
+    return {name: values[name] for name in names}
 
 
 @needs_cpp
@@ -48,22 +76,73 @@ def test_the_loop_on_every_level(size, kind):
     made = winograd(x, winograd_weight(module.weight), module.bias, kind == "reflect", module.dilation[0])
     expected = exact(module, x)
     assert made.is_contiguous(memory_format=torch.channels_last)
+    assert (made - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+# what goes before and after: one by one, and together
+AROUND = (
+    *(("slope",), ("plus",), ("shift",), ("scale", "shift"), ("beside",), ("twice",)),
+    *(("beside", "scale", "shift", "plus", "slope"), ("twice", "beside", "shift", "plus", "slope")),
+)
+
+
+@needs_cpp
+@pytest.mark.parametrize("names", AROUND, ids="-".join)
+@pytest.mark.parametrize("size", SIZES)
+@torch.no_grad()
+def test_before_and_after_in_the_loop(size, names):
+    batch, inputs, outputs, height, width = size
+    module, x = convolution(inputs + 17 * ("beside" in names), outputs), pictures(batch, inputs, height, width)
+    given = around(module, x, *names)
+    expected = exact(module, x, **given)
+    made = convolved(module, x, winograd_weight(module.weight, "twice" in names), Around(**given))
     assert (made - expected).abs().max() < 3e-5 * expected.abs().max()
 
 
+@pytest.mark.parametrize("names", AROUND, ids="-".join)
+@pytest.mark.parametrize("gradients", [False, True])
+def test_before_and_after_in_pytorch(names, gradients):
+    module = convolution(20 if "beside" in names else 3, 5)
+    x = pictures(2, 3, 5, 6)
+    given = around(module, x, *names)
+    with torch.set_grad_enabled(gradients):
+        made = module(x, **given)
+    torch.testing.assert_close(made.double(), exact(module, x, **given), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("names", AROUND[-2:], ids="-".join)
+def test_gradients_to_all_that_is_given(names):
+    module, x = convolution(4, 2).double(), pictures(1, 2, 3, 3).double()
+    given = around(module, x, *names)
+    tensors = {name: value.double() for name, value in given.items() if isinstance(value, torch.Tensor)}
+    inputs = [x.requires_grad_(), *(value.requires_grad_() for value in tensors.values())]
+    call = lambda x, *values: module(x, **{**given, **dict(zip(tensors, values, strict=True))})  # noqa: E731
+    assert torch.autograd.gradcheck(call, inputs)
+
+
+SERVED = [(kind, names) for kind in KINDS for names in ((), AROUND[-2])] + [("zeros", AROUND[-1])]
+
+
 @needs_avx512
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "names"), SERVED, ids=str)
 @torch.no_grad()
-def test_it_serves_and_says_the_same_bits(kind):
-    module, x = convolution(128, 32, kind), pictures(3, 128, 45, 50)
-    plain, made = nn.Conv2d.forward(module, x), module(x)
+def test_it_serves_and_says_the_same_bits(kind, names):
+    module, x = convolution(145 if names else 128, 48, kind), pictures(3, 128, 45, 50)
+    given = around(module, x, *names)
+    with lowlight_ext.use_backend("reference"):
+        plain = module(x, **given)
+    made = module(x, **given)
     assert not made.equal(plain)
     torch.testing.assert_close(made, plain, rtol=0, atol=3e-5 * plain.abs().max().item())
     threads = torch.get_num_threads()
+
+    def alone(i):
+        return {key: v[i : i + 1] if isinstance(v, torch.Tensor) else v for key, v in given.items()}
+
     try:
         for count in (1, 3):
             torch.set_num_threads(count)
-            assert torch.cat([module(one.unsqueeze(0)) for one in x]).equal(made)
+            assert torch.cat([module(x[i : i + 1], **alone(i)) for i in range(len(x))]).equal(made)
     finally:
         torch.set_num_threads(threads)
 
@@ -85,9 +164,9 @@ def otherwise():
     """Calls that PyTorch's convolution takes: a name, a module, its input."""
     module, x = convolution(16, 16), pictures(1, 16, 20, 20)
     yield "NCHW", module, x.contiguous()
-    yield "bfloat16", copy.deepcopy(module).bfloat16(), x.bfloat16()
     yield "float64", copy.deepcopy(module).double(), x.double()
     yield "few channels", convolution(8, 16), pictures(1, 8, 20, 20)
+    yield "few results", convolution(16, 40), pictures(1, 16, 20, 20)
     yield "few tiles", module, pictures(1, 16, 8, 8)
 
 
@@ -112,10 +191,44 @@ def test_a_picture_of_other_channels_is_refused():
         convolution(16, 16)(pictures(1, 32, 20, 20))
 
 
-def test_compiles_whole():
+@needs_avx512
+@torch.no_grad()
+def test_vectors_of_one_row_serve_all_samples():
+    module, x = convolution(16, 32), pictures(2, 16, 20, 20)
+    scale, shift = (torch.randn(1, 32, generator=torch.Generator().manual_seed(i)) for i in (1, 2))
+    made = module(x, scale=scale, shift=shift)
+    assert made.equal(module(x, scale=scale.expand(2, -1), shift=shift.expand(2, -1)))
+    torch.testing.assert_close(made.double(), exact(module, x, scale=scale, shift=shift), rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_another_layout_of_what_is_added_is_the_same():
+    module, x = convolution(16, 32), pictures(2, 16, 20, 20)
+    plus = around(module, x, "plus")["plus"]
+    assert module(x, plus=plus.contiguous()).equal(module(x, plus=plus))
+
+
+def test_bad_arguments_are_refused():
+    module, x = convolution(16, 16), pictures(1, 16, 20, 20)
+    with pytest.raises(ValueError, match="scale takes a shift"):
+        module(x, scale=torch.ones(1, 16))
+    for kind in ("reflect", "2"):
+        with pytest.raises(ValueError, match="twice takes a padding_mode of zeros"):
+            convolution(16, 16, kind)(x, twice=True)
+    with torch.no_grad():
+        for wrong in ({"plus": x[:, :, 1:]}, {"shift": torch.ones(2, 7)}, {"beside": x}):
+            with pytest.raises(RuntimeError):
+                module(x, **wrong)
+
+
+@pytest.mark.parametrize("names", [(), *AROUND[-2:]], ids="-".join)
+def test_compiles_whole(names):
     """With PyTorch's convolution: no break of the graph, with gradients or without."""
-    module, x = convolution(16, 32), pictures(1, 16, 16, 16)
+    module, x = convolution(33 if names else 16, 32), pictures(1, 16, 16, 16)
+    given = around(module, x, *names)
     compiled = torch.compile(module, fullgraph=True, backend="eager")
     for gradients in (False, True):
         with torch.set_grad_enabled(gradients):
-            torch.testing.assert_close(compiled(x), nn.Conv2d.forward(module, x))
+            torch.testing.assert_close(compiled(x, **given).double(), exact(module, x, **given), rtol=1e-4, atol=1e-4)
+    program = torch.export.export(module, (x,), given)
+    torch.testing.assert_close(program.module()(x, **given).double(), exact(module, x, **given), rtol=1e-4, atol=1e-4)

@@ -112,6 +112,19 @@ def test_fast_is_bfloat16_where_the_processor_has_it(file, monkeypatch):
         load(file, precision="fast", device="cpu")
 
 
+def test_group_norms_keep_float32_where_the_rest_is_narrowed():
+    """Their numbers, bit for bit; and the networks take them beside maps in bfloat16."""
+    exact, system = trained(small("diffll")), use.narrowed(trained(small("diffll")))
+    norms = {name for name, module in system.named_modules() if isinstance(module, torch.nn.GroupNorm)}
+    assert norms
+    for (name, narrow), own in zip(system.named_parameters(), exact.parameters(), strict=True):
+        of_a_norm = name.rpartition(".")[0] in norms
+        assert narrow.dtype == (torch.float32 if of_a_norm else torch.bfloat16)
+        assert not of_a_norm or narrow.equal(own)
+    assert system.dtype == torch.bfloat16
+    assert enhanced(use.laid_out(system), dark(system, 32, 32)).isfinite().all()
+
+
 def test_refusals(file, monkeypatch):
     with pytest.raises(ValueError, match="engine: must be one of torch, openvino, cudagraph, auto, got 'tvm'"):
         load(file, engine="tvm")

@@ -120,6 +120,19 @@ def test_it_serves_and_says_the_same_bits():
 
 @serves
 @torch.no_grad()
+def test_it_serves_under_a_default_device():
+    """Also where the weights are packed there, and in inference mode."""
+    module, x = block(16), pictures(1, 16, 9, 9)
+    made = copy.deepcopy(module)(x)
+    with torch.device("cpu"):
+        assert module(x).equal(made)
+    with torch.inference_mode():
+        assert module(x.clone()).equal(made)
+    assert not modules(module, x).equal(made)
+
+
+@serves
+@torch.no_grad()
 def test_the_input_stays_what_it_was():
     module, x = block(16), pictures(1, 16, 9, 9)
     before = x.clone()

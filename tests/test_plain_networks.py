@@ -9,16 +9,22 @@ import torch.nn.functional as F
 
 from lowlight.systems.anlightendiff.network import UNet as MishUNet
 from lowlight.systems.blocks import Upsample
-from lowlight.systems.diffll.network import DiffLLConfig, UNet
+from lowlight.systems.diffll.network import HFRM, DiffLLConfig, UNet
 from lowlight.systems.exposurediffusion.nafnet import NAFNet
+from lowlight.systems.exposurediffusion.unet import ExposureUNet
+from lowlight.systems.wavelet_anchored.network import RESTORER_INPUTS, Restorer
 
 sys.path.append(str(Path(__file__).parents[1] / "bench"))
 from plain_networks import plain_networks
 
+# a network, its input's batch and channels, what else it takes
 NETWORKS = {
-    "DiffLL": lambda: UNet(DiffLLConfig(ch=8, ch_mult=(1, 2, 2, 3), norm_groups=4), inputs=4),
-    "AnlightenDiff": lambda: MishUNet(4, (8, 12, 16), time=True),
-    "NAFNet": lambda: NAFNet(4, 9, 8, (1, 2), 1, (1, 1)),
+    "DiffLL": (lambda: UNet(DiffLLConfig(ch=8, ch_mult=(1, 2, 2, 3), norm_groups=4), inputs=4), (2, 4), 1),
+    "HFRM": (lambda: HFRM(16), (6, 3), 0),
+    "AnlightenDiff": (lambda: MishUNet(4, (8, 12, 16), time=True), (2, 4), 1),
+    "NAFNet": (lambda: NAFNet(4, 9, 8, (1, 2), 1, (1, 1)), (2, 4), 0),
+    "ExposureUNet": (lambda: ExposureUNet(4, 4, width=4), (2, 4), 0),
+    "restorer": (lambda: Restorer(16, 1), (2, RESTORER_INPUTS), 3),
 }
 
 
@@ -27,13 +33,15 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_are_the_papers(name, gradients, layout):
     torch.manual_seed(0)
-    network = NETWORKS[name]().to(memory_format=layout)
+    make, channels, numbers = NETWORKS[name]
+    network = make().to(memory_format=layout)
     with torch.no_grad():
         for parameter in network.parameters():
             # NAFNet's scales begin at zero and every bias would hide a mistake
             parameter.copy_(0.3 * torch.randn_like(parameter))
-    x = torch.randn(2, 4, 16, 24, requires_grad=gradients)
-    inputs = (x,) if name == "NAFNet" else (x, torch.tensor([3, 70]))
+    x = torch.randn(*channels, 16, 32).contiguous(memory_format=layout).requires_grad_(gradients)
+    more = {0: (), 1: (torch.tensor([3, 70]),), 3: (torch.randn(2, 3),)}
+    inputs = (x, *more[numbers])
     results = []
     for plain in (False, True):
         with torch.set_grad_enabled(gradients):

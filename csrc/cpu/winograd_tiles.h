@@ -1,5 +1,5 @@
 // Winograd's conv3x3 around its products: tiles of a picture -> points, sums of products -> tiles of the result.
-// Templates on T, what pictures are stored in, and P, what the points are.
+// Templates on T, what pictures are stored in, P, what the points are, and At, where they lie.
 #pragma once
 
 #include "../core/winograd.h"
@@ -13,7 +13,10 @@ constexpr int64_t kLane = kLanes<float>, kPanel = 2 * kLane;
 constexpr int64_t kSide = 6, kTile = 4, kPoints = kSide * kSide;
 // tiles of a block: a multiple of the rows of a product on every level
 constexpr int64_t kGroup = 12;
-constexpr int64_t kBlockBytes = 600000;
+constexpr int64_t kBlockBytes = 300000;
+// from one point of all tiles to the next, beyond their numbers: or all 36 lie in the same lines of the cache
+template <class P>
+constexpr int64_t kGap = 64 / sizeof(P);
 
 LOWLIGHT_FN void put(float* to, const Lane& v) {
     memcpy(to, &v, sizeof(Lane));
@@ -25,6 +28,11 @@ LOWLIGHT_FN int64_t inside(int64_t i, int64_t size, bool reflect) {
     i = i < 0 ? -i : 2 * size - 2 - i;
     // what lies further out than a pixel is of outputs that nobody writes
     return i < 0 || i >= size ? -1 : i;
+}
+
+// channels that a vector begins with, the last one too: it may share some with the one before
+LOWLIGHT_FN int64_t lane_at(int64_t c, int64_t channels) {
+    return c + kLane <= channels ? c : channels - kLane;
 }
 
 // every dilation-th pixel of a picture, from one of the first on: on such a grid the convolution is an ordinary one
@@ -39,100 +47,162 @@ struct Grid {
     }
 };
 
-// tile `at` of a grid of x [height, width, channels] -> its 36 points, `step` apart
-template <class T, class P>
-static void take(const WinogradArguments& a, const Grid& grid, const T* x, int64_t at, P* to, int64_t step) {
-    int64_t y = at / grid.across * kTile - 1, first = at % grid.across * kTile - 1;
-    const T* from[kSide][kSide];
+// a picture [height, width, channels] that is read, and what is read beyond its edge
+template <class T>
+struct Source {
+    const T *values, *zeros;
+    int64_t channels;
+};
+
+// where the pixels of a tile's rows or columns lie, from coordinate `first` of the grid on, in steps of `step`; -1:
+// beyond the edge. twice: each is there for two coordinates
+LOWLIGHT_FN void places(int64_t to[kSide], int64_t first, int64_t size, int64_t step, const WinogradArguments& a) {
     for (int64_t i = 0; i < kSide; ++i) {
-        int64_t row = inside(y + i, grid.height, a.reflect);
-        for (int64_t j = 0; j < kSide; ++j) {
-            int64_t column = inside(first + j, grid.width, a.reflect);
-            from[i][j] =
-                row < 0 || column < 0 ? nullptr : x + (grid.first + row * grid.row + column * grid.pixel) * a.channels;
-        }
+        int64_t at = inside(first + i, size, a.reflect);
+        to[i] = at < 0 ? at : (a.twice ? at / 2 : at) * step;
     }
-    for (int64_t c = 0; c < a.channels; c += kLane) {
+}
+
+// tile `at` of a grid of x -> its 36 points, `step` apart
+template <class At, class T, class P>
+static void take(const WinogradArguments& a, const Grid& grid, const Source<T>& x, int64_t at, P* to, int64_t step) {
+    int64_t down[kSide], right[kSide];
+    places(down, at / grid.across * kTile - 1, grid.height, a.twice ? a.width / 2 : grid.row, a);
+    places(right, at % grid.across * kTile - 1, grid.width, grid.pixel, a);
+    const T* from[kSide][kSide];
+    for (int64_t i = 0; i < kSide; ++i)
+        for (int64_t j = 0; j < kSide; ++j)
+            from[i][j] =
+                down[i] < 0 || right[j] < 0 ? x.zeros : x.values + (grid.first + down[i] + right[j]) * x.channels;
+    int64_t ahead = kTile * grid.pixel * x.channels;
+    for (int64_t next = 0; next < x.channels; next += kLane) {
         Lane rows[kSide][kSide], column[kSide], out[kSide];
+        int64_t c = lane_at(next, x.channels);
         for (int64_t j = 0; j < kSide; ++j) {
             for (int64_t i = 0; i < kSide; ++i) {
-                column[i] = Lane{};
-                if (from[i][j]) get(column[i], from[i][j] + c);
+                get(column[i], from[i][j] + c);
+                // what the next tile sees first
+                if (i > 1 && j > 1) prefetch(from[i][j] + c + ahead, kLane);
             }
-            winograd_input(column, out);
+            winograd_input<At>(column, out);
             for (int64_t i = 0; i < kSide; ++i) rows[i][j] = out[i];
         }
         for (int64_t i = 0; i < kSide; ++i) {
-            winograd_input(rows[i], out);
+            winograd_input<At>(rows[i], out);
             for (int64_t j = 0; j < kSide; ++j) put(to + (i * kSide + j) * step + c, out[j]);
         }
     }
 }
 
+// what becomes of a convolution's channels on their way out
+struct Finish {
+    Lane scale, bias;
+    float slope;
+
+    Finish(const WinogradArguments& a, int64_t sample, int64_t channel) : slope(float(a.slope)) {
+        int64_t at = sample * a.step + channel;
+        scale = Lane{} + 1.0f;
+        if (a.scale) get(scale, static_cast<const float*>(a.scale) + at);
+        get(bias, static_cast<const float*>(a.bias) + at);
+    }
+    LOWLIGHT_METHOD void operator()(Lane& v, const Lane& plus) const {
+        v = v * scale + bias + plus;
+        v = v > 0.0f ? v : v * slope;
+    }
+};
+
 // 36 points [.., kPanel], `step` apart -> channels from `first` on of tile `at` of a grid of out
-template <class T>
-static void give(const WinogradArguments& a, const Grid& grid, const float* from, int64_t step, T* out, int64_t at,
-                 int64_t first) {
+template <class At, class T>
+static void give(const WinogradArguments& a, const Grid& grid, const float* from, int64_t step, int64_t sample,
+                 int64_t at, int64_t first) {
     int64_t y = at / grid.across * kTile, x = at % grid.across * kTile;
     int64_t high = grid.height - y < kTile ? grid.height - y : kTile;
     int64_t wide = grid.width - x < kTile ? grid.width - x : kTile;
-    for (int64_t c = 0; c < kPanel && first + c < a.out_channels; c += kLane) {
-        Lane rows[kTile][kSide], column[kSide], made[kTile], bias;
-        get(bias, static_cast<const T*>(a.bias) + first + c);
+    int64_t start = sample * a.height * a.width + grid.first + y * grid.row + x * grid.pixel;
+    int64_t channels = a.out_channels - first < kPanel ? a.out_channels - first : kPanel;
+    for (int64_t next = 0; next < channels; next += kLane) {
+        Lane rows[kTile][kSide], column[kSide], made[kTile];
+        int64_t c = lane_at(next, channels);
+        Finish finish(a, sample, first + c);
         for (int64_t j = 0; j < kSide; ++j) {
             for (int64_t i = 0; i < kSide; ++i) get(column[i], from + (i * kSide + j) * step + c);
-            winograd_output(column, made);
+            winograd_output<At>(column, made);
             for (int64_t i = 0; i < kTile; ++i) rows[i][j] = made[i];
         }
         for (int64_t i = 0; i < high; ++i) {
-            winograd_output(rows[i], made);
-            T* to = out + (grid.first + (y + i) * grid.row + x * grid.pixel) * a.out_channels + first + c;
-            for (int64_t j = 0; j < wide; ++j) put(to + j * grid.pixel * a.out_channels, made[j] + bias);
+            winograd_output<At>(rows[i], made);
+            int64_t to = (start + i * grid.row) * a.out_channels + first + c, pixel = grid.pixel * a.out_channels;
+            for (int64_t j = 0; j < wide; ++j, to += pixel) {
+                Lane plus = {};
+                if (a.plus) get(plus, static_cast<const T*>(a.plus) + to);
+                finish(made[j], plus);
+                put(static_cast<T*>(a.out) + to, made[j]);
+            }
         }
     }
 }
 
 // tiles of a block: so many that their points stay in the second-level cache, and that every thread has some
 template <class P>
-static int64_t block_of(int64_t channels, int64_t tiles) {
-    int64_t most = kBlockBytes / (int64_t(sizeof(P)) * kPoints * channels), share = (tiles + threads() - 1) / threads();
+static int64_t block_of(int64_t width, int64_t tiles) {
+    int64_t most = kBlockBytes / (int64_t(sizeof(P)) * kPoints * width), share = (tiles + threads() - 1) / threads();
     int64_t groups = ((share < most ? share : most) + kGroup - 1) / kGroup;
     return kGroup * (groups < 1 ? 1 : groups);
 }
 
-// the whole convolution: a block of tiles goes through its 36 matrix products while its points lie in the second-level
-// cache. products(to, from, weight, channels): to [rows, kPanel] = from [rows, channels] times weight [channels,
-// kPanel]; rows divides kGroup.
-template <class T, class P, class Products>
-static void winograd(const WinogradArguments& a, int64_t rows, Products products) {
+// see TwicePoints
+LOWLIGHT_FN bool vanishes(const WinogradArguments& a, int64_t point) {
+    return a.twice && (point / kSide == 2 || point % kSide == 2);
+}
+
+// the whole convolution at these points: a block of tiles goes through its 36 matrix products while its points lie in
+// the second-level cache. products(to, from, weight, n, channels, width): to [n, kPanel] = from [n, channels], whose
+// rows are `width` apart, times weight [channels, kPanel]; n is a multiple of `rows`, which divides kGroup.
+template <class At, class T, class P, class Products>
+static void winograd_at(const WinogradArguments& a, int64_t rows, Products products) {
     // the first grid has the most tiles
-    int64_t grids = a.dilation * a.dilation, most = Grid(a, 0).tiles;
-    int64_t block = block_of<P>(a.channels, a.batch * grids * most), blocks = (most + block - 1) / block;
+    int64_t grids = a.dilation * a.dilation, most = Grid(a, 0).tiles, channels = a.channels + a.beside_channels;
+    int64_t width = (channels + kLane - 1) / kLane * kLane, pixels = a.height * a.width / (a.twice ? 4 : 1);
+    int64_t block = block_of<P>(width, a.batch * grids * most), blocks = (most + block - 1) / block;
     int64_t panels = (a.out_channels + kPanel - 1) / kPanel, items = a.batch * grids * blocks;
+    int64_t step = block * width + kGap<P>, sum_step = block * kPanel + kGap<float>;
     LOWLIGHT_PRAGMA(omp parallel if (items > 1)) {
-        Scratch<P> points(kPoints * block * a.channels);
-        Scratch<float> sums(kPoints * block * kPanel);
-        memset(points.values, 0, kPoints * block * a.channels * sizeof(P));
+        Scratch<P> points(kPoints * step);
+        Scratch<float> sums(kPoints * sum_step);
+        Scratch<T> zeros(width);
+        memset(zeros.values, 0, width * sizeof(T));
+        if (a.twice) memset(sums.values, 0, kPoints * sum_step * sizeof(float));
         LOWLIGHT_PRAGMA(omp for schedule(dynamic))
         for (int64_t item = 0; item < items; ++item) {
             Grid grid(a, item / blocks % grids);
-            int64_t sample = item / blocks / grids * a.height * a.width, first = item % blocks * block;
-            const T* x = static_cast<const T*>(a.x) + sample * a.channels;
-            T* out = static_cast<T*>(a.out) + sample * a.out_channels;
-            int64_t n = grid.tiles - first < block ? grid.tiles - first : block;
-            for (int64_t i = 0; i < n; ++i)
-                take(a, grid, x, first + i, points.values + i * a.channels, block * a.channels);
+            int64_t sample = item / blocks / grids, first = item % blocks * block;
+            int64_t n = grid.tiles - first < block ? grid.tiles - first : block, whole = (n + rows - 1) / rows * rows;
+            Source<T> x{static_cast<const T*>(a.x) + sample * pixels * a.channels, zeros.values, a.channels};
+            Source<T> beside{static_cast<const T*>(a.beside) + sample * pixels * a.beside_channels, zeros.values,
+                             a.beside_channels};
+            for (int64_t i = 0; i < n; ++i) {
+                take<At>(a, grid, x, first + i, points.values + i * width, step);
+                if (a.beside) take<At>(a, grid, beside, first + i, points.values + i * width + a.channels, step);
+            }
+            for (int64_t k = 0; k < kPoints && n < whole; ++k)
+                memset(points.values + k * step + n * width, 0, (whole - n) * width * sizeof(P));
             for (int64_t panel = 0; panel < panels; ++panel) {
-                const P* weight = static_cast<const P*>(a.weight) + panel * kPoints * a.channels * kPanel;
+                const P* weight = static_cast<const P*>(a.weight) + panel * kPoints * channels * kPanel;
                 for (int64_t k = 0; k < kPoints; ++k)
-                    for (int64_t i = 0; i < n; i += rows)
-                        products(sums.values + (k * block + i) * kPanel, points.values + (k * block + i) * a.channels,
-                                 weight + k * a.channels * kPanel, a.channels);
+                    if (!vanishes(a, k))
+                        products(sums.values + k * sum_step, points.values + k * step, weight + k * channels * kPanel,
+                                 whole, channels, width);
                 for (int64_t i = 0; i < n; ++i)
-                    give(a, grid, sums.values + i * kPanel, block * kPanel, out, first + i, panel * kPanel);
+                    give<At, T>(a, grid, sums.values + i * kPanel, sum_step, sample, first + i, panel * kPanel);
             }
         }
     }
+}
+
+template <class T, class P, class Products>
+static void winograd(const WinogradArguments& a, int64_t rows, Products products) {
+    if (a.twice) return winograd_at<TwicePoints, T, P>(a, rows, products);
+    winograd_at<BalancedPoints, T, P>(a, rows, products);
 }
 
 }  // namespace LOWLIGHT_CPU_LEVEL

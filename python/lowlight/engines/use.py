@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..systems.base import RawSystem, System, channels_last
 from ..systems.networks import Network, networks
@@ -19,6 +19,7 @@ from .choices import chosen
 ENGINES = ("torch", "openvino", "cudagraph", "auto")
 ENGINES_OF = {"cpu": ("torch", "openvino"), "cuda": ("torch", "cudagraph")}  # by device
 PRECISIONS = ("exact", "fast")
+M = TypeVar("M", bound=nn.Module)
 
 
 def check_engine(engine: str, precision: str | None, device: torch.device, dtype: torch.dtype | None) -> None:
@@ -59,7 +60,7 @@ def use_engine(system: System, engine: str, precision: str | None) -> System:
     check_engine(engine, precision, system.device, system.dtype)
     precision = precision or "exact"
     if engine in ("torch", "cudagraph"):
-        system = laid_out(system.to(torch.bfloat16) if precision == "fast" else system)
+        system = laid_out(narrowed(system) if precision == "fast" else system)
         if engine == "cudagraph":
             if isinstance(system, RawSystem):
                 raise ValueError(f"engine: must be torch for the raw of {type(system).__name__}, got cudagraph")
@@ -81,6 +82,19 @@ def laid_out(system: System) -> System:
     if system.device.type == "cpu" or system.dtype in (torch.float16, torch.bfloat16):
         return channels_last(system)
     return system
+
+
+def narrowed(module: M) -> M:
+    """In bfloat16, but for the numbers of the group norms.
+
+    Their operator takes them in float32: they are not converted in every call, and not rounded.
+    """
+    for each in module.modules():
+        if not isinstance(each, nn.GroupNorm):
+            for tensor in (*each.parameters(recurse=False), *each.buffers(recurse=False)):
+                if tensor.is_floating_point():
+                    tensor.data = tensor.data.to(torch.bfloat16)
+    return module
 
 
 def _measured(system: System, key: str, precision: str) -> str:

@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lowlight_ext import Conv3x3, Kept, group_norm_silu
+from lowlight_ext import Conv3x3, group_norm_silu
+
+_QUERIES = 512  # of an attention in bfloat16, at a time
 
 
 def sinusoidal_embedding(t: Tensor, width: int, *, cosine_first: bool = False, shift: int = 1) -> Tensor:
@@ -47,10 +49,9 @@ class ResnetBlock(nn.Module):
             self.nin_shortcut = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, temb: Tensor) -> Tensor:
-        h = self.conv1(normalised(self.norm1, x))
-        h = plus(h, self.temb_proj(F.silu(temb))[:, :, None, None])
-        h = self.conv2(self.dropout(normalised(self.norm2, h)))
-        return plus(h, self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
+        h = self.conv1(normalised(self.norm1, x), shift=self.temb_proj(F.silu(temb)))
+        h = self.dropout(normalised(self.norm2, h))
+        return self.conv2(h, plus=self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
 
 
 class AttnBlock(nn.Module):
@@ -70,9 +71,19 @@ class AttnBlock(nn.Module):
         h = F.conv2d(normalised(self.norm, x, activation=False), weight, bias)
         # each position's numbers side by side, or PyTorch takes its path that stores the whole N x N matrix
         q, k, v = h.flatten(2).mT.contiguous().unsqueeze(1).chunk(3, dim=-1)
-        h = F.scaled_dot_product_attention(q, k, v)  # scale C^-1/2, as published
+        h = attention(q, k, v)  # scale C^-1/2, as published
         h = h.squeeze(1).transpose(1, 2).reshape(x.shape)
         return plus(self.proj_out(h), x)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k^T C^-1/2) v of [..., N, C]."""
+    plain = q.dtype != torch.bfloat16 or not q.is_cpu or torch.is_grad_enabled() or torch.compiler.is_compiling()
+    if plain:
+        return F.scaled_dot_product_attention(q, k, v)
+    # on a CPU PyTorch's multiplies at float32's rate; some queries at a time, so that no N x N matrix is stored
+    columns, scale = k.mT, q.shape[-1] ** -0.5
+    return torch.cat([(rows @ columns).softmax(-1) @ v for rows in (q * scale).split(_QUERIES, dim=-2)], dim=-2)
 
 
 class Downsample(nn.Module):
@@ -87,24 +98,11 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Nearest x2, then conv3x3: as one transposed conv4x4 of stride 2, with 4/9 of the multiplications."""
+    """Nearest x2, then conv3x3, which never sees the larger map."""
 
     def __init__(self, channels: int):
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        # small maps take no longer than the kernel
-        self._folded = Kept(_folded)
+        self.conv = Conv3x3(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose2d(x, self._folded(self.conv.weight), self.conv.bias, stride=2, padding=1)
-
-
-def _folded(weight: Tensor) -> Tensor:
-    """conv3x3 [O, I, 3, 3] after nearest x2 as a transposed conv4x4 [I, O, 4, 4].
-
-    A result pixel sees two rows: on one lies one row of the kernel, on the other the sum of two; so with columns.
-    """
-    for dim in (2, 3):
-        first, second, third = weight.unbind(dim)
-        weight = torch.stack([third, second + third, first + second, first], dim=dim)
-    return weight.transpose(0, 1)
+        return self.conv(x, twice=True)

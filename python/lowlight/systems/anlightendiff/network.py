@@ -86,20 +86,17 @@ class Block(nn.Module):
         super().__init__()
         self.block = nn.Sequential(nn.Identity(), Conv3x3(in_channels, out_channels, "reflect"))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.block(x)
+    def forward(self, *parts: Tensor) -> Tensor:
+        """parts: one, or two side by side."""
+        return self.block[1](*parts)
 
 
-def _apply(convolution: Callable[[Tensor], Tensor], parts: tuple[Tensor, ...]) -> Tensor:
+def _apply(convolution: Callable[..., Tensor], parts: tuple[Tensor, ...]) -> Tensor:
     """A convolution of the parts side by side, which are never joined whole: large pictures go in strips."""
-
-    def joined(*strips: Tensor) -> Tensor:
-        return convolution(torch.cat(strips, dim=1) if len(strips) > 1 else strips[0])
-
     if torch.is_grad_enabled():
-        return joined(*parts)
+        return convolution(*parts)
     row_bytes = sum(part.shape[0] * part.shape[1] for part in parts) * parts[0].shape[-1] * parts[0].element_size()
-    return in_strips(joined, parts, max(32, _STRIP_BYTES // max(1, row_bytes)), 1)
+    return in_strips(convolution, parts, max(32, _STRIP_BYTES // max(1, row_bytes)), 1)
 
 
 class ResidualBlock(nn.Module):
@@ -123,7 +120,10 @@ class ResidualBlock(nn.Module):
         # in two lines, so that the first h is gone when the third is made
         h = _apply(self.block2, (h,))
         h = self.activate(h)
-        return plus(h, _apply(self.res_conv, parts) if hasattr(self, "res_conv") else parts[0])
+        return plus(h, _apply(self._shortcut, parts) if hasattr(self, "res_conv") else parts[0])
+
+    def _shortcut(self, *parts: Tensor) -> Tensor:
+        return self.res_conv(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0])
 
 
 class Downsample(nn.Module):

@@ -42,9 +42,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, temb: Tensor) -> Tensor:
         """temb: [B, 4 widths[0]], after its activation."""
-        h = self.conv1(self.norm1(x)) + self.time_emb_proj(temb)[:, :, None, None]
-        h = self.conv2(self.norm2(h))
-        return h + (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
+        h = self.conv1(self.norm1(x), shift=self.time_emb_proj(temb))
+        return self.conv2(self.norm2(h), plus=self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
 
 
 class Attention(nn.Module):

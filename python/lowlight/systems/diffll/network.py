@@ -19,6 +19,7 @@ from lowlight_ext import Conv3x3
 from ...diffusion.schedules import BETAS, SPACINGS
 from ..blocks import AttnBlock, Downsample, ResnetBlock, Upsample, normalised, sinusoidal_embedding
 
+_SLOPE = 0.01  # of HFRM's LeakyReLU
 STATISTICS = 21  # 7 quantiles of 3 channels, see systems/diffll.py
 
 
@@ -227,11 +228,15 @@ class DilatedBlock(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for dilation in (1, 2, 3, 2, 1):
-            layers += [Conv3x3(width, width, dilation=dilation), nn.LeakyReLU(0.01)]
+            layers += [Conv3x3(width, width, dilation=dilation), nn.LeakyReLU(_SLOPE)]
         self.model = nn.Sequential(*layers[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.model(x)
+        *others, last = [layer for layer in self.model if isinstance(layer, Conv3x3)]
+        h = x
+        for convolution in others:
+            h = convolution(h, slope=_SLOPE)
+        return last(h, plus=x)
 
 
 class HFRM(nn.Module):
@@ -256,5 +261,5 @@ class HFRM(nn.Module):
         from_hl = self.cross_attention1(hl, hh)
         hl = self.dilated_block_HL(hl)
         lh = self.dilated_block_LH(lh)
-        hh = self.dilated_block_HH(self.conv_HH(torch.cat([from_lh, from_hl], dim=1)))
+        hh = self.dilated_block_HH(self.conv_HH(from_lh, from_hl))
         return self.conv_tail(torch.cat([hl, lh, hh], dim=0)) + bands

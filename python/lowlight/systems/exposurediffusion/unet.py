@@ -59,15 +59,13 @@ class ExposureUNet(nn.Module):
                 skips.append(x)
                 x = F.max_pool2d(x, 2)
         for i in range(_LEVELS + 1, 2 * _LEVELS):
-            x = torch.cat([getattr(self, f"upv{i}")(x), skips.pop()], dim=1)
-            x = self._pair(i, x)
+            x = self._pair(i, getattr(self, f"upv{i}")(x), skips.pop())
         return self.conv10_1(x)
 
     def _add_pair(self, level: int, in_channels: int, out_channels: int) -> None:
         setattr(self, f"conv{level}_1", Conv3x3(in_channels, out_channels))
         setattr(self, f"conv{level}_2", Conv3x3(out_channels, out_channels))
 
-    def _pair(self, level: int, x: Tensor) -> Tensor:
-        for part in (1, 2):
-            x = F.leaky_relu(getattr(self, f"conv{level}_{part}")(x), 0.2, inplace=True)
-        return x
+    def _pair(self, level: int, *parts: Tensor) -> Tensor:
+        """Two convolutions of the parts side by side, a leaky ReLU behind each."""
+        return getattr(self, f"conv{level}_2")(getattr(self, f"conv{level}_1")(*parts, slope=0.2), slope=0.2)

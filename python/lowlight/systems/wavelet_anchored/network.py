@@ -76,10 +76,10 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.told.weight)
         nn.init.zeros_(self.told.bias)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        scale, shift = self.told(told)[:, :, None, None].chunk(2, dim=1)
-        # in place where nothing is lost: these maps are what memory and half of the time go into
-        return self.conv2(torch.addcmul(shift, self.conv1(x), 1 + scale).relu_()).add_(x)
+    def forward(self, x: Tensor, told: Tensor, slope: float | None = None) -> Tensor:
+        """slope: of a leaky ReLU of the result, where one follows."""
+        scale, shift = self.told(told).chunk(2, dim=1)
+        return self.conv2(self.conv1(x, scale=1 + scale, shift=shift, slope=0.0), plus=x, slope=slope)
 
 
 class Restorer(nn.Module):
@@ -92,13 +92,13 @@ class Restorer(nn.Module):
         super().__init__()
         self.reach = 8 + 4 * blocks
         self.told = nn.Sequential(nn.Linear(TOLD, told), nn.SiLU(), nn.Linear(told, told), nn.SiLU())
-        self.head = nn.Conv2d(RESTORER_INPUTS, width, 3, padding=1)
+        self.head = Conv3x3(RESTORER_INPUTS, width)
         self.fine1 = ResidualBlock(width, told)
         self.down = nn.Conv2d(width, 2 * width, 2, stride=2)
         self.coarse = nn.ModuleList(ResidualBlock(2 * width, told) for _ in range(blocks))
         self.up = nn.ConvTranspose2d(2 * width, width, 2, stride=2)
         self.fine2 = ResidualBlock(width, told)
-        self.tail = nn.Conv2d(width, 2 * BANDS, 3, padding=1)
+        self.tail = Conv3x3(width, 2 * BANDS)
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)
 
@@ -108,7 +108,7 @@ class Restorer(nn.Module):
         h = self.down(x)
         for block in self.coarse:
             h = block(h, told)
-        return self.tail(self.fine2(self.up(h).add_(x), told).relu_())
+        return self.tail(self.fine2(self.up(h).add_(x), told, slope=0.0))
 
 
 def condition_vector(statistics: Tensor, gamma: Tensor, scale: Tensor, mean: Tensor, stretch: Tensor) -> Tensor:
