@@ -2,7 +2,6 @@
 #pragma once
 
 #include "../core/naf_arguments.h"
-
 #include "naf_products.h"
 
 namespace lowlight {
