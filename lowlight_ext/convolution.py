@@ -15,7 +15,7 @@ class Conv3x3(nn.Conv2d):
     """nn.Conv2d of 3 x 3 that keeps the size: the same parameters, the same result but for rounding.
 
     padding_mode: zeros or reflect. Under torch.no_grad(), for channels_last pictures of 16 channels or more on a CPU
-    with AVX-512, by Winograd's F(4 x 4, 3 x 3): a quarter of the multiplications, the same bits for every number of
+    with AVX2, by Winograd's F(4 x 4, 3 x 3): a quarter of the multiplications, the same bits for every number of
     threads, and what is asked for before and after it is no pass over memory of its own. In float32 within 1e-5 of the
     largest number, and 3e-5 of enlarged pictures. In bfloat16, on a CPU with AVX512-BF16, within 3e-2, and 8e-2: what
     is multiplied is rounded, the sums are float32. It keeps the transform of the weights, four times their memory. In

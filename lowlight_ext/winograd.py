@@ -16,6 +16,8 @@ from lowlight_ext.registry import watched
 _LANES = 16
 # below so many tiles of 4 x 4 the weights' way through the memory takes longer than the products
 _LEAST = {torch.float32: 6, torch.bfloat16: 1}
+# two registers' columns of a product, at other levels 8
+_PACKS = {"avx512": 32, "avx2": 16}
 # p and q of the points 0, p, -p, q, -q and infinity; csrc/core/winograd.h says why, and has the other two matrices
 _BALANCED, _TWICE = (0.5**0.5, 2**0.5), (1.0, 13 / 8)
 
@@ -96,12 +98,13 @@ def _sized(conv: nn.Conv2d, x: Tensor, around: Around) -> bool:
 
 
 def winograd_weight(weight: Tensor, twice: bool = False) -> Tensor:
-    """[O, C, 3, 3] -> [O / 32, 36, C, 32], G w G^T in float64 (Lavin, Gray 2016), zeros in the last panel's rest.
+    """[O, C, 3, 3] -> [O / 32, 36, 32 / P, C, P], G w G^T in float64 (Lavin, Gray 2016), zeros where no channel is.
 
-    twice: for a picture that is enlarged first. In bfloat16, rounded once, [O / 32, 36, C / 2, 32, 2]: its products
-    take two channels side by side.
+    twice: for a picture that is enlarged first. P: the columns that the products of this CPU level take at a time. In
+    bfloat16, rounded once, [O / 32, 36, C / 2, 32, 2]: its products take two channels side by side.
     """
     out, channels = weight.shape[:2]
+    pack = _PACKS.get(_level(), 8)
     p, q = _TWICE if twice else _BALANCED
     rows = [[1 / (p * q) ** 2, 0, 0], [0, 0, 1]]
     for point, other in ((p, q), (-p, q), (q, p), (-q, p)):
@@ -109,10 +112,15 @@ def winograd_weight(weight: Tensor, twice: bool = False) -> Tensor:
         rows.insert(-1, [1 / divisor, point / divisor, point**2 / divisor])
     matrix = torch.tensor(rows, dtype=torch.float64, device=weight.device)
     points = torch.kron(matrix, matrix) @ weight.detach().double().flatten(2).permute(2, 1, 0).reshape(9, -1)
-    panels = F.pad(points.to(weight.dtype).view(36, channels, out), (0, -out % PANEL)).unflatten(2, (-1, PANEL))
+    columns = F.pad(points.to(weight.dtype).view(36, channels, out), (0, -out % PANEL))
     if weight.dtype == torch.bfloat16:
-        return panels.unflatten(1, (-1, 2)).permute(3, 0, 1, 4, 2).contiguous()
-    return panels.permute(2, 0, 1, 3).contiguous()
+        return columns.view(36, channels // 2, 2, -1, PANEL).permute(3, 0, 1, 4, 2).contiguous()
+    return columns.unflatten(2, (-1, PANEL // pack, pack)).permute(2, 0, 3, 1, 4).contiguous()
+
+
+@functools.cache
+def _level() -> str:
+    return build_info().get("cpu_level", "")
 
 
 @functools.cache
@@ -120,4 +128,4 @@ def _compiled(dtype: torch.dtype) -> bool:
     if dtype == torch.bfloat16:
         return build_info().get("cpu_bfloat16", False)
     # with narrower vectors PyTorch's convolution is as fast
-    return dtype == torch.float32 and build_info().get("cpu_level") == "avx512"
+    return dtype == torch.float32 and _level() in ("avx2", "avx512")

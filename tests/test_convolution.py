@@ -15,8 +15,8 @@ from lowlight_ext.kernels_compiled.convolution import winograd
 from lowlight_ext.winograd import Around, convolved, winograd_weight
 
 needs_cpp = pytest.mark.skipif(bool(missing("cpu")), reason=f"cpp: {missing('cpu')}")
-needs_avx512 = pytest.mark.skipif(
-    lowlight_ext.build_info().get("cpu_level") != "avx512", reason="the loop serves at the level avx512 alone"
+needs_avx2 = pytest.mark.skipif(
+    lowlight_ext.build_info().get("cpu_level") not in ("avx2", "avx512"), reason="the loop serves from AVX2 on"
 )
 # batch, channels in and out, height, width: whole tiles, parts of tiles, half a panel, more tiles than a block has;
 # channels that vectors do not divide
@@ -123,7 +123,7 @@ def test_gradients_to_all_that_is_given(names):
 SERVED = [(kind, names) for kind in KINDS for names in ((), AROUND[-2])] + [("zeros", AROUND[-1])]
 
 
-@needs_avx512
+@needs_avx2
 @pytest.mark.parametrize(("kind", "names"), SERVED, ids=str)
 @torch.no_grad()
 def test_it_serves_and_says_the_same_bits(kind, names):
@@ -147,7 +147,7 @@ def test_it_serves_and_says_the_same_bits(kind, names):
         torch.set_num_threads(threads)
 
 
-@needs_avx512
+@needs_avx2
 @torch.no_grad()
 def test_it_follows_the_weights():
     module, x = convolution(16, 16), pictures(1, 16, 20, 20)
@@ -191,7 +191,7 @@ def test_a_picture_of_other_channels_is_refused():
         convolution(16, 16)(pictures(1, 32, 20, 20))
 
 
-@needs_avx512
+@needs_avx2
 @torch.no_grad()
 def test_vectors_of_one_row_serve_all_samples():
     module, x = convolution(16, 32), pictures(2, 16, 20, 20)

@@ -8,8 +8,15 @@
 namespace lowlight {
 namespace LOWLIGHT_CPU_LEVEL {
 
-using Lane = Lanes<float>::type;
-constexpr int64_t kLane = kLanes<float>, kPanel = 2 * kLane;
+// what one instruction takes: of wider vectors the compiler would keep half in memory
+#if defined(__AVX512F__)
+typedef float Lane __attribute__((vector_size(64)));
+#elif defined(__AVX2__)
+typedef float Lane __attribute__((vector_size(32)));
+#else
+typedef float Lane __attribute__((vector_size(16)));
+#endif
+constexpr int64_t kLane = sizeof(Lane) / sizeof(float), kPanel = 32;
 constexpr int64_t kSide = 6, kTile = 4, kPoints = kSide * kSide;
 // tiles of a block: a multiple of the rows of a product on every level
 constexpr int64_t kGroup = 12;
@@ -146,6 +153,8 @@ static void give(const WinogradArguments& a, const Grid& grid, const float* from
 template <class P>
 static int64_t block_of(int64_t width, int64_t tiles) {
     int64_t most = kBlockBytes / (int64_t(sizeof(P)) * kPoints * width), share = (tiles + threads() - 1) / threads();
+    // less is too little for the weights' way
+    most = most < 2 * kGroup ? 2 * kGroup : most;
     int64_t groups = ((share < most ? share : most) + kGroup - 1) / kGroup;
     return kGroup * (groups < 1 ? 1 : groups);
 }

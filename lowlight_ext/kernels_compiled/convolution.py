@@ -24,8 +24,8 @@ def winograd(
     """conv3x3 that keeps the size; beyond the edge zeros, or the picture reflected.
 
     x, beside: [B, C, H, W] channels_last, side by side the input; twice: it is enlarged, nearest x2, first. float32, or
-    bfloat16 where build_info's cpu_bfloat16 says so. weight: [O / 32, 36, C, 32], or [O / 32, 36, C / 2, 32, 2] of
-    bfloat16. bias, scale: [O], or both [B, O], float32. plus: like the result. -> like x, v where v > 0, else
+    bfloat16 where build_info's cpu_bfloat16 says so. weight: [O / 32, 36, 32 / P, C, P], or [O / 32, 36, C / 2, 32, 2]
+    of bfloat16. bias, scale: [O], or both [B, O], float32. plus: like the result. -> like x, v where v > 0, else
     v slope, of v = convolution scale + bias + plus.
     """
     (batch, channels, height, width), out_channels = x.shape, bias.shape[-1]
