@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from lowlight.systems import blocks
 from lowlight.systems.anlightendiff import network as anlightendiff
 from lowlight.systems.diffll import network as diffll
-from lowlight.systems.exposurediffusion import nafnet, unet
+from lowlight.systems.exposurediffusion import unet
 from lowlight.systems.wavelet_anchored import network as wavelet_anchored
-from lowlight_ext import Conv3x3
+from lowlight_ext import Conv3x3, NAFBlock, NAFDown, NAFUp
+from lowlight_ext.nn import LayerNorm2d
 
 
 def resnet_block(self, x: Tensor, temb: Tensor) -> Tensor:
@@ -89,6 +90,10 @@ def naf_block(self, x: Tensor) -> Tensor:
     return x + self.conv5(a * b) * self.gamma
 
 
+def naf_up(self, x: Tensor, skip: Tensor) -> Tensor:
+    return self[1](self[0](x)) + skip
+
+
 PLAIN: list[tuple[object, str, Callable]] = [
     (Conv3x3, "forward", nn.Conv2d.forward),
     (blocks.ResnetBlock, "forward", resnet_block),
@@ -100,8 +105,10 @@ PLAIN: list[tuple[object, str, Callable]] = [
     (unet.ExposureUNet, "_pair", conv_pair),
     (wavelet_anchored.ResidualBlock, "forward", scaled_block),
     (anlightendiff.ResidualBlock, "forward", mish_block),
-    (nafnet.LayerNorm2d, "forward", layer_norm),
-    (nafnet.NAFBlock, "forward", naf_block),
+    (LayerNorm2d, "forward", layer_norm),
+    (NAFBlock, "forward", naf_block),
+    (NAFDown, "forward", nn.Conv2d.forward),
+    (NAFUp, "forward", naf_up),
 ]
 
 

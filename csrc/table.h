@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/arguments.h"
+#include "core/naf_arguments.h"
 #include "core/norm_arguments.h"
 #include "core/raw_arguments.h"
 #include "core/tone_arguments.h"
@@ -32,10 +33,18 @@
     ROW(tone, ToneArguments)
 
 // those that are on the CPU alone, for a GPU's own libraries do the same
-#define LOWLIGHT_CPU_OPERATORS(ROW) ROW(winograd, WinogradArguments)
+#define LOWLIGHT_CPU_OPERATORS(ROW)  \
+    ROW(winograd, WinogradArguments) \
+    ROW(naf_block, NafArguments)     \
+    ROW(naf_down, NafScaleArguments) \
+    ROW(naf_up, NafScaleArguments)
 
 // those of a CPU with AVX512-BF16, beyond the levels
-#define LOWLIGHT_BFLOAT16_OPERATORS(ROW) ROW(winograd_half, WinogradArguments)
+#define LOWLIGHT_BFLOAT16_OPERATORS(ROW)  \
+    ROW(winograd_half, WinogradArguments) \
+    ROW(naf_block_half, NafArguments)     \
+    ROW(naf_down_half, NafScaleArguments) \
+    ROW(naf_up_half, NafScaleArguments)
 
 // those whose CUDA half works in memory that the caller brings: NAME_workspace says how many numbers of it
 #define LOWLIGHT_WORKSPACES(ROW)      \

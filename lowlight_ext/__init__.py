@@ -9,6 +9,7 @@ from lowlight_ext.graphs import brought, recording, tables_kept
 from lowlight_ext.haar import haar_dwt2d, haar_idwt2d, haar_wavedec2d, haar_waverec2d
 from lowlight_ext.kept import Kept
 from lowlight_ext.kernels_compiled import build_info
+from lowlight_ext.naf import NAFBlock, NAFDown, NAFUp
 from lowlight_ext.noise import normal, philox, uniform
 from lowlight_ext.norm import group_norm_silu, layer_norm2d, mish_instance_norm, simple_gate
 from lowlight_ext.poisson import poisson, tukey_lambda
@@ -18,6 +19,9 @@ from lowlight_ext.tone import tone_curve
 __all__ = [
     "Conv3x3",
     "Kept",
+    "NAFBlock",
+    "NAFDown",
+    "NAFUp",
     "RawNoiseParameters",
     "anchored_q_sample",
     "backends",

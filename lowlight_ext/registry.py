@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils._device import DeviceContext
 
 from lowlight_ext import checks
 from lowlight_ext.backends import implementation
@@ -71,6 +72,17 @@ def way(arguments: tuple[Any, ...]) -> tuple[int, Any]:
     if torch.compiler.is_compiling() or not _AVAILABLE or forward_ad._current_level >= 0:
         return DISPATCHED, None
     return compiled._C.ordinary(arguments, _WITNESSES)
+
+
+def watched(*tensors: Tensor) -> bool:
+    """Whether somebody traces, transforms or records the call; a default device, a mode of torch's, does not."""
+    if way(tensors)[0] != DISPATCHED:
+        return False
+    modes = torch.overrides._get_current_function_mode_stack()
+    if not modes or not all(isinstance(mode, DeviceContext) for mode in modes):
+        return True
+    with torch._C.DisableTorchFunction():
+        return way(tensors)[0] == DISPATCHED
 
 
 def plain_thread() -> bool:

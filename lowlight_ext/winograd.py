@@ -6,12 +6,11 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._device import DeviceContext
 
 from lowlight_ext.backends import forced
 from lowlight_ext.kernels_compiled import build_info
 from lowlight_ext.kernels_compiled.convolution import PANEL, winograd
-from lowlight_ext.registry import DISPATCHED, way
+from lowlight_ext.registry import watched
 
 # one vector: what the loop takes of the channels at a time
 _LANES = 16
@@ -62,7 +61,7 @@ def serves(conv: nn.Conv2d, x: Tensor, around: Around) -> bool:
     inputs = [x] if around.beside is None else [x, around.beside]
     tensors = [*inputs, conv.weight, conv.bias, *around.vectors, *([] if around.plus is None else [around.plus])]
     # weights that are not kept (Kept) would be transformed in every call
-    if _watched(*tensors) or conv.weight.is_inference():
+    if watched(*tensors) or conv.weight.is_inference():
         return False
     if not all(each.is_cpu and each.dtype == x.dtype for each in tensors):
         return False
@@ -97,17 +96,6 @@ def _sized(conv: nn.Conv2d, x: Tensor, around: Around) -> bool:
     possible = conv.padding_mode == "zeros" or (dilation == 1 and min(height, width) > 1)
     # of one picture: in a batch it has to go the same way
     return possible and -(-height // 4) * -(-width // 4) >= _LEAST[x.dtype] * dilation**2
-
-
-def _watched(*tensors: Tensor) -> bool:
-    """Whether somebody traces, transforms or records the call; a default device, a mode of torch's, does not."""
-    if way(tensors)[0] != DISPATCHED:
-        return False
-    modes = torch.overrides._get_current_function_mode_stack()
-    if not modes or not all(isinstance(mode, DeviceContext) for mode in modes):
-        return True
-    with torch._C.DisableTorchFunction():
-        return way(tensors)[0] == DISPATCHED
 
 
 def winograd_weight(weight: Tensor, twice: bool = False) -> Tensor:

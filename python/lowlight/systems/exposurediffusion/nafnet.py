@@ -6,63 +6,10 @@ published parameter names these are.
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lowlight_ext import layer_norm2d, simple_gate
-
-from ..blocks import plus
-
-
-class LayerNorm2d(nn.Module):
-    """Layer norm over the channels of each pixel, with weight and bias [C]."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return layer_norm2d(x, self.weight, self.bias, eps=1e-6)
-
-
-class GlobalMean(nn.Module):
-    """[B, C, H, W] -> [B, C, 1, 1]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(dim=(2, 3), keepdim=True)
-
-
-class NAFBlock(nn.Module):
-    """Norm, 1x1, depthwise 3x3, gate, channel attention, 1x1, + input; norm, 1x1, gate, 1x1, + that."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.norm1 = LayerNorm2d(channels)
-        self.conv1 = nn.Conv2d(channels, 2 * channels, 1)
-        self.conv2 = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
-        self.sca = nn.Sequential(GlobalMean(), nn.Conv2d(channels, channels, 1))
-        self.conv3 = nn.Conv2d(channels, channels, 1)
-        self.norm2 = LayerNorm2d(channels)
-        self.conv4 = nn.Conv2d(channels, 2 * channels, 1)
-        self.conv5 = nn.Conv2d(channels, channels, 1)
-        # zero, so that a new block does nothing
-        self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
-        self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = simple_gate(self.conv2(self.conv1(self.norm1(x))))
-        h = h * self.sca(h) if torch.is_grad_enabled() else h.mul_(self.sca(h))
-        x = plus(_scaled(self.conv3, h, self.beta), x)
-        h = simple_gate(self.conv4(self.norm2(x)))
-        return plus(_scaled(self.conv5, h, self.gamma), x)
-
-
-def _scaled(conv: nn.Conv2d, x: Tensor, scale: Tensor) -> Tensor:
-    """conv1x1(x) scale, scale [1, C, 1, 1]: in the weights, which spares a pass over the map."""
-    assert conv.bias is not None
-    return F.conv2d(x, conv.weight * scale.view(-1, 1, 1, 1), conv.bias * scale.flatten())
+from lowlight_ext import NAFBlock, NAFDown, NAFUp
 
 
 class NAFNet(nn.Module):
@@ -90,11 +37,11 @@ class NAFNet(nn.Module):
         self.ups, self.decoders = nn.ModuleList(), nn.ModuleList()
         for count in encoder:
             self.encoders.append(_blocks(width, count))
-            self.downs.append(nn.Conv2d(width, 2 * width, 2, stride=2))
+            self.downs.append(NAFDown(width))
             width *= 2
         self.middle_blks = _blocks(width, middle)
         for count in decoder:
-            self.ups.append(nn.Sequential(nn.Conv2d(width, 2 * width, 1, bias=False), nn.PixelShuffle(2)))
+            self.ups.append(NAFUp(width))
             width //= 2
             self.decoders.append(_blocks(width, count))
         self.ending = nn.Conv2d(width, out_channels, 3, padding=1)
@@ -110,7 +57,7 @@ class NAFNet(nn.Module):
             x = down(x)
         x = self.middle_blks(x)
         for up, blocks in zip(self.ups, self.decoders, strict=True):
-            x = blocks(plus(up(x), skips.pop()))
+            x = blocks(up(x, skips.pop()))
         return self.ending(x)[..., :height, :width]
 
 

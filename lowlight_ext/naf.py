@@ -1,0 +1,153 @@
+"""What NAFNet is made of, in fewer passes over the picture where loops of C++ make them."""
+
+import functools
+from collections.abc import Callable
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lowlight_ext.backends import forced
+from lowlight_ext.kept import Kept
+from lowlight_ext.kernels_compiled import build_info
+from lowlight_ext.kernels_compiled.naf import (
+    LANES,
+    NUMBER,
+    naf_block,
+    naf_down,
+    naf_up,
+    packed_block,
+    packed_down,
+    packed_up,
+)
+from lowlight_ext.nn import LayerNorm2d
+from lowlight_ext.norm import simple_gate
+from lowlight_ext.registry import watched
+
+EPS = 1e-6
+
+
+class GlobalMean(nn.Module):
+    """[B, C, H, W] -> [B, C, 1, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3), keepdim=True)
+
+
+class NAFBlock(nn.Module):
+    """[B, C, H, W] -> the same: norm, 1x1, depthwise 3x3, gate, channel attention, 1x1, + input; norm, 1x1, gate, 1x1,
+    + that. Chen, Chu, Zhang, Sun, "Simple Baselines for Image Restoration", ECCV 2022, whose parameter names these are.
+
+    Under torch.no_grad(), for float32 channels_last pictures on a CPU and C a multiple of 16, it is one call of C++
+    that reads and writes five maps where PyTorch's modules move some thirty: within 1e-5 of the largest number, the
+    same bits for every number of threads. It keeps the weights a second time. In all other cases the modules.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1 = LayerNorm2d(channels, EPS)
+        self.conv1 = nn.Conv2d(channels, 2 * channels, 1)
+        self.conv2 = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
+        self.sca = nn.Sequential(GlobalMean(), nn.Conv2d(channels, channels, 1))
+        self.conv3 = nn.Conv2d(channels, channels, 1)
+        self.norm2 = LayerNorm2d(channels, EPS)
+        self.conv4 = nn.Conv2d(channels, 2 * channels, 1)
+        self.conv5 = nn.Conv2d(channels, channels, 1)
+        # zero, so that a new block does nothing
+        self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self._packed = Kept(functools.partial(_packed, packed_block))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if _served(x, self.conv1.in_channels, self.beta.dtype):
+            weights = self._weights()
+            packed = self._packed(*weights) if len(weights) == NUMBER else None
+            if packed is not None:
+                return naf_block(x, packed, EPS)
+        h = simple_gate(self.conv2(self.conv1(self.norm1(x))))
+        h = h * self.sca(h) if torch.is_grad_enabled() else h.mul_(self.sca(h))
+        x = _plus(_scaled(self.conv3, h, self.beta), x)
+        h = simple_gate(self.conv4(self.norm2(x)))
+        return _plus(_scaled(self.conv5, h, self.gamma), x)
+
+    def _weights(self) -> list[Tensor]:
+        """All parameters; fewer where a part computes its own. Read past torch's attributes, which take long."""
+        first = (self.norm1, self.conv1, self.conv2, self.sca[1], self.conv3)
+        second = (self.norm2, self.conv4, self.conv5)
+        parts = [self, *first, *second]
+        return [p for part in parts for p in part._parameters.values() if p is not None]
+
+
+class NAFDown(nn.Conv2d):
+    """[B, C, H, W] -> [B, 2 C, H / 2, W / 2]: nn.Conv2d(C, 2 C, 2, stride=2), by NAFBlock's kind of loop where that one
+    serves, and the sides are even."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, 2 * channels, 2, stride=2)
+        self._packed = Kept(functools.partial(_packed, packed_down))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if _served(x, self.in_channels, self.weight.dtype) and not (x.shape[2] % 2 or x.shape[3] % 2):
+            packed = None if self.bias is None else self._packed(self.weight, self.bias)
+            if packed is not None:
+                return naf_down(x, packed)
+        return super().forward(x)
+
+
+class NAFUp(nn.Sequential):
+    """[B, C, H, W] -> [B, C / 2, 2 H, 2 W]: nn.Conv2d(C, 2 C, 1, bias=False) and nn.PixelShuffle(2), plus skip; by
+    NAFBlock's kind of loop where that one serves and C is a multiple of 32, in one pass."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(nn.Conv2d(channels, 2 * channels, 1, bias=False), nn.PixelShuffle(2))
+        self._packed = Kept(functools.partial(_packed, packed_up))
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:  # type: ignore[override]
+        conv = cast(nn.Conv2d, self[0])
+        weight, channels = conv.weight, conv.in_channels
+        served = _served(x, channels, weight.dtype) and _served(skip, channels // 2, weight.dtype)
+        if served and skip.shape == (x.shape[0], channels // 2, 2 * x.shape[2], 2 * x.shape[3]):
+            packed = self._packed(weight)
+            if packed is not None:
+                return naf_up(x, skip, packed)
+        return _plus(super().forward(x), skip)
+
+
+def _served(x: Tensor, channels: int, dtype: torch.dtype) -> bool:
+    """Whether a loop takes this picture, of so many channels and of the weights' type."""
+    # first of all: a compiler that traces this function reads no further
+    if torch.compiler.is_compiling() or torch.is_grad_enabled():
+        return False
+    if forced() not in ("auto", "cpp") or not _taken(dtype) or watched(x):
+        return False
+    if x.dim() != 4 or not x.is_cpu or x.dtype != dtype or x.numel() == 0:
+        return False
+    possible = channels % LANES == 0 and channels == x.shape[1]
+    return possible and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _packed(make: Callable[..., Tensor], *weights: Tensor) -> Tensor | None:
+    """What a loop takes of weights, or None where it takes others."""
+    # those that are not kept (Kept) would be packed in every call
+    if any(not w.is_cpu or w.dtype != weights[0].dtype or w.is_inference() for w in weights):
+        return None
+    return None if watched(*weights) else make(*weights)
+
+
+def _plus(x: Tensor, y: Tensor) -> Tensor:
+    """x + y, in the memory of x where no gradient is wanted."""
+    return x + y if torch.is_grad_enabled() else x.add_(y)
+
+
+def _scaled(conv: nn.Conv2d, x: Tensor, scale: Tensor) -> Tensor:
+    """conv1x1(x) scale, scale [1, C, 1, 1]: in the weights, which spares a pass over the map."""
+    assert conv.bias is not None
+    return F.conv2d(x, conv.weight * scale.view(-1, 1, 1, 1), conv.bias * scale.flatten())
+
+
+@functools.cache
+def _taken(dtype: torch.dtype) -> bool:
+    if dtype == torch.float32:
+        return build_info().get("cpu_level") in ("avx2", "avx512")
+    return dtype == torch.bfloat16 and build_info().get("cpu_bfloat16", False)
