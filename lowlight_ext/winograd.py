@@ -130,5 +130,5 @@ def _level() -> str:
 
 
 def _compiled() -> bool:
-    # with narrower vectors PyTorch's convolution is as fast
+    # the baseline is other processors' level too, on which nothing was measured
     return _level() in ("avx2", "avx512")
