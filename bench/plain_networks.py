@@ -55,6 +55,11 @@ def scaled_block(self, x: Tensor, told: Tensor, slope: float | None = None) -> T
     return h if slope is None else F.leaky_relu(h, slope)
 
 
+def cross_attention(self, query: Tensor, context: Tensor) -> Tensor:
+    q, k, v = (z.permute(0, 2, 1, 3) for z in (self.query(query), self.key(context), self.value(context)))
+    return (torch.softmax(q @ k.mT * self.scale, dim=-1) @ v).permute(0, 2, 1, 3)
+
+
 def cross_bands(self, bands: Tensor) -> Tensor:
     hl, lh, hh = self.conv_head(bands).chunk(3, dim=0)
     joined = torch.cat([self.cross_attention0(lh, hh), self.cross_attention1(hl, hh)], dim=1)
@@ -101,6 +106,7 @@ PLAIN: list[tuple[object, str, Callable]] = [
     (blocks.Upsample, "forward", upsample),
     (diffll, "normalised", group_norm_silu),
     (diffll.DilatedBlock, "forward", dilated_block),
+    (diffll.CrossAttention, "forward", cross_attention),
     (diffll.HFRM, "forward", cross_bands),
     (unet.ExposureUNet, "_pair", conv_pair),
     (wavelet_anchored.ResidualBlock, "forward", scaled_block),

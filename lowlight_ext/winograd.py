@@ -128,5 +128,5 @@ def _level() -> str:
 def _compiled(dtype: torch.dtype) -> bool:
     if dtype == torch.bfloat16:
         return build_info().get("cpu_bfloat16", False)
-    # with narrower vectors PyTorch's convolution is as fast
+    # the baseline is other processors' level too, on which nothing was measured
     return dtype == torch.float32 and _level() in ("avx2", "avx512")

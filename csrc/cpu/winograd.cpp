@@ -16,12 +16,11 @@ constexpr bool kAhead = true;
 #endif
 constexpr int64_t kPack = 2 * kLane;
 
-// kPack columns, from `part` on, of to [rows, kPanel] = from [rows, channels], `width` apart, times weight [channels,
-// kPack]
+// the first kPack columns of to [rows, kPanel] = from [rows, channels], `width` apart, times weight [channels, kPack]
 template <int64_t rows>
 static void product(float* to, const float* from, const float* weight, int64_t channels, int64_t width) {
     Lane sums[rows][2] = {};
-    // there is a channel: or the sums are written to memory before
+    // there is a channel, and the compiler should know: else it keeps the sums in memory too
     int64_t c = 0;
     do {
         Lane left, right;
