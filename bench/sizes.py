@@ -4,7 +4,7 @@ Every run is a process of its own, on one thread, with a malloc that keeps what 
 (--fresh: as malloc is by itself); the forms of a row run in turns. Seconds are the process's own. What needs more than
 --memory or --limit is left out, and said. Forms:
 here: as the package runs it. formulas: the papers' networks, one PyTorch call a step, NCHW, and no operator of this
-package. compiled: torch.compile of those. openvino, fast: as --engine openvino, exact and --precision fast.
+package. compiled: torch.compile of those. fast, openvino: as --precision fast and --engine openvino.
 published: an AnlightenDiff by its authors' sampler, all steps of it, in formulas.
 "Floor": what the convolutions, matrix products and attention of the formulas take at least, each at the rate of a large
 matrix product or of a copy of memory, measured beside it (work.py); all else for nothing.
@@ -40,14 +40,15 @@ from lowlight.systems.networks import networks
 CPU = torch.device("cpu")
 KEY = ("system", "size", "form")
 SIZES = ("600x400", "1920x1080", "3840x2160", "4000x3000")
-FORMS = ("here", "formulas", "compiled", "openvino", "fast", "published")
+FORMS = ("here", "fast", "formulas", "openvino", "compiled", "published")
 
 
 def made(name: str, form: str) -> System:
     """The system as the form has it."""
-    if form in ("openvino", "fast") and name in [model.name for model in shipped_models()]:
-        return lowlight.load(name, device="cpu", engine="openvino", precision="fast" if form == "fast" else "exact")
-    if form in ("openvino", "fast"):
+    if form in ("fast", "openvino") and name in [model.name for model in shipped_models()]:
+        engine, precision = ("torch", "fast") if form == "fast" else ("openvino", "exact")
+        return lowlight.load(name, device="cpu", engine=engine, precision=precision)
+    if form in ("fast", "openvino"):
         raise ValueError(f"{name}: engines are timed with the shipped weights")
     system = dict(systems(CPU, torch.float32))[name]()
     if form == "published":
