@@ -33,6 +33,7 @@ from work import count, floor
 import lowlight
 import lowlight_ext
 from lowlight.checkpoints import shipped_models
+from lowlight.engines.use import use_engine
 from lowlight.memory import keep_freed
 from lowlight.systems.base import System
 from lowlight.systems.networks import networks
@@ -45,12 +46,13 @@ FORMS = ("here", "fast", "formulas", "openvino", "compiled", "published")
 
 def made(name: str, form: str) -> System:
     """The system as the form has it."""
-    if form in ("fast", "openvino") and name in [model.name for model in shipped_models()]:
-        engine, precision = ("torch", "fast") if form == "fast" else ("openvino", "exact")
-        return lowlight.load(name, device="cpu", engine=engine, precision=precision)
-    if form in ("fast", "openvino"):
-        raise ValueError(f"{name}: engines are timed with the shipped weights")
+    if form == "openvino":
+        if name not in [model.name for model in shipped_models()]:
+            raise ValueError(f"{name}: OpenVINO is timed with the shipped weights")
+        return lowlight.load(name, device="cpu", engine="openvino")
     system = dict(systems(CPU, torch.float32))[name]()
+    if form == "fast":
+        return use_engine(system, "torch", "fast")
     if form == "published":
         published = {"steps": system.config.timesteps, "sampler": "drds", "spacing": "trailing", "start_noise": False}
         system.config = dataclasses.replace(system.config, **published)

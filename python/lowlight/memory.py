@@ -14,7 +14,7 @@ def keep_freed() -> bool:
     """Have malloc keep what is freed for what comes next, as a GPU's allocator does. Returns whether it will.
 
     glibc by itself gives a map of 32 MB or more back to the system when it is freed, and the system zeroes every page
-    of the next one: up to a third of the time of a large picture. Kept, the process's peak is up to a quarter higher.
+    of the next one: up to a third of the time of a large picture. Kept, the process's peak is up to half higher.
     Other C libraries are left alone, and so is a malloc that the environment tells what to do (GLIBC_TUNABLES,
     MALLOC_...).
     """
