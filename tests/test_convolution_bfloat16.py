@@ -112,9 +112,11 @@ winograd(x, winograd_weight(module.weight), module.bias.float())
 
 
 @needs_cpp
-def test_without_the_instructions_it_is_pytorchs():
+def test_without_the_instructions_it_is_pytorchs(tmp_path):
     path = os.pathsep.join(sys.path)
     environment = {**os.environ, "LOWLIGHT_EXT_CPU_LEVEL": "baseline", "PYTHONPATH": path}
-    done = subprocess.run([sys.executable, "-c", WITHOUT], env=environment, capture_output=True, text=True)
+    # from another folder, or the sources in this one would be imported
+    command = [sys.executable, "-c", WITHOUT]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.strip().endswith("RuntimeError: this CPU, or the level in use, is without AVX512-BF16")
