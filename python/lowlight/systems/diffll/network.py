@@ -218,8 +218,7 @@ class CrossAttention(nn.Module):
         q, k, v = self.query(query), self.key(context), self.value(context)
         q, k, v = (z.permute(0, 2, 1, 3) for z in (q, k, v))
         attention = torch.softmax(q @ k.transpose(-1, -2) * self.scale, dim=-1)
-        # in the layout that the convolutions behind it have
-        return torch.empty_like(query).copy_((attention @ v).permute(0, 2, 1, 3))
+        return (attention @ v).permute(0, 2, 1, 3)
 
 
 class DilatedBlock(nn.Module):
@@ -262,5 +261,9 @@ class HFRM(nn.Module):
         from_hl = self.cross_attention1(hl, hh)
         hl = self.dilated_block_HL(hl)
         lh = self.dilated_block_LH(lh)
-        hh = self.dilated_block_HH(self.conv_HH(from_lh, from_hl))
+        # as the convolution's weights lie, or it would go PyTorch's way
+        last = self.conv_HH.weight.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if last else torch.contiguous_format
+        joined = self.conv_HH(*(part.contiguous(memory_format=layout) for part in (from_lh, from_hl)))
+        hh = self.dilated_block_HH(joined)
         return self.conv_tail(torch.cat([hl, lh, hh], dim=0)) + bands
