@@ -8,9 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lowlight_ext.backends import forced
 from lowlight_ext.kept import Kept
-from lowlight_ext.kernels_compiled import build_info
 from lowlight_ext.kernels_compiled.naf import (
     LANES,
     NUMBER,
@@ -23,7 +21,7 @@ from lowlight_ext.kernels_compiled.naf import (
 )
 from lowlight_ext.nn import LayerNorm2d
 from lowlight_ext.norm import simple_gate
-from lowlight_ext.registry import watched
+from lowlight_ext.registry import loops_serve, watched
 
 EPS = 1e-6
 
@@ -120,7 +118,7 @@ def _served(x: Tensor, channels: int, dtype: torch.dtype) -> bool:
     # first of all: a compiler that traces this function reads no further
     if torch.compiler.is_compiling() or torch.is_grad_enabled():
         return False
-    if forced() not in ("auto", "cpp") or not _taken(dtype) or watched(x):
+    if not loops_serve(dtype) or watched(x):
         return False
     if x.dim() != 4 or not x.is_cpu or x.dtype != dtype or x.numel() == 0:
         return False
@@ -145,10 +143,3 @@ def _scaled(conv: nn.Conv2d, x: Tensor, scale: Tensor) -> Tensor:
     """conv1x1(x) scale, scale [1, C, 1, 1]: in the weights, which spares a pass over the map."""
     assert conv.bias is not None
     return F.conv2d(x, conv.weight * scale.view(-1, 1, 1, 1), conv.bias * scale.flatten())
-
-
-@functools.cache
-def _taken(dtype: torch.dtype) -> bool:
-    if dtype == torch.float32:
-        return build_info().get("cpu_level") in ("avx2", "avx512")
-    return dtype == torch.bfloat16 and build_info().get("cpu_bfloat16", False)

@@ -1,5 +1,6 @@
 """Registration with torch's dispatcher, namespace `lowlight_ext`, and the short way past it."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch.autograd import forward_ad
 from torch.utils._device import DeviceContext
 
 from lowlight_ext import checks
-from lowlight_ext.backends import implementation
+from lowlight_ext.backends import forced, implementation
 from lowlight_ext.common import Source, seed_tensor
 from lowlight_ext.kernels_compiled import call as compiled
 
@@ -72,6 +73,19 @@ def way(arguments: tuple[Any, ...]) -> tuple[int, Any]:
     if torch.compiler.is_compiling() or not _AVAILABLE or forward_ad._current_level >= 0:
         return DISPATCHED, None
     return compiled._C.ordinary(arguments, _WITNESSES)
+
+
+def loops_serve(dtype: torch.dtype) -> bool:
+    """Whether the loops of C++ that are no operators (Conv3x3's, NAFBlock's) serve numbers of this type here."""
+    return forced() in ("auto", "cpp") and _has_loops(dtype)
+
+
+@functools.cache
+def _has_loops(dtype: torch.dtype) -> bool:
+    if dtype == torch.bfloat16:
+        return compiled.build_info().get("cpu_bfloat16", False)
+    # the baseline is other processors' level too, on which nothing was measured
+    return dtype == torch.float32 and compiled.build_info().get("cpu_level") in ("avx2", "avx512")
 
 
 def watched(*tensors: Tensor) -> bool:

@@ -7,10 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lowlight_ext.backends import forced
 from lowlight_ext.kernels_compiled import build_info
 from lowlight_ext.kernels_compiled.convolution import PANEL, winograd
-from lowlight_ext.registry import watched
+from lowlight_ext.registry import loops_serve, watched
 
 # one vector: what the loop takes of the channels at a time
 _LANES = 16
@@ -56,7 +55,7 @@ def convolved(conv: nn.Conv2d, x: Tensor, weight: Tensor, around: Around) -> Ten
 
 def serves(conv: nn.Conv2d, x: Tensor, around: Around) -> bool:
     """Whether the loop can take the call of a Conv3x3 under torch.no_grad(), and is the faster one."""
-    if forced() not in ("auto", "cpp") or not _compiled(x.dtype) or conv.bias is None:
+    if not loops_serve(x.dtype) or conv.bias is None:
         return False
     inputs = [x] if around.beside is None else [x, around.beside]
     tensors = [*inputs, conv.weight, conv.bias, *around.vectors, *([] if around.plus is None else [around.plus])]
@@ -122,11 +121,3 @@ def winograd_weight(weight: Tensor, twice: bool = False) -> Tensor:
 @functools.cache
 def _level() -> str:
     return build_info().get("cpu_level", "")
-
-
-@functools.cache
-def _compiled(dtype: torch.dtype) -> bool:
-    if dtype == torch.bfloat16:
-        return build_info().get("cpu_bfloat16", False)
-    # the baseline is other processors' level too, on which nothing was measured
-    return dtype == torch.float32 and _level() in ("avx2", "avx512")

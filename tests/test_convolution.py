@@ -124,17 +124,8 @@ def test_gradients_to_all_that_is_given(names):
 SERVED = [(kind, names) for kind in KINDS for names in ((), AROUND[-2])] + [("zeros", AROUND[-1])]
 
 
-@needs_avx2
-@pytest.mark.parametrize(("kind", "names"), SERVED, ids=str)
-@torch.no_grad()
-def test_it_serves_and_says_the_same_bits(kind, names):
-    module, x = convolution(145 if names else 128, 48, kind), pictures(3, 128, 45, 50)
-    given = around(module, x, *names)
-    with lowlight_ext.use_backend("reference"):
-        plain = module(x, **given)
-    made = module(x, **given)
-    assert not made.equal(plain)
-    torch.testing.assert_close(made, plain, rtol=0, atol=3e-5 * plain.abs().max().item())
+def same_bits_alone(module, x, given, made):
+    """One picture after the other, on one thread and on several."""
     threads = torch.get_num_threads()
 
     def alone(i):
@@ -146,6 +137,20 @@ def test_it_serves_and_says_the_same_bits(kind, names):
             assert torch.cat([module(x[i : i + 1], **alone(i)) for i in range(len(x))]).equal(made)
     finally:
         torch.set_num_threads(threads)
+
+
+@needs_avx2
+@pytest.mark.parametrize(("kind", "names"), SERVED, ids=str)
+@torch.no_grad()
+def test_it_serves_and_says_the_same_bits(kind, names):
+    module, x = convolution(145 if names else 128, 48, kind), pictures(3, 128, 45, 50)
+    given = around(module, x, *names)
+    with lowlight_ext.use_backend("reference"):
+        plain = module(x, **given)
+    made = module(x, **given)
+    assert not made.equal(plain)
+    torch.testing.assert_close(made, plain, rtol=0, atol=3e-5 * plain.abs().max().item())
+    same_bits_alone(module, x, given, made)
 
 
 @needs_avx2

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from test_convolution import AROUND, KINDS, SERVED, SIZES, around, convolution, exact, pictures
+from test_convolution import AROUND, KINDS, SERVED, SIZES, around, convolution, exact, pictures, same_bits_alone
 from torch import nn
 
 import lowlight_ext
@@ -73,17 +73,7 @@ def test_it_serves_and_says_the_same_bits(kind, names):
     made = module(x, **given)
     assert made.dtype == torch.bfloat16
     assert not made.equal(pytorchs)
-    threads = torch.get_num_threads()
-
-    def alone(i):
-        return {key: v[i : i + 1] if isinstance(v, torch.Tensor) else v for key, v in given.items()}
-
-    try:
-        for count in (1, 3):
-            torch.set_num_threads(count)
-            assert torch.cat([module(x[i : i + 1], **alone(i)) for i in range(len(x))]).equal(made)
-    finally:
-        torch.set_num_threads(threads)
+    same_bits_alone(module, x, given, made)
 
 
 @torch.no_grad()
