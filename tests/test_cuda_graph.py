@@ -20,7 +20,7 @@ PICTURES = ["diffll", "anlightendiff", "wavelet_anchored", "ddpm"]
 @pytest.fixture(autouse=True)
 def convolutions_of_pytorch(monkeypatch):
     """As a GPU has them: the CPU's own loop is not taken where a graph is recorded, and has other bits."""
-    monkeypatch.setattr("lowlight_ext.winograd._compiled", lambda dtype: False)
+    monkeypatch.setattr("lowlight_ext.winograd.loops_serve", lambda dtype: False)
 
 
 def dark(seed, count=1, height=34, width=40):
