@@ -44,7 +44,8 @@ def in_numpy(x, gamma, scale, knee, f=1 / 255, share=0.6):
         v = scale[b] * ((x[b, :, y, z] + f) ** gamma[b] - f ** gamma[b]) / ((1 + f) ** gamma[b] - f ** gamma[b])
         width = max(1 - knee[b, 0], 1e-4)
         rolled = [1 - width * np.exp((knee[b, 0] - w) / width) if w > knee[b, 0] else w for w in (*v, v.max())]
-        out[b, :, y, z] = (1 - share) * np.array(rolled[:3]) + share * v * rolled[3] / max(v.max(), 1e-6)
+        together = rolled[3] / v.max() if v.max() > 1e-6 else 1
+        out[b, :, y, z] = (1 - share) * np.array(rolled[:3]) + share * v * together
     return out
 
 
@@ -60,6 +61,21 @@ def test_the_formula(implementation, dtype, bright, changed):
     atol = {torch.float64: 1e-14, torch.float32: 1e-6, torch.float16: 6e-4, torch.bfloat16: 4e-3}[dtype]
     assert result.dtype == dtype
     torch.testing.assert_close(result.double().cpu(), torch.from_numpy(expected), rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_little_below_black(implementation, dtype):
+    """What enlarging a picture leaves there stays as dark as it is: no division by its brightest channel."""
+    backend, device = implementation
+    x, *rows = arguments(size=(2, 4), device=device)
+    x[0, :, 0, 0], x[1, :, 1, 1], x[1, 0, 0, 0] = -1e-3, -3e-3, -2e-3
+    with use_backend(backend):
+        result = tone_curve(*(v.to(dtype) for v in (x, *rows))).double().cpu()
+    expected = torch.from_numpy(in_numpy(*(v.to(dtype) for v in (x, *rows))))
+    assert result[0, :, 0, 0].lt(0).all()
+    assert expected.min() > -0.1
+    atol = {torch.float64: 1e-14, torch.float32: 1e-6, torch.float16: 6e-4, torch.bfloat16: 4e-3}[dtype]
+    torch.testing.assert_close(result, expected, rtol=0, atol=atol)
 
 
 def test_within_a_few_ulp(compiled):
