@@ -25,10 +25,16 @@ constexpr int64_t kLanes = 64 / sizeof(R);
 template <class R>
 constexpr int64_t kQuarter = 16 / sizeof(R);
 
-// into a number or a vector, from any address
+// A vector at any address. Of memcpy GCC makes moves of 16 bytes where it does not see that one end is a register, and
+// a wider load from there waits for all of them.
+template <class V>
+struct __attribute__((packed, may_alias)) Loose {
+    V value;
+};
+// into a number or a vector
 template <class V, class R>
 LOWLIGHT_FN void get(V& to, const R* from) {
-    memcpy(&to, from, sizeof(V));
+    to = reinterpret_cast<const Loose<V>*>(from)->value;
 }
 
 template <class R>
