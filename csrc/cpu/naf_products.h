@@ -1,7 +1,7 @@
 // 1 x 1 convolutions of a few pixels, and the norm before them: everything in registers and the first-level cache
 #pragma once
 
-#include "registers.h"
+#include "sums.h"
 
 namespace lowlight {
 namespace LOWLIGHT_CPU_LEVEL {

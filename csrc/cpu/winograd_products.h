@@ -1,7 +1,7 @@
 // the matrix products of a Winograd convolution: a few rows of points in the first-level cache, weights from beyond it
 #pragma once
 
-#include "registers.h"
+#include "sums.h"
 
 namespace lowlight {
 namespace LOWLIGHT_CPU_LEVEL {
