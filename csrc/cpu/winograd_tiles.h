@@ -134,10 +134,11 @@ static void give(const WinogradArguments& a, const Grid& grid, const float* from
     }
 }
 
-// tiles of a block: so many that their points stay in the second-level cache, and that every thread has some
+// tiles of a block: so many that their points and sums stay in the second-level cache, and that every thread has some
 template <class T>
 static int64_t block_of(int64_t width, int64_t tiles) {
-    int64_t most = kBlockBytes / (int64_t(sizeof(T)) * kPoints * width), share = (tiles + threads() - 1) / threads();
+    int64_t bytes = kPoints * (int64_t(sizeof(T)) * width + int64_t(sizeof(float)) * kPanel);
+    int64_t most = kBlockBytes / bytes, share = (tiles + threads() - 1) / threads();
     // less is too little for the weights' way
     most = most < 2 * kGroup ? 2 * kGroup : most;
     int64_t groups = ((share < most ? share : most) + kGroup - 1) / kGroup;
