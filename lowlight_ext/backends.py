@@ -89,10 +89,10 @@ class use_backend:
     """Force a backend: `use_backend("reference")` for the process, `with use_backend("cpp"): ...` for a block.
 
     name: "auto" (cpp on CPU tensors unless it is the slower one, cuda or triton on GPU tensors as `gpu_choice` says,
-    reference where there is neither), "reference", "cpp", "cuda", "triton" (on GPU tensors; on CPU tensors only where TRITON_INTERPRET=1 was set
-    before triton was imported: slow, for tests). A forced backend that lacks an operator raises RuntimeError with the
-    reason when the operator is called; nothing falls back silently. The choice holds for all threads. Not to be called
-    inside a compiled function.
+    reference where there is neither), "reference", "cpp", "cuda", "triton" (on GPU tensors; on CPU tensors only where
+    TRITON_INTERPRET=1 was set before triton was imported: slow, for tests). A forced backend that lacks an operator
+    raises RuntimeError with the reason when the operator is called; nothing falls back silently. The choice holds for
+    all threads. Not to be called inside a compiled function.
     """
 
     def __init__(self, name: str) -> None:

@@ -276,7 +276,7 @@ with use_backend("cpp"):
 
 
 @pytest.mark.skipif(bool(missing("cpu")), reason=f"cpp: {missing('cpu')}")
-@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="another processor has the instruction")
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="others have the instruction")
 def test_without_a_fused_multiply_add_it_is_pytorchs(tmp_path):
     """Where C++ is slower it serves only who asks for it."""
     environment = {**os.environ, "LOWLIGHT_EXT_CPU_LEVEL": "baseline", "PYTHONPATH": os.pathsep.join(sys.path)}
