@@ -187,6 +187,15 @@ def test_a_folder_in_order_of_its_numbers(run):
     assert run("video", "in", "-o", "out", "--overwrite").exit_code == 0
 
 
+def test_frames_are_not_written_over(run):
+    pictures("in", 2)
+    before = {path: path.read_bytes() for path in Path("in").iterdir()}
+    result = run("video", "in", "-o", "in", "--overwrite")
+    assert result.exit_code == 2
+    assert "cannot be both the dark and the bright video" in " ".join(result.output.split())
+    assert {path: path.read_bytes() for path in Path("in").iterdir()} == before
+
+
 def test_a_bad_picture_does_not_stop_the_rest(run):
     pictures("in", 4)
     Path("in/2.png").write_bytes(b"nothing")

@@ -100,12 +100,27 @@ def _pictures(system: System, request: Request) -> Read:
     from ..shipped import DEFAULT_MODEL
     from ..systems.base import picture_system
 
-    known, sampler = getattr(system, "samplers", ()), request.wish.get("sampler")
-    if sampler not in (None, *known):
-        raise PlanError(f"--sampler must be one of {', '.join(known)} with this model, got {sampler}")
+    _check_wish(system, request)
     told = {**request.wish, "steps": request.steps, "seed": request.seed}
     name = DEFAULT_MODEL if request.model == "default" else request.model
     return lambda job: _picture(job, picture_system(system), name, request.quality, **told)
+
+
+def _check_wish(system: System, request: Request) -> None:
+    """Raises PlanError for what would fail with every picture."""
+    from ..systems.wish import Wish
+
+    known, sampler = getattr(system, "samplers", ()), request.wish.get("sampler")
+    if sampler not in (None, *known):
+        raise PlanError(f"--sampler must be one of {', '.join(known)} with this model, got {sampler}")
+    most = getattr(getattr(system, "config", None), "timesteps", None)
+    if most is not None and request.steps is not None and request.steps > most:
+        raise PlanError(f"--steps must lie in 1 .. {most} with this model, got {request.steps}")
+    amounts = {"brightness": 0.0, "saturation": 1.0, "strength": 1.0}
+    try:
+        Wish.checked(**{name: request.wish.get(name, usual) for name, usual in amounts.items()})
+    except ValueError as error:
+        raise PlanError(str(error).replace("enhance: ", "--", 1)) from None
 
 
 def _raw(job: Job, raw: Read, pictures: Callable[[], Read] | None) -> Opened:
