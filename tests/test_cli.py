@@ -263,7 +263,7 @@ def test_a_folder_that_cannot_be_written(run, monkeypatch):
     monkeypatch.setattr(os, "replace", refuse)
     result = run("enhance", "a.png", "-o", "out")
     assert result.exit_code == 1
-    assert "Permission denied" in result.output
+    assert "a.png: out/a.png cannot be written: permission denied" in result.output
     assert files("out") == []
 
 

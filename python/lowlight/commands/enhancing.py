@@ -137,17 +137,19 @@ def _raw(job: Job, raw: Read, pictures: Callable[[], Read] | None) -> Opened:
 
 
 def _picture(job: Job, system: PictureSystem, model: str, quality: int | None, **told: Any) -> Opened:
+    from ..files.atomic import check_way, make_way
     from ..files.pictures import format_of, write_picture
     from ..systems.brighten import enhance_picture, read_any
 
     format_of(job.target)
+    check_way(job.target)
     dark = read_any(job.source)
 
     def compute() -> Write:
         bright = enhance_picture(system, dark, **told)
 
         def write() -> tuple[str, ...]:
-            job.target.parent.mkdir(parents=True, exist_ok=True)
+            make_way(job.target)
             return *bright.notes, *write_picture(job.target, bright, quality)
 
         return write
