@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
+import lowlight
 from lowlight.checkpoints import load, parse_device, parse_dtype
 from lowlight.enhance import enhance
 from lowlight.files.pictures import Picture, PictureError, read_picture, write_picture
@@ -205,6 +206,32 @@ def test_bad_arguments(tmp_path):
         parse_dtype("int8")
     with pytest.raises(ValueError, match="no such device"):
         parse_device("toaster")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 1.5}, "enhance: steps must be an integer, got float"),
+        ({"steps": "2"}, "enhance: steps must be an integer, got str"),
+        ({"brightness": "x"}, "enhance: brightness must be a number, or one a picture, got str"),
+        ({"brightness": None}, "enhance: brightness must be a number, or one a picture, got NoneType"),
+        ({"strength": "1"}, "enhance: strength must be a number, got str"),
+        ({"saturation": None}, "enhance: saturation must be a number, got NoneType"),
+        ({"model": 5}, "model must be a shipped name, .* got int"),
+    ],
+)
+def test_arguments_of_another_kind(wrong, message):
+    with pytest.raises(TypeError, match=message):
+        enhance(dark(4, 4, 3), **{"model": Gamma(), **wrong})
+
+
+def test_load_takes_names_and_refuses_what_is_none():
+    assert lowlight.load("default", device="cpu", dtype="bfloat16").dtype == torch.bfloat16
+    with pytest.raises(TypeError, match="load: expected a name or a path, got NoneType"):
+        lowlight.load(None)
+    for wrong in ("half", torch.int8):
+        with pytest.raises(ValueError, match="dtype: expected one of float32, bfloat16"):
+            lowlight.load("default", dtype=wrong)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

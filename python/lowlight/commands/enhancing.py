@@ -74,7 +74,7 @@ def reader_of(request: Request, raws: int, total: int, say: Say) -> Read:
         return pictures()
     wish = " and --".join(request.wish)
     if wish and raws in (0, total):
-        raise PlanError(f"--{wish} are for pictures; raw files take --ratio")
+        raise PlanError(f"for pictures alone: --{wish}; raw files take --ratio")
     name = DEFAULT_RAW_MODEL if named is None else request.model
     raw = raw_work(
         raw_system(named or request.load(name, say)), request.raw, request.steps, request.seed, request.quality, name

@@ -54,6 +54,8 @@ def enhance_picture(
 
     from .wish import Wish
 
+    if steps is not None and not hasattr(steps, "__index__"):
+        raise TypeError(f"enhance: steps must be an integer, got {type(steps).__name__}")
     if steps is not None and steps < 1:
         raise ValueError(f"enhance: steps must be at least 1, got {steps}")
     wish = Wish.checked(brightness, saturation, strength)
