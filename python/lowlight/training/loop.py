@@ -31,6 +31,9 @@ from .start import freeze, load_source, take_weights
 from .time_left import TimeLeft
 from .validation import Validates, better_than
 
+# in the place of a split's name, where a model is trained on
+_NAMELESS = "pictures without a split"
+
 
 class Trainer:
     """Trains a system; `folder` receives last.pt (to resume), best.pt, config.json, the logs and samples/.
@@ -99,7 +102,8 @@ class Trainer:
         source = load_source(model, self.system)
         said = take_weights(self.system, source, model)
         self.ema = {name: p.detach().clone() for name, p in self.system.named_parameters()}
-        self.trained_on = " + ".join(filter(None, (source.trained_on, self.trained_on))) or None
+        if source.trained_on is not None:
+            self.trained_on = f"{source.trained_on} + {self.trained_on or _NAMELESS}"
         return said
 
     def train_step(self) -> dict[str, float]:
