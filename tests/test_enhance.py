@@ -11,6 +11,7 @@ import lowlight
 from lowlight.checkpoints import load, parse_device, parse_dtype
 from lowlight.enhance import enhance
 from lowlight.files.pictures import Picture, PictureError, read_picture, write_picture
+from lowlight.systems import brighten
 from lowlight.systems.brighten import enhance_picture, options_of
 
 
@@ -193,6 +194,30 @@ def test_read_picture_keeps_16_bits_all_the_way(tmp_path):
 def test_bad_pictures(picture, error, message):
     with pytest.raises(error, match=message):
         enhance_picture(Gamma(), picture)
+
+
+@pytest.mark.parametrize("model", [model.name for model in lowlight.shipped_models() if "exposure" not in model.name])
+def test_without_any_light_it_stays_black(model):
+    black = np.zeros((40, 70, 4), np.uint8)
+    black[..., 3] = 200
+    assert np.array_equal(enhance(black, model, brightness=1.0), black)
+    # one pixel is light
+    black[39, 69, 1] = 9
+    assert enhance(black, model)[..., :3].any()
+
+
+def test_the_black_one_of_a_batch_stays_black(monkeypatch):
+    """Of pictures that are computed at once too, as on a GPU."""
+
+    class Purple(Gamma):
+        def enhance_tensor(self, low, *, steps=None, noise=None, seed=0):
+            return super().enhance_tensor(low, steps=steps, noise=noise, seed=seed).clamp(min=0.3)
+
+    monkeypatch.setattr(brighten, "_parts", lambda batch, told, one_by_one: [(batch, told)])
+    pictures = torch.stack([torch.zeros(3, 4, 6), torch.full((3, 4, 6), 0.25)])
+    system = Purple()
+    assert [picture.unique().tolist() for picture in enhance_picture(system, pictures)] == [[0], [0.5]]
+    assert [call["shape"][0] for call in system.calls] == [2]
 
 
 def test_bad_arguments(tmp_path):
