@@ -26,6 +26,9 @@ from .systems.ddpm.checkpoint import is_diffusers_folder, read_diffusers
 from .systems.fields import network_config
 from .systems.registry import SYSTEMS, Row, recognised
 
+# in the folders of hub.py and of trainings
+WEIGHTS_NAME, LAST = "model.safetensors", "last.pt"
+
 
 def load(
     name_or_path: str | Path = "default",
@@ -40,9 +43,9 @@ def load(
 
     name_or_path: a shipped name (`shipped_models()`; "default" is the best of them), a .safetensors file written by
     `save_weights`, or a checkpoint file of a published system (DiffLL; AnlightenDiff, one-step or two-step;
-    ExposureDiffusion), whose averaged weights are taken where it has them; a folder of the diffusers library with a
-    DDPM's UNet2DModel. What a file without this project's metadata
-    holds is told from the names and shapes of its tensors; those that are no part of the system are named in a warning.
+    ExposureDiffusion), whose averaged weights are taken where it has them; a folder that hub.save_pretrained or a
+    training wrote (its last.pt), or one of the diffusers library with a DDPM's UNet2DModel. What a file without this
+    project's metadata holds is told from the names and shapes of its tensors; those that are no part of the system are named in a warning.
     device: default the first GPU, or the CPU where there is none. dtype: of the weights, float32 (default), bfloat16,
     float16 or float64, as torch has it or by name.
     engine: what computes the networks: torch, openvino (the extra [openvino]; on the CPU), cudagraph (sRGB pictures
@@ -99,7 +102,7 @@ def load_system(
 
     options: as load takes them, None to leave one out. Raises what load raises.
     """
-    path = Path(model)
+    path = _in_folder(Path(model))
     # a file written anew under the same name is another model
     version = path.stat().st_mtime_ns if path.is_file() else 0
     given = {name: value for name, value in options.items() if value is not None}
@@ -173,9 +176,15 @@ def _find(name_or_path: str | Path) -> Path:
         return models[name]
     path = Path(name_or_path).expanduser()
     if name_or_path != "default" and path.exists():
-        return path
+        return _in_folder(path)
     known = f"the shipped models are {', '.join(models)}" if models else "no models are shipped in this installation"
     raise FileNotFoundError(f"load: {str(name_or_path)!r} is neither a shipped model nor a file; {known}")
+
+
+def _in_folder(path: Path) -> Path:
+    """The weights in a folder of the hub's form or of a training; else the path."""
+    names = (WEIGHTS_NAME, LAST) if path.is_dir() else ()
+    return next((path / name for name in names if (path / name).is_file()), path)
 
 
 def _row_of(path: Path, state: Mapping[str, Tensor], named: str | None) -> Row:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ..checkpoints import LAST
 from ..data.batches.batches import PairBatches
 from ..data.batches.raw_batches import RawBatches
 from ..files.atomic import sweep, write_atomically
@@ -26,7 +27,7 @@ from .objectives.lookup import objective_of
 from .optimizers import make_optimizer
 from .plateau import Plateau
 from .processes import Alone
-from .resume import LAST, PREVIOUS, code_version, newest_state, write_checkpoint
+from .resume import PREVIOUS, code_version, newest_state, write_checkpoint
 from .start import freeze, load_source, take_weights
 from .time_left import TimeLeft
 from .validation import Validates, better_than
