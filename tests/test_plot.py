@@ -121,6 +121,11 @@ def test_a_bench_is_a_roofline_or_bars(tmp_path):
     assert [bar.get_width() for bar in bars.patches] == [4.0]
 
 
+def test_a_folder_of_no_training_is_said(tmp_path):
+    with pytest.raises(ValueError, match="is neither a training's folder nor a JSON file"):
+        figure_of([tmp_path])
+
+
 def test_what_cannot_be_drawn_is_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     training(tmp_path / "run")

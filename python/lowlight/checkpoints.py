@@ -45,7 +45,8 @@ def load(
     `save_weights`, or a checkpoint file of a published system (DiffLL; AnlightenDiff, one-step or two-step;
     ExposureDiffusion), whose averaged weights are taken where it has them; a folder that hub.save_pretrained or a
     training wrote (its last.pt), or one of the diffusers library with a DDPM's UNet2DModel. What a file without this
-    project's metadata holds is told from the names and shapes of its tensors; those that are no part of the system are named in a warning.
+    project's metadata holds is told from the names and shapes of its tensors; those that are no part of the system are
+    named in a warning.
     device: default the first GPU, or the CPU where there is none. dtype: of the weights, float32 (default), bfloat16,
     float16 or float64, as torch has it or by name.
     engine: what computes the networks: torch, openvino (the extra [openvino]; on the CPU), cudagraph (sRGB pictures
