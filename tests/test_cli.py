@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -185,17 +186,43 @@ def test_an_empty_folder_fails_with_a_hint(run):
         (["in"], "out.png", "several pictures need a folder"),
         (["a.png", "in/a.png"], "out", "would both become"),
         (["a.png", "a_x.png", "--suffix", "_x"], ".", "itself an input"),
+        (["a.png"], "a.png", "a.png would be written over"),
+        (["in"], "in", "a.png would be written over"),
+        (["a.png"], "link.png", "a.png would be written over"),
+        (["a.png", "--suffix", "/../b"], "out", "--suffix is a part of names"),
+        (["a.png"], "-", "standard input and output are not taken"),
+        (["-"], "out.png", "standard input and output are not taken"),
+        (["a.png", "--format", "xyz"], "out", "--format: cannot write '.xyz'"),
     ],
 )
 def test_impossible_plans_stop_before_any_work(run, inputs, output, message):
     for name in ("a.png", "b.png", "in/a.png", "a_x.png"):
         photo(name)
+    Path("link.png").symlink_to("a.png")
     before = files(".")
     result = run("enhance", *inputs, "-o", output, "--overwrite")
     assert result.exit_code == 2
     assert message in re.sub(r"[\s│]+", " ", result.output)
     assert files(".") == before
     assert run.loaded == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--brightness", "nan", "--brightness must be stops from -10 to 10"),
+        ("--brightness", "11", "--brightness must be stops from -10 to 10"),
+        ("--steps", "31", "--steps must lie in 1 .. 30 with this model, got 31"),
+    ],
+)
+def test_an_amount_that_no_picture_can_have_is_said_once(run, monkeypatch, option, value, message):
+    monkeypatch.setattr(Gamma, "config", SimpleNamespace(timesteps=30), raising=False)
+    photo("in/a.png")
+    photo("in/b.png")
+    result = run("enhance", "in", "-o", "out", option, value)
+    assert result.exit_code == 2
+    assert message in re.sub(r"[\s│]+", " ", result.output)
+    assert not Path("out").exists()
 
 
 def test_the_same_picture_twice_is_done_once(tmp_path):
@@ -236,7 +263,7 @@ def test_a_folder_that_cannot_be_written(run, monkeypatch):
     monkeypatch.setattr(os, "replace", refuse)
     result = run("enhance", "a.png", "-o", "out")
     assert result.exit_code == 1
-    assert "Permission denied" in result.output
+    assert "a.png: out/a.png cannot be written: permission denied" in result.output
     assert files("out") == []
 
 

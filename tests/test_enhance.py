@@ -7,9 +7,11 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
+import lowlight
 from lowlight.checkpoints import load, parse_device, parse_dtype
 from lowlight.enhance import enhance
 from lowlight.files.pictures import Picture, PictureError, read_picture, write_picture
+from lowlight.systems import brighten
 from lowlight.systems.brighten import enhance_picture, options_of
 
 
@@ -194,6 +196,30 @@ def test_bad_pictures(picture, error, message):
         enhance_picture(Gamma(), picture)
 
 
+@pytest.mark.parametrize("model", [model.name for model in lowlight.shipped_models() if "exposure" not in model.name])
+def test_without_any_light_it_stays_black(model):
+    black = np.zeros((40, 70, 4), np.uint8)
+    black[..., 3] = 200
+    assert np.array_equal(enhance(black, model, brightness=1.0), black)
+    # one pixel is light
+    black[39, 69, 1] = 9
+    assert enhance(black, model)[..., :3].any()
+
+
+def test_the_black_one_of_a_batch_stays_black(monkeypatch):
+    """Of pictures that are computed at once too, as on a GPU."""
+
+    class Purple(Gamma):
+        def enhance_tensor(self, low, *, steps=None, noise=None, seed=0):
+            return super().enhance_tensor(low, steps=steps, noise=noise, seed=seed).clamp(min=0.3)
+
+    monkeypatch.setattr(brighten, "_parts", lambda batch, told, one_by_one: [(batch, told)])
+    pictures = torch.stack([torch.zeros(3, 4, 6), torch.full((3, 4, 6), 0.25)])
+    system = Purple()
+    assert [picture.unique().tolist() for picture in enhance_picture(system, pictures)] == [[0], [0.5]]
+    assert [call["shape"][0] for call in system.calls] == [2]
+
+
 def test_bad_arguments(tmp_path):
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         enhance_picture(Gamma(), dark(4, 4, 3), steps=0)
@@ -205,6 +231,32 @@ def test_bad_arguments(tmp_path):
         parse_dtype("int8")
     with pytest.raises(ValueError, match="no such device"):
         parse_device("toaster")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 1.5}, "enhance: steps must be an integer, got float"),
+        ({"steps": "2"}, "enhance: steps must be an integer, got str"),
+        ({"brightness": "x"}, "enhance: brightness must be a number, or one a picture, got str"),
+        ({"brightness": None}, "enhance: brightness must be a number, or one a picture, got NoneType"),
+        ({"strength": "1"}, "enhance: strength must be a number, got str"),
+        ({"saturation": None}, "enhance: saturation must be a number, got NoneType"),
+        ({"model": 5}, "model must be a shipped name, .* got int"),
+    ],
+)
+def test_arguments_of_another_kind(wrong, message):
+    with pytest.raises(TypeError, match=message):
+        enhance(dark(4, 4, 3), **{"model": Gamma(), **wrong})
+
+
+def test_load_takes_names_and_refuses_what_is_none():
+    assert lowlight.load("default", device="cpu", dtype="bfloat16").dtype == torch.bfloat16
+    with pytest.raises(TypeError, match="load: expected a name or a path, got NoneType"):
+        lowlight.load(None)
+    for wrong in ("half", torch.int8):
+        with pytest.raises(ValueError, match="dtype: expected one of float32, bfloat16"):
+            lowlight.load("default", dtype=wrong)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

@@ -21,6 +21,7 @@ from lowlight.commands import pipeline, terminal, workers
 from lowlight.commands.jobs import Job
 from lowlight.commands.pipeline import AHEAD, BEHIND, Opened, run_all
 from lowlight.files import atomic
+from lowlight.systems import brighten
 
 
 class Gamma:
@@ -154,14 +155,30 @@ def test_a_full_disk_is_each_pictures_own_failure(run, monkeypatch):
     monkeypatch.setattr(atomic.os, "replace", replace)
     result = run("in", "-o", "out")
     assert result.exit_code == 1
-    assert [line for line in result.stderr.splitlines() if "No space left" in line] == [
-        "  in/02.tif: [Errno 28] No space left on device",
-        "  in/03.webp: [Errno 28] No space left on device",
+    assert [line for line in result.stderr.splitlines() if "no space left" in line] == [
+        "  in/02.tif: out/02.tif cannot be written: no space left on device",
+        "  in/03.webp: out/03.webp cannot be written: no space left on device",
     ]
     assert "4 pictures enhanced, 2 failed." in result.stdout
     # whole files alone, and the same command does the rest
     assert files("out") == ["00.jpg", "01.png", "04.jpg", "05.png"]
     assert "2 pictures enhanced, 4 skipped" in run("in", "-o", "out").stdout
+
+
+def test_a_folder_that_takes_nothing_is_known_before_the_work(run, monkeypatch):
+    photographs("in", 2)
+    Path("out").write_text("a file")
+    computed = []
+    monkeypatch.setattr(brighten, "enhance_picture", lambda *_, **__: computed.append(1))
+    result = run("in", "-o", "out/deep/er")
+    assert result.exit_code == 1
+    folder = Path("out").absolute()
+    assert f"  in/00.jpg: out/deep/er/00.jpg cannot be written: {folder} is not a folder\n" in result.stderr
+    monkeypatch.setattr(atomic.os, "access", lambda path, mode: Path(path) != Path("locked").absolute())
+    Path("locked").mkdir()
+    result = run("in", "-o", "locked/out")
+    assert "locked/out/01.png cannot be written: nothing may be written in " in result.stderr
+    assert not computed
 
 
 class Flight:

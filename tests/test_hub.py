@@ -1,5 +1,6 @@
 """Systems as folders of the hub's form: there and back, and the hub itself with its library replaced."""
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -9,7 +10,7 @@ import torch
 
 import lowlight
 from lowlight import hub
-from lowlight.checkpoints import load
+from lowlight.checkpoints import load, load_system
 from lowlight.shipped import card_head, shipped_models
 
 
@@ -26,6 +27,21 @@ def test_there_and_back_is_the_same_picture(system, tmp_path):
     assert back.trained_on == system.trained_on == "train"
     assert json.loads((tmp_path / "mine" / "config.json").read_text())["system"] == "wavelet_anchored"
     assert card_head((tmp_path / "mine" / "README.md").read_text())["pipeline_tag"] == "image-to-image"
+
+
+def test_a_folder_is_loaded_by_its_name(system, tmp_path):
+    """As lowlight.load and --model take it; written anew it is another model, though the last two are kept."""
+    hub.save_pretrained(system, tmp_path / "mine")
+    assert torch.equal(load(tmp_path / "mine", device="cpu").restorer.tail.bias, system.restorer.tail.bias)
+    assert type(load_system(tmp_path / "mine")) is type(system)
+    other = lowlight.load("diffll-small", device="cpu")
+    hub.save_pretrained(other, tmp_path / "mine")
+    assert type(load_system(tmp_path / "mine")) is type(other)
+    # a training's folder, which has a config.json too
+    (tmp_path / "config.json").write_text("{}")
+    config = {"system": "diffll", "network": dataclasses.asdict(other.config)}
+    torch.save({"model": other.state_dict(), "config": config}, tmp_path / "last.pt")
+    assert type(load(tmp_path, device="cpu")) is type(other)
 
 
 def test_a_folder_without_weights(tmp_path):

@@ -87,6 +87,12 @@ def test_split_of_a_part(lol):
         find_pairs(lol / "our485", "eval15")
 
 
+def test_a_split_without_pairs_is_not_an_empty_folder(tmp_path):
+    touch(tmp_path, "low/1.png", "high/1.png")
+    with pytest.raises(ValueError, match="split heldout has none"):
+        find_pairs(tmp_path, "heldout")
+
+
 def test_what_cannot_be_found(tmp_path, lol):
     with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
         find_pairs(tmp_path / "nowhere")

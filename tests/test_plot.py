@@ -72,6 +72,16 @@ def test_a_training_has_every_term_and_score(tmp_path):
     assert lines(figure_of([run / "validation.csv"]).axes[0]) == lines(above)
 
 
+def test_a_short_training_can_be_seen(tmp_path):
+    """Of one row of the log a line has no length; without a validation there is no empty panel."""
+    run = training(tmp_path / "run", validation=False)
+    rows = (run / "log.csv").read_text().splitlines()
+    (run / "log.csv").write_text("\n".join(rows[:2]) + "\n")
+    (alone,) = figure_of([run]).axes
+    assert alone.get_xlabel() == "iteration"
+    assert [line.get_marker() for line in alone.get_lines()] == [".", "."]
+
+
 def test_trainings_are_compared(tmp_path):
     runs = [training(tmp_path / "a"), training(tmp_path / "b", loss=2.0, validation=False)]
     above, below = figure_of(runs).axes
@@ -109,6 +119,11 @@ def test_a_bench_is_a_roofline_or_bars(tmp_path):
     (bars,) = figure_of([path], "speed").axes
     # contiguous, without gradient: what is mostly called
     assert [bar.get_width() for bar in bars.patches] == [4.0]
+
+
+def test_a_folder_of_no_training_is_said(tmp_path):
+    with pytest.raises(ValueError, match="is neither a training's folder nor a JSON file"):
+        figure_of([tmp_path])
 
 
 def test_what_cannot_be_drawn_is_said(tmp_path, monkeypatch):

@@ -85,6 +85,17 @@ def test_export(tmp_path):
     assert run("export", "exposurediffusion-small", path, "-q").output == ""
 
 
+def test_export_writes_over_no_model(tmp_path):
+    path = tmp_path / "small.safetensors"
+    run("export", "exposurediffusion-small", path)
+    before = path.read_bytes()
+    for target, said in ((path, "is the model itself"), (tmp_path / "last.pt", "cannot export to '.pt' files")):
+        result = CliRunner().invoke(app, ["export", str(path), str(target), "--dtype", "int8"])
+        assert result.exit_code == 2
+        assert said in " ".join(result.output.replace("│", " ").split())
+    assert path.read_bytes() == before
+
+
 def test_a_bar_that_says_nothing(capsys):
     with progress_bar(3, voice=Voice(quiet=True)) as bar:
         for _ in range(3):

@@ -3,6 +3,11 @@
 test_operators.py compares the backends.
 """
 
+import os
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +15,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from lowlight_ext import decompositions, testing, tone_curve, use_backend
 from lowlight_ext.checks import DTYPES
+from lowlight_ext.kernels_compiled.call import missing
 
 OPERATOR = "tone_curve"
 
@@ -285,3 +291,25 @@ X, G, S, K = arguments(dtype=torch.float32)
 def test_errors(run, error, message):
     with pytest.raises(error, match=f"^tone_curve: {message}"):
         run()
+
+
+LEVEL = """
+import torch
+from lowlight_ext import build_info, tone_curve, use_backend
+from lowlight_ext.backends import select
+print(build_info()["cpu_level"], select("tone_curve", "cpu"), select("normal", "cpu"))
+x, rows = torch.rand(1, 3, 8, 9), (torch.full((1, n), 0.7) for n in (3, 3, 1))
+with use_backend("cpp"):
+    print(select("tone_curve", "cpu"), tone_curve(x, *rows).isfinite().all().item())
+"""
+
+
+@pytest.mark.skipif(bool(missing("cpu")), reason=f"cpp: {missing('cpu')}")
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="others have the instruction")
+def test_without_a_fused_multiply_add_it_is_pytorchs(tmp_path):
+    """Where C++ is slower it serves only who asks for it."""
+    environment = {**os.environ, "LOWLIGHT_EXT_CPU_LEVEL": "baseline", "PYTHONPATH": os.pathsep.join(sys.path)}
+    # from another folder, or the sources in this one would be imported
+    command = [sys.executable, "-c", LEVEL]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["baseline", "reference", "cpp", "cpp", "True"]

@@ -131,7 +131,7 @@ def test_from_the_command_line(pairs, source, tmp_path):
     code, said = command(*train, "--low", sides[0], "--high", sides[1], "-o", tmp_path / "run")
     assert code == 0, said
     assert "begins with" in said
-    assert load(tmp_path / "run" / "last.pt", device="cpu").trained_on == "train"
+    assert load(tmp_path / "run" / "last.pt", device="cpu").trained_on == "train + pictures without a split"
     again = (*train, "--low", sides[0], "--high", sides[1], "-o", tmp_path / "run")
     assert "begins with" not in command(*again)[1]
     told = json.loads(CliRunner().invoke(app, [*map(str, again), "--json"]).stdout)

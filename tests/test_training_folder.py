@@ -134,6 +134,15 @@ def test_a_row_of_the_validation_is_not_lost(trainer, tmp_path):
         assert [row["step"] for row in csv.DictReader(file)] == ["3", "6"]
 
 
+def test_a_file_is_no_folder(pairs, tmp_path):
+    path = tmp_path / "mine"
+    path.write_text("not a training's")
+    config = from_dict({"network": NETWORK, "stages": STAGES})
+    with pytest.raises(ValueError, match="mine is a file, and a training leaves a folder"):
+        Trainer(config, PairBatches(pairs, ahead=0), path)
+    assert path.read_text() == "not a training's"
+
+
 def test_one_training_a_folder(trainer, tmp_path):
     first, second = trainer(), trainer()
     first.resume()

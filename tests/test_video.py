@@ -105,6 +105,15 @@ def test_the_lift_settles_and_a_cut_begins_anew():
         Settling(-1)
 
 
+def test_a_fade_from_black_is_not_white():
+    """No frame of it is a cut, and in the end it is many times as bright as in the beginning."""
+    settling = Settling(1.0)
+    means = [settling(0.4, 0.004 * 1.2**i, 0.04) for i in range(18)]
+    assert max(means) < 1.5 * 0.4 + 0.01
+    # and to black the other way round
+    assert min(settling(0.4, 0.09 / 1.2**i, 0.04) for i in range(18)) > 0.4 / 1.5 - 0.01
+
+
 def test_a_gain_gives_the_mean():
     picture = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0)) * 0.4
     for mean in (0.05, 0.2, 0.5):
@@ -185,6 +194,15 @@ def test_a_folder_in_order_of_its_numbers(run):
     Path("out/3.png").unlink()
     assert "holds 10 of the pictures" in run("video", "in", "-o", "out").output
     assert run("video", "in", "-o", "out", "--overwrite").exit_code == 0
+
+
+def test_frames_are_not_written_over(run):
+    pictures("in", 2)
+    before = {path: path.read_bytes() for path in Path("in").iterdir()}
+    result = run("video", "in", "-o", "in", "--overwrite")
+    assert result.exit_code == 2
+    assert "cannot be both the dark and the bright video" in " ".join(result.output.split())
+    assert {path: path.read_bytes() for path in Path("in").iterdir()} == before
 
 
 def test_a_bad_picture_does_not_stop_the_rest(run):

@@ -26,12 +26,15 @@ from .systems.ddpm.checkpoint import is_diffusers_folder, read_diffusers
 from .systems.fields import network_config
 from .systems.registry import SYSTEMS, Row, recognised
 
+# in the folders of hub.py and of trainings
+WEIGHTS_NAME, LAST = "model.safetensors", "last.pt"
+
 
 def load(
     name_or_path: str | Path = "default",
     *,
     device: str | torch.device | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: str | torch.dtype | None = None,
     engine: str = "torch",
     precision: str | None = None,
     **options: Any,
@@ -40,10 +43,12 @@ def load(
 
     name_or_path: a shipped name (`shipped_models()`; "default" is the best of them), a .safetensors file written by
     `save_weights`, or a checkpoint file of a published system (DiffLL; AnlightenDiff, one-step or two-step;
-    ExposureDiffusion), whose averaged weights are taken where it has them; a folder of the diffusers library with a
-    DDPM's UNet2DModel. What a file without this project's metadata
-    holds is told from the names and shapes of its tensors; those that are no part of the system are named in a warning.
-    device: default the first GPU, or the CPU where there is none. dtype: of the weights, default float32.
+    ExposureDiffusion), whose averaged weights are taken where it has them; a folder that hub.save_pretrained or a
+    training wrote (its last.pt), or one of the diffusers library with a DDPM's UNet2DModel. What a file without this
+    project's metadata holds is told from the names and shapes of its tensors; those that are no part of the system are
+    named in a warning.
+    device: default the first GPU, or the CPU where there is none. dtype: of the weights, float32 (default), bfloat16,
+    float16 or float64, as torch has it or by name.
     engine: what computes the networks: torch, openvino (the extra [openvino]; on the CPU), cudagraph (sRGB pictures
     replayed on a GPU) or auto, the one that `lowlight tune` found to be fastest. precision: exact (default), float32,
     within 1e-3 of torch's picture; or fast, bfloat16 where the processor has it, at least 45 dB from it.
@@ -51,10 +56,10 @@ def load(
     for a unet of 4 outputs; with_photon, whether it sees the photons (True, most) or the original input beside the
     picture, needed for one of 8 inputs; camera, whose noise it was trained on. Of an AnlightenDiff: the switches of the
     published ablations, use_center ... without, as AnlightenDiffConfig has them.
-    Raises FileNotFoundError, TypeError on another option, ValueError for an engine or a precision that cannot be had
-    here, and CheckpointError for a file that is no usable checkpoint; no code in a file is run.
+    Raises FileNotFoundError, TypeError on another option, ValueError for a device, a dtype, an engine or a precision
+    that cannot be had here, and CheckpointError for a file that is no usable checkpoint; no code in a file is run.
     """
-    device = torch.device(device or usual_device())
+    device, dtype = parse_device(device) or usual_device(), parse_dtype(dtype)
     check_engine(engine, precision, device, dtype)
     path = _find(name_or_path)
     state, metadata = (read_diffusers if is_diffusers_folder(path) else read_checkpoint)(path)
@@ -71,10 +76,13 @@ def chosen_system(
     engine: str = "torch",
     precision: str | None = None,
 ) -> System:
-    """What enhance, enhance_raw and enhance_video work with; raises as load_system, ValueError for a loaded one with
-    any of these."""
+    """What enhance, enhance_raw and enhance_video work with; raises as load_system, TypeError for what is no model,
+    ValueError for a loaded one with any of these."""
     if isinstance(model, str | os.PathLike):
         return load_system(model, device=device, dtype=dtype, engine=engine, precision=precision)
+    if not hasattr(model, "enhance_tensor"):
+        kind = type(model).__name__
+        raise TypeError(f"model must be a shipped name, a checkpoint's path or what lowlight.load returned, got {kind}")
     if device is None and dtype is None and precision is None and engine == "torch":
         return model
     raise ValueError(
@@ -91,13 +99,11 @@ def load_system(
     precision: str | None = None,
     **options: Any,
 ) -> System:
-    """lowlight.load with names for device and dtype; keeps the last two, so that a loop of calls loads once.
+    """lowlight.load; keeps the last two, so that a loop of calls loads once.
 
-    options: as load takes them, None to leave one out.
-
-    Raises ValueError for a device that is not there or a dtype that networks do not run in, else what load raises.
+    options: as load takes them, None to leave one out. Raises what load raises.
     """
-    path = Path(model)
+    path = _in_folder(Path(model))
     # a file written anew under the same name is another model
     version = path.stat().st_mtime_ns if path.is_file() else 0
     given = {name: value for name, value in options.items() if value is not None}
@@ -163,15 +169,23 @@ def save_weights(
 
 
 def _find(name_or_path: str | Path) -> Path:
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise TypeError(f"load: expected a name or a path, got {type(name_or_path).__name__}")
     models = {model.name: model.path for model in shipped_models()}
     name = DEFAULT_MODEL if name_or_path == "default" else str(name_or_path)
     if name in models:
         return models[name]
     path = Path(name_or_path).expanduser()
     if name_or_path != "default" and path.exists():
-        return path
+        return _in_folder(path)
     known = f"the shipped models are {', '.join(models)}" if models else "no models are shipped in this installation"
     raise FileNotFoundError(f"load: {str(name_or_path)!r} is neither a shipped model nor a file; {known}")
+
+
+def _in_folder(path: Path) -> Path:
+    """The weights in a folder of the hub's form or of a training; else the path."""
+    names = (WEIGHTS_NAME, LAST) if path.is_dir() else ()
+    return next((path / name for name in names if (path / name).is_file()), path)
 
 
 def _row_of(path: Path, state: Mapping[str, Tensor], named: str | None) -> Row:

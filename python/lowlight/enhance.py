@@ -36,7 +36,7 @@ def enhance(
     (RGB, alpha); uint8 and uint16 are full range, floating point is in [0, 1]. Alpha passes unchanged, grey stays grey
     (Rec. 601 luma), tensors stay on their device, PIL images keep their metadata; palette, bilevel and CMYK ones come
     back as RGB or grey. 16-bit colour from a path comes back as 8-bit RGB, all that PIL holds; arrays and the command
-    line keep 16 bits.
+    line keep 16 bits. A picture without any light, 0 everywhere, comes back black.
     model: a shipped name, a checkpoint's path, or what lowlight.load returned. The last two loaded models are kept.
     brightness: in stops against the model's own exposure, up to +-10, a number or [B] for a batch; a model with an
     exposure of its own exposes anew, any other's result gets a gain in linear light. saturation: factor of

@@ -114,6 +114,8 @@ def enhance_raw(
     from .systems.base import raw_system
 
     system = raw_system(chosen_system(DEFAULT_RAW_MODEL if model == "default" else model, device, dtype))
+    if ratio is not None and not hasattr(ratio, "__float__"):
+        raise TypeError(f"enhance_raw: ratio must be a number, got {type(ratio).__name__}")
     if ratio is not None and reference is not None:
         raise ValueError("enhance_raw: give a ratio or a reference, not both")
     if steps is not None and not 1 <= steps <= MOST_STEPS:

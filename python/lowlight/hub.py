@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import load, save_weights
+from .checkpoints import WEIGHTS_NAME, load, save_weights
 from .files.atomic import write_atomically
 from .systems.base import System
 
-WEIGHTS_NAME, CONFIG_NAME, CARD_NAME = "model.safetensors", "config.json", "README.md"
+CONFIG_NAME, CARD_NAME = "config.json", "README.md"
 
 
 def from_pretrained(folder_or_repository: str | Path, *, revision: str | None = None, **options: Any) -> System:

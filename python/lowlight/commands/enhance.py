@@ -203,9 +203,9 @@ def _plan(
     if format is not None:
         format = f".{format.lower().removeprefix('.')}"
         try:
-            format_of(f"--format{format}")
+            format_of(f"x{format}")
         except PictureError as error:
-            raise PlanError(str(error)) from None
+            raise PlanError(str(error).replace(f"x{format}", "--format", 1)) from None
     extension = raw_suffix(raw, output, format)
     how: dict[str, Any] = {"recursive": recursive, "suffix": suffix, "format": format, "pairs": pairs}
     if mission is None:

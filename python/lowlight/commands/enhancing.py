@@ -74,7 +74,7 @@ def reader_of(request: Request, raws: int, total: int, say: Say) -> Read:
         return pictures()
     wish = " and --".join(request.wish)
     if wish and raws in (0, total):
-        raise PlanError(f"--{wish} are for pictures; raw files take --ratio")
+        raise PlanError(f"for pictures alone: --{wish}; raw files take --ratio")
     name = DEFAULT_RAW_MODEL if named is None else request.model
     raw = raw_work(
         raw_system(named or request.load(name, say)), request.raw, request.steps, request.seed, request.quality, name
@@ -100,12 +100,27 @@ def _pictures(system: System, request: Request) -> Read:
     from ..shipped import DEFAULT_MODEL
     from ..systems.base import picture_system
 
-    known, sampler = getattr(system, "samplers", ()), request.wish.get("sampler")
-    if sampler not in (None, *known):
-        raise PlanError(f"--sampler must be one of {', '.join(known)} with this model, got {sampler}")
+    _check_wish(system, request)
     told = {**request.wish, "steps": request.steps, "seed": request.seed}
     name = DEFAULT_MODEL if request.model == "default" else request.model
     return lambda job: _picture(job, picture_system(system), name, request.quality, **told)
+
+
+def _check_wish(system: System, request: Request) -> None:
+    """Raises PlanError for what would fail with every picture."""
+    from ..systems.wish import Wish
+
+    known, sampler = getattr(system, "samplers", ()), request.wish.get("sampler")
+    if sampler not in (None, *known):
+        raise PlanError(f"--sampler must be one of {', '.join(known)} with this model, got {sampler}")
+    most = getattr(getattr(system, "config", None), "timesteps", None)
+    if most is not None and request.steps is not None and request.steps > most:
+        raise PlanError(f"--steps must lie in 1 .. {most} with this model, got {request.steps}")
+    amounts = {"brightness": 0.0, "saturation": 1.0, "strength": 1.0}
+    try:
+        Wish.checked(**{name: request.wish.get(name, usual) for name, usual in amounts.items()})
+    except ValueError as error:
+        raise PlanError(str(error).replace("enhance: ", "--", 1)) from None
 
 
 def _raw(job: Job, raw: Read, pictures: Callable[[], Read] | None) -> Opened:
@@ -122,17 +137,19 @@ def _raw(job: Job, raw: Read, pictures: Callable[[], Read] | None) -> Opened:
 
 
 def _picture(job: Job, system: PictureSystem, model: str, quality: int | None, **told: Any) -> Opened:
+    from ..files.atomic import check_way, make_way
     from ..files.pictures import format_of, write_picture
     from ..systems.brighten import enhance_picture, read_any
 
     format_of(job.target)
+    check_way(job.target)
     dark = read_any(job.source)
 
     def compute() -> Write:
         bright = enhance_picture(system, dark, **told)
 
         def write() -> tuple[str, ...]:
-            job.target.parent.mkdir(parents=True, exist_ok=True)
+            make_way(job.target)
             return *bright.notes, *write_picture(job.target, bright, quality)
 
         return write

@@ -11,6 +11,8 @@ from . import completion
 from .seed_option import seed_option
 from .terminal import Json, Quiet, Voice
 
+_SUFFIXES = (".safetensors", ".onnx", ".pt2")
+
 
 def export(
     model: Annotated[
@@ -41,6 +43,10 @@ def export(
         path = output or out
         if path is None or (output and out):
             raise ValueError("one file to write: export MODEL OUTPUT, or export MODEL -o OUTPUT")
+        if path.suffix not in ("", *_SUFFIXES):
+            raise ValueError(f"cannot export to '{path.suffix}' files; use one of {', '.join(_SUFFIXES)}")
+        if path.resolve() == Path(model).resolve():
+            raise ValueError(f"{path} is the model itself, and would be written over")
         if path.suffix in (".onnx", ".pt2"):
             notes = _graph(model, path, part, size, steps, seed)
         else:

@@ -100,15 +100,19 @@ def plan(
     look: finds an argument's files, where they are not all on this machine's file system.
     Folders and globs keep their structure below the output: relative to the folder, or to the glob's fixed beginning.
     Where a changed extension would give two results one name, the source's goes into it: a_arw.png.
-    Raises PlanError if the output cannot take the inputs, or two results would get one name.
+    Raises PlanError if the output cannot take the inputs, two results would get one name, or one its source's.
     """
+    if "-" in (*inputs, output):
+        raise PlanError("standard input and output are not taken: give names of files (./- for one that is called -)")
+    if suffix != os.path.basename(suffix):
+        raise PlanError(f"--suffix is a part of names, and {suffix!r} is one of folders")
     result = Plan()
     folder = None if output is None else _output_folder(inputs, output, suffix)
     if output is not None and folder is None:
         if format is not None:
             raise PlanError(f"--format is for an output folder; {output} is a file name")
         if Path(inputs[0]).is_file():
-            result.jobs.append(Job(Path(inputs[0]), Path(output)))
+            result.jobs = _without_collisions([Job(Path(inputs[0]), Path(output))])
         else:
             result.problems.append((inputs[0], "no such file"))
         return result
@@ -197,6 +201,13 @@ def _without_collisions(jobs: list[Job]) -> list[Job]:
         other = by_target.setdefault(target, job)
         if os.path.realpath(other.source) != source:
             raise PlanError(f"{other.source} and {job.source} would both become {job.target}")
-        if target in sources and target != source:
+        if _same(job.source, job.target):
+            raise PlanError(f"{job.source} would be written over; another --output, or --suffix, keeps what came")
+        if target in sources:
             raise PlanError(f"{job.source} would become {job.target}, which is itself an input")
     return list(by_target.values())
+
+
+def _same(source: Path, target: Path) -> bool:
+    """Whether both are one file, whatever they are called: links, and disks on which case makes no difference."""
+    return source == target or (os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target))

@@ -51,7 +51,9 @@ class RawWork:
 
     def __call__(self, job: Job) -> Opened:
         from ..expose import enhance_raw, read_photograph
+        from ..files.atomic import check_way, make_way
 
+        check_way(job.target)
         raw = read_photograph(job.source)
 
         def compute() -> Write:
@@ -63,7 +65,7 @@ class RawWork:
             result.path = job.source
 
             def write() -> tuple[str, ...]:
-                job.target.parent.mkdir(parents=True, exist_ok=True)
+                make_way(job.target)
                 return str(result), *result.save(job.target, self.renderer, self.quality)
 
             return write

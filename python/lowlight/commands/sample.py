@@ -66,6 +66,7 @@ def _written(
     wanted: list[Path], names: tuple[Path | None, ...], size: tuple[int, int], raw: bool, seed: int
 ) -> Iterator[tuple[Path, str]]:
     """Each as it is written, and what it is."""
+    from ..files.atomic import make_way
     from ..scenes.synthetic import still_life
 
     if not wanted:
@@ -73,7 +74,7 @@ def _written(
     scene = still_life(*size, seed=seed)
     writers = dict(zip(names, (_raw_writers if raw else _writers)(scene, seed), strict=True))
     for path in wanted:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_way(path)
         yield path, writers[path](path)
 
 

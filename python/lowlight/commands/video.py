@@ -75,7 +75,7 @@ def video(
     source, output = options.pop("source"), options.pop("output")
     voice = Voice(options.pop("quiet"), json=options.pop("json"))
     target = output or _beside(source)
-    if source.is_file() and target.resolve() == source.resolve():
+    if target.resolve() == source.resolve():
         raise typer.BadParameter(f"{source} cannot be both the dark and the bright video")
     _run(source, target, options, voice)
 

@@ -35,7 +35,7 @@ def figure_of(sources: Sequence[Path], chart: str | None = None) -> Any:
     source = sources[0]
     try:
         content = json.loads(source.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError):
+    except (UnicodeDecodeError, json.JSONDecodeError, IsADirectoryError):
         raise ValueError(f"{source} is neither a training's folder nor a JSON file of results") from None
     if isinstance(content, list) and content and all("peak_mb" in row and "form" in row for row in content):
         _check(chart, "sizes", source, ("sizes",))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # beyond [0, 1] and clipped: rounding, and what bicubic resizing adds beside an edge
 _OVERSHOOT = 0.125
+_LOOK = 64  # rows looked at at a time for any light
 
 
 class Brightens(Protocol):
@@ -54,6 +55,8 @@ def enhance_picture(
 
     from .wish import Wish
 
+    if steps is not None and not hasattr(steps, "__index__"):
+        raise TypeError(f"enhance: steps must be an integer, got {type(steps).__name__}")
     if steps is not None and steps < 1:
         raise ValueError(f"enhance: steps must be at least 1, got {steps}")
     wish = Wish.checked(brightness, saturation, strength)
@@ -151,8 +154,11 @@ def _enhance_tensor(system: Brightens, picture: Tensor, told: dict[str, Any]) ->
     bright = []
     for part, of_part in _parts(batch, told, one_by_one=system.device.type == "cpu"):
         rows = _PictureRows(part, system.device)
-        with torch.no_grad():
-            wished_rows(system, keywords_of(system), rows, **of_part)
+        lit = rows.lit()
+        if lit.any():
+            with torch.no_grad():
+                wished_rows(system, keywords_of(system), rows, **of_part)
+        rows.put_out(~lit)
         if rows.overflowed:
             raise RuntimeError(f"enhance: the network produced NaN or infinity in {system.dtype}; try float32")
         bright.append(rows.bright)
@@ -195,6 +201,23 @@ class _PictureRows:
         if alpha:
             self.bright[:, -1:] = self._dark[:, -1:]
         self.shape = (dark.shape[0], *dark.shape[-2:])
+
+    def lit(self) -> Tensor:
+        """[B] bool: which pictures have any light. Of none at all networks make a colour, purple for one."""
+        import torch
+
+        found = torch.zeros(self.shape[0], dtype=torch.bool, device="cpu")
+        for first in range(0, self.shape[1], _LOOK):
+            found |= (self.read(first, min(first + _LOOK, self.shape[1])).amax((1, 2, 3)) > 0).cpu()
+            if found.all():
+                break
+        return found
+
+    def put_out(self, which: Tensor) -> None:
+        """Those pictures [B] bool are black."""
+        # one by one: torch has few operations on uint16
+        for i in which.nonzero().flatten().tolist():
+            self.bright[i, : self._colours] = 0
 
     def read(self, first: int, last: int) -> Tensor:
         import torch

@@ -25,11 +25,12 @@ class Wish(NamedTuple):
 
     @classmethod
     def checked(cls, brightness: float | Tensor, saturation: float, strength: float) -> Wish:
-        """Raises ValueError for stops beyond +-10, a saturation outside [0, 4] and a strength outside [0, 1]."""
-        if isinstance(brightness, Tensor):
-            stops = brightness.float()
-        else:
-            stops = torch.tensor(brightness, dtype=torch.float32, device="cpu")
+        """Raises ValueError for stops beyond +-10, a saturation outside [0, 4] and a strength outside [0, 1], TypeError
+        for what is no number."""
+        stops = _numbers(brightness)
+        for name, value in (("saturation", saturation), ("strength", strength)):
+            if not hasattr(value, "__float__"):
+                raise TypeError(f"enhance: {name} must be a number, got {type(value).__name__}")
         # written so that NaN, which compares false, is caught
         if stops.dim() > 1 or not (stops.abs() <= MOST_STOPS).all():
             wanted = f"stops from -{MOST_STOPS} to {MOST_STOPS}, one number or one a picture"
@@ -39,6 +40,16 @@ class Wish(NamedTuple):
         if not 0 <= strength <= 1:
             raise ValueError(f"enhance: strength must lie in [0, 1], got {strength}")
         return cls(stops, saturation, strength)
+
+
+def _numbers(brightness: float | Tensor) -> Tensor:
+    if isinstance(brightness, Tensor):
+        return brightness.float()
+    try:
+        return torch.tensor(brightness, dtype=torch.float32, device="cpu")
+    except (TypeError, ValueError, RuntimeError):
+        kind = type(brightness).__name__
+        raise TypeError(f"enhance: brightness must be a number, or one a picture, got {kind}") from None
 
 
 def wished(

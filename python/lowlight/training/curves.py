@@ -27,30 +27,39 @@ def read_log(path: Path) -> list[dict[str, float]]:
 def curves(runs: Mapping[str, Path]) -> Any:
     """A matplotlib figure of log.csv and validation.csv in the folders of trainings, by their names.
 
-    Of one run every term of its loss and every score in dB, of several the loss and one score each.
+    Of one run every term of its loss and every score in dB, of several the loss and one score each; of runs without a
+    validation the losses alone.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
+    logs = {name: (read_log(folder / "log.csv"), read_log(folder / "validation.csv")) for name, folder in runs.items()}
     figure = Figure(figsize=(8, 5), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    for name, folder in runs.items():
-        rows, scores = read_log(folder / "log.csv"), read_log(folder / "validation.csv")
+    validated = any(scores for _, scores in logs.values())
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2)) if validated else (figure.subplots(), None)
+    for name, (rows, scores) in logs.items():
         terms = dict.fromkeys(term for row in rows for term in row if term not in _NO_TERMS)
         shown = [score for score in DECIBELS if any(score in row for row in scores)]
         if len(runs) > 1:
             terms = {"loss": None}
             shown = [score for score in _COMPARED if score in shown][:1]
         for term in terms:
-            _line(above, [row for row in rows if row.get(term, 0) > 0], term, "-", name if len(runs) > 1 else term)
+            there = [row for row in rows if row.get(term, 0) > 0]
+            # a line of one point cannot be seen
+            style = "-" if len(there) > 1 else "."
+            _line(above, there, term, style, name if len(runs) > 1 else term)
         for score in shown:
             title = DECIBELS[score] if len(runs) == 1 else f"{name}: {DECIBELS[score]}"
             _line(below, [row for row in scores if score in row], score, ".-", title)
     above.set(yscale="log", ylabel="loss terms" if len(runs) == 1 else "loss")
-    below.set(ylabel="validation, dB", xlabel="iteration")
-    for axes in (above, below):
+    if below is not None:
+        below.set(ylabel="validation, dB")
+    for axes in figure.axes:
         axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if axes.lines:
             axes.legend(fontsize="small")
+    figure.axes[-1].set(xlabel="iteration")
     return figure
 
 

@@ -15,6 +15,9 @@ class FolderLock:
     """Held from `acquire` to `release`, or to the end of the process, however that comes."""
 
     def __init__(self, folder: Path):
+        """Raises ValueError for a file."""
+        if folder.is_file():
+            raise ValueError(f"{folder} is a file, and a training leaves a folder: take another name")
         self._folder, self._lock = folder, FileLock(folder / ".lock")
 
     def acquire(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ..checkpoints import LAST
 from ..data.batches.batches import PairBatches
 from ..data.batches.raw_batches import RawBatches
 from ..files.atomic import sweep, write_atomically
@@ -26,10 +27,13 @@ from .objectives.lookup import objective_of
 from .optimizers import make_optimizer
 from .plateau import Plateau
 from .processes import Alone
-from .resume import LAST, PREVIOUS, code_version, newest_state, write_checkpoint
+from .resume import PREVIOUS, code_version, newest_state, write_checkpoint
 from .start import freeze, load_source, take_weights
 from .time_left import TimeLeft
 from .validation import Validates, better_than
+
+# in the place of a split's name, where a model is trained on
+_NAMELESS = "pictures without a split"
 
 
 class Trainer:
@@ -99,7 +103,8 @@ class Trainer:
         source = load_source(model, self.system)
         said = take_weights(self.system, source, model)
         self.ema = {name: p.detach().clone() for name, p in self.system.named_parameters()}
-        self.trained_on = " + ".join(filter(None, (source.trained_on, self.trained_on))) or None
+        if source.trained_on is not None:
+            self.trained_on = f"{source.trained_on} + {self.trained_on or _NAMELESS}"
         return said
 
     def train_step(self) -> dict[str, float]:

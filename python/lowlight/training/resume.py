@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 
+from ..checkpoints import LAST
 from ..files.atomic import write_atomically
 from ..files.tensors import CheckpointError, read_pickled
 from .config import TrainConfig
 from .config_files import differences, from_dict
 
-LAST, PREVIOUS, DAMAGED = "last.pt", "last.previous.pt", "last.damaged.pt"
+PREVIOUS, DAMAGED = "last.previous.pt", "last.damaged.pt"
 # keys that change where and how often something is written or shown, and no weight
 FREE = frozenset(
     {

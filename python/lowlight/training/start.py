@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -17,12 +16,11 @@ from ..systems.registry import SYSTEMS
 
 def load_source(model: str, system: System) -> System:
     """A shipped name, a file, or the folder of a run; what a file does not say is as the system to train has it."""
-    path = Path(model) / "last.pt" if Path(model).is_dir() else Path(model)
     try:
-        return load(path, device="cpu")
+        return load(model, device="cpu")
     except CheckpointError:
         options = SYSTEMS[system.name].options
-        return load(path, device="cpu", **{name: getattr(system.config, name) for name in options if name != "camera"})
+        return load(model, device="cpu", **{name: getattr(system.config, name) for name in options if name != "camera"})
 
 
 def take_weights(system: System, source: System, name: str) -> str:

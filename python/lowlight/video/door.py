@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoints import chosen_system
+from ..files.atomic import check_way
 from ..files.formats import PictureError
 from ..systems.base import picture_system
 from .clips import Clip
@@ -66,6 +67,7 @@ def enhance_video(
     Raises ValueError (PictureError for what cannot be read or written), OSError, and TypeError for an unknown option.
     """
     source, target = Path(source), Path(target)
+    check_way(target)
     parts = target.with_name(f"{target.name}.parts")
     if not overwrite and not parts.exists() and target.is_file():
         return Outcome(0)

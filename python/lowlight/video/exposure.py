@@ -20,7 +20,8 @@ class Settling:
     """The lift, log(bright mean / dark mean), low-passed over time; begun anew where the light jumps.
 
     It is the lift that is held and not the mean: a bright thing that enters makes the picture brighter, and not
-    everything else darker.
+    everything else darker. It strays from the frame's own by no more than what makes a scene another: a fade from black
+    would else be white for as long as the lift of its first frames takes to settle.
     """
 
     def __init__(self, seconds: float):
@@ -38,7 +39,8 @@ class Settling:
         if self.lift is None or jumped or self._seconds == 0:
             self.lift = lift
         else:
-            self.lift += (1 - math.exp(-passed / self._seconds)) * (lift - self.lift)
+            held = self.lift + (1 - math.exp(-passed / self._seconds)) * (lift - self.lift)
+            self.lift = min(max(held, lift - _CUT), lift + _CUT)
         self.own = own
         mean = (own + _FLOOR) * math.exp(self.lift) - _FLOOR
         return min(max(mean, _RANGE[0]), _RANGE[1])

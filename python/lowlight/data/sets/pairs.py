@@ -21,7 +21,8 @@ def find_pairs(root: str | Path, split: str | None = None, *, high: str | Path |
     """The pairs of `scan_pairs`, without what is wrong with the rest. Raises as it does, and if there is no pair."""
     pairs, problems = scan_pairs(root, split, high=high)
     if not pairs:
-        raise ValueError(f"find_pairs: no pair of pictures in {root}: {problems[0] if problems else 'it is empty'}")
+        found = "it is empty" if split is None else f"split {split} has none"
+        raise ValueError(f"find_pairs: no pair of pictures in {root}: {problems[0] if problems else found}")
     return pairs
 
 
