@@ -1,11 +1,10 @@
 """Time one network call by several engines: `python bench/engines.py`, beside it how far each is from eager PyTorch.
 
-eager: as the package runs it. formulas: the paper's network, one PyTorch call a step, NCHW, which the others are compared
-with. compile: torch.compile of the package's call or of the formulas, the weights frozen.
-onnx: ONNX Runtime of the exported call. openvino: as `--engine openvino` runs it, and the same graph compiled for one
-size. fast: in bfloat16. What is not installed is left out and named. Making the graphs takes minutes. --shared: as in
-networks.py. --pictures FOLDER [--models ...]: whole pictures instead, by the engines of the package, every fourth of a
-folder.
+eager: as the package runs it. formulas: the paper's network, one PyTorch call a step, NCHW, the others' rival.
+compile: torch.compile of the package's call or of the formulas, the weights frozen. onnx: ONNX Runtime of the exported
+call. openvino: as `--engine openvino` runs it, and the same graph compiled for one size. fast: in bfloat16. What is not
+installed is left out and named. Making the graphs takes minutes. --shared: as in networks.py. --pictures FOLDER
+[--models ...]: whole pictures instead, by the engines of the package, every fourth of a folder.
 """
 
 import argparse
