@@ -24,6 +24,8 @@ needs_avx2 = pytest.mark.skipif(
 SIZES = (
     *((1, 16, 32, 16, 16), (2, 16, 48, 7, 9), (1, 48, 16, 5, 31), (3, 32, 64, 2, 30), (1, 128, 32, 45, 50)),
     *((2, 18, 32, 6, 10), (1, 35, 18, 9, 9), (1, 16, 55, 4, 50)),
+    # of dilation 2 the last grid has 22 tiles and the first 36, more than a block of 24
+    (2, 128, 16, 17, 89),
 )
 
 KINDS = {"zeros": {}, "reflect": {"padding_mode": "reflect"}, "2": {"dilation": 2}, "3": {"dilation": 3}}

@@ -171,6 +171,8 @@ static void winograd_at(const WinogradArguments& a) {
             Grid grid(a, item / blocks % grids);
             int64_t sample = item / blocks / grids, first = item % blocks * block;
             int64_t n = grid.tiles - first < block ? grid.tiles - first : block, whole = (n + kFew - 1) / kFew * kFew;
+            // a grid of fewer tiles than the first may end before the last block begins
+            if (n <= 0) continue;
             Source<T> x{static_cast<const T*>(a.x) + sample * pixels * a.channels, zeros.values, a.channels};
             Source<T> beside{static_cast<const T*>(a.beside) + sample * pixels * a.beside_channels, zeros.values,
                              a.beside_channels};
