@@ -1,10 +1,10 @@
 """Time one network call by several engines: `python bench/engines.py`, beside it how far each is from eager PyTorch.
 
-formulas: the paper's network, one PyTorch call a step, NCHW. compile: torch.compile of the call, its weights frozen.
-onnx: ONNX Runtime of the exported call. openvino: as `--engine openvino` runs it, and the same graph compiled for one
-size. fast: in bfloat16. What is not installed is left out and named. Making the graphs takes minutes. --shared: as in
-networks.py. --pictures FOLDER [--models ...]: whole pictures instead, by the engines of the package, every fourth of a
-folder.
+eager: as the package runs it. formulas: the paper's network, one PyTorch call a step, NCHW, the others' rival.
+compile: torch.compile of the package's call or of the formulas, the weights frozen. onnx: ONNX Runtime of the exported
+call. openvino: as `--engine openvino` runs it, and the same graph compiled for one size. fast: in bfloat16. What is not
+installed is left out and named. Making the graphs takes minutes. --shared: as in networks.py. --pictures FOLDER
+[--models ...]: whole pictures instead, by the engines of the package, every fourth of a folder.
 """
 
 import argparse
@@ -61,8 +61,8 @@ def call_of(system: System, part: str) -> Call:
     return networks(system)[part].call
 
 
-def formulas(system: System, part: str) -> Callable:
-    module = call_of(copy.deepcopy(system).to(memory_format=torch.contiguous_format), part).module
+def formulas(system: System, part: str, make: Callable = lambda call: call.module) -> Callable:
+    module = make(call_of(copy.deepcopy(system).to(memory_format=torch.contiguous_format), part))
 
     def run(*xs: torch.Tensor) -> torch.Tensor:
         with plain_networks():
@@ -106,6 +106,7 @@ def engines(system: System, part: str, wanted: list[str]) -> Iterator[tuple[str,
     yield "eager", call.module
     makers: dict[str, Callable] = {
         "formulas": lambda _: formulas(system, part),
+        "formulas compile": lambda _: formulas(system, part, compiled),
         "compile": compiled,
         "torch fast": lambda _: in_bfloat16(system, part),
         "onnx": onnx,
@@ -140,10 +141,11 @@ def measured(
             continue
         found[engine] = Contender(run, [tuple(inputs)], CPU, clock)
     times = dict(zip(found, race(list(found.values()), options.seconds, rounds=3), strict=True))
-    print(f"{name}, {size[1]} x {size[0]}")
+    rival = "formulas" if "formulas" in times else "eager"
+    print(f"{name}, {size[1]} x {size[0]}, times as fast as {rival}")
     rows = []
     for engine, timing in times.items():
-        gain = times["eager"].median_ms / timing.median_ms
+        gain = times[rival].median_ms / timing.median_ms
         print(f"  {engine:<26}{timing.median_ms:>9.1f} ms{gain:>7.2f}x   difference {differences[engine]:.1e}")
         rows.append({"network": name, "engine": engine, "threads": options.threads, "gain": round(gain, 3),
                      "median_ms": round(timing.median_ms, 2), "difference": differences[engine]})  # fmt: skip

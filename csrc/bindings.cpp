@@ -1,6 +1,7 @@
 // lowlight_ext._C: tensors and numbers in, CPU loops and CUDA launches out; knows nothing of torch, and of Python only
 // the limited API of 3.10, so that one module serves every later version
 #include "call.h"
+#include "fingerprint.h"
 #include "tensors.h"
 
 #if defined(__linux__)
@@ -117,6 +118,7 @@ static PyMethodDef functions[] = {
     fast_call("fits", fits),
     fast_call("ordinary", ordinary),
     fast_call("within", within),
+    fast_call("fingerprint", fingerprint),
     fast_call("advise_huge_pages", advise_huge_pages),
     fast_call("build_info", build_info),
     {nullptr, nullptr, 0, nullptr}};

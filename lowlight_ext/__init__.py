@@ -7,6 +7,7 @@ from lowlight_ext.exporting import decompositions
 from lowlight_ext.exposure import RawNoiseParameters, exposure_step, raw_noise
 from lowlight_ext.graphs import brought, recording, tables_kept
 from lowlight_ext.haar import haar_dwt2d, haar_idwt2d, haar_wavedec2d, haar_waverec2d
+from lowlight_ext.inplace import plus
 from lowlight_ext.kept import Kept
 from lowlight_ext.kernels_compiled import build_info
 from lowlight_ext.naf import NAFBlock, NAFDown, NAFUp
@@ -40,6 +41,7 @@ __all__ = [
     "mish_instance_norm",
     "normal",
     "philox",
+    "plus",
     "poisson",
     "raw_noise",
     "recording",

@@ -59,7 +59,7 @@ def select(op: str, device_type: str) -> str:
             raise RuntimeError(f"{op}: backend {_forced!r} was asked for but is not available: {reason}")
         return _forced
     if device_type == "cpu":
-        return "reference" if why_not("cpp", op, device_type) else "cpp"
+        return "reference" if why_not("cpp", op, device_type) or kernels_compiled.slower(op) else "cpp"
     candidates = sorted(("cuda", "triton"), key=GPU_CHOICE[op][0].__ne__)
     return next((name for name in candidates if not why_not(name, op, device_type)), "reference")
 
@@ -88,11 +88,11 @@ def _refuse_a_compiler() -> None:
 class use_backend:
     """Force a backend: `use_backend("reference")` for the process, `with use_backend("cpp"): ...` for a block.
 
-    name: "auto" (cpp on CPU tensors, cuda or triton on GPU tensors as `gpu_choice` says, reference where there is
-    neither), "reference", "cpp", "cuda", "triton" (on GPU tensors; on CPU tensors only where TRITON_INTERPRET=1 was set
-    before triton was imported: slow, for tests). A forced backend that lacks an operator raises RuntimeError with the
-    reason when the operator is called; nothing falls back silently. The choice holds for all threads. Not to be called
-    inside a compiled function.
+    name: "auto" (cpp on CPU tensors unless it is the slower one, cuda or triton on GPU tensors as `gpu_choice` says,
+    reference where there is neither), "reference", "cpp", "cuda", "triton" (on GPU tensors; on CPU tensors only where
+    TRITON_INTERPRET=1 was set before triton was imported: slow, for tests). A forced backend that lacks an operator
+    raises RuntimeError with the reason when the operator is called; nothing falls back silently. The choice holds for
+    all threads. Not to be called inside a compiled function.
     """
 
     def __init__(self, name: str) -> None:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lowlight_ext.inplace import plus
 from lowlight_ext.kept import Kept
 from lowlight_ext.winograd import Around, convolved, serves, winograd_weight
 
@@ -63,7 +64,6 @@ class Conv3x3(nn.Conv2d):
 
     def _in_pytorch(self, x: Tensor, around: Around) -> Tensor:
         """The same by PyTorch, one step after the other, and in place where no gradient is wanted."""
-        in_place = not torch.is_grad_enabled()
         if around.beside is not None:
             x = torch.cat([x, around.beside], dim=1)
         if around.twice:
@@ -74,11 +74,12 @@ class Conv3x3(nn.Conv2d):
         if shift is not None and scale is not None:
             y = torch.addcmul(shift, y, scale)
         elif shift is not None:
-            y = y.add_(shift) if in_place else y + shift
+            y = plus(y, shift)
         if around.plus is not None:
-            y = y.add_(around.plus) if in_place else y + around.plus
+            y = plus(y, around.plus)
         if around.slope is None:
             return y
+        in_place = not torch.is_grad_enabled()
         return F.leaky_relu(y, around.slope, in_place) if around.slope else F.relu(y, in_place)
 
 

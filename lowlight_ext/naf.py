@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lowlight_ext.inplace import plus
 from lowlight_ext.kept import Kept
 from lowlight_ext.kernels_compiled.naf import (
     LANES,
-    NUMBER,
     naf_block,
     naf_down,
     naf_up,
@@ -24,6 +24,7 @@ from lowlight_ext.norm import simple_gate
 from lowlight_ext.registry import loops_serve, watched
 
 EPS = 1e-6
+_PARTS = (nn.Conv2d, LayerNorm2d)
 
 
 class GlobalMean(nn.Module):
@@ -59,23 +60,27 @@ class NAFBlock(nn.Module):
         self._packed = Kept(functools.partial(_packed, packed_block))
 
     def forward(self, x: Tensor) -> Tensor:
-        if _served(x, self.conv1.in_channels, self.beta.dtype):
+        if _served(x, self.beta.shape[1], self.beta.dtype):
             weights = self._weights()
-            packed = self._packed(*weights) if len(weights) == NUMBER else None
+            packed = None if weights is None else self._packed(*weights)
             if packed is not None:
                 return naf_block(x, packed, EPS)
         h = simple_gate(self.conv2(self.conv1(self.norm1(x))))
         h = h * self.sca(h) if torch.is_grad_enabled() else h.mul_(self.sca(h))
-        x = _plus(_scaled(self.conv3, h, self.beta), x)
+        x = plus(_scaled(self.conv3, h, self.beta), x)
         h = simple_gate(self.conv4(self.norm2(x)))
-        return _plus(_scaled(self.conv5, h, self.gamma), x)
+        return plus(_scaled(self.conv5, h, self.gamma), x)
 
-    def _weights(self) -> list[Tensor]:
-        """All parameters; fewer where a part computes its own. Read past torch's attributes, which take long."""
-        first = (self.norm1, self.conv1, self.conv2, self.sca[1], self.conv3)
-        second = (self.norm2, self.conv4, self.conv5)
-        parts = [self, *first, *second]
-        return [p for part in parts for p in part._parameters.values() if p is not None]
+    def _weights(self) -> list[Tensor] | None:
+        """All parameters; none where a part is another one or computes its own. Read past torch's attributes, which
+        take long."""
+        parts = (self.norm1, self.conv1, self.conv2, self.sca[1], self.conv3, self.norm2, self.conv4, self.conv5)
+        if any(type(part) not in _PARTS for part in parts) or self.conv2.padding_mode != "zeros":
+            return None
+        weights = [self._parameters.get(name) for name in ("beta", "gamma")]
+        weights += [part._parameters.get(name) for part in parts for name in ("weight", "bias")]
+        given: list[Tensor] = [w for w in weights if w is not None]
+        return given if len(given) == len(weights) else None
 
 
 class NAFDown(nn.Conv2d):
@@ -110,7 +115,7 @@ class NAFUp(nn.Sequential):
             packed = self._packed(weight)
             if packed is not None:
                 return naf_up(x, skip, packed)
-        return _plus(super().forward(x), skip)
+        return plus(super().forward(x), skip)
 
 
 def _served(x: Tensor, channels: int, dtype: torch.dtype) -> bool:
@@ -128,18 +133,14 @@ def _served(x: Tensor, channels: int, dtype: torch.dtype) -> bool:
 
 def _packed(make: Callable[..., Tensor], *weights: Tensor) -> Tensor | None:
     """What a loop takes of weights, or None where it takes others."""
-    # those that are not kept (Kept) would be packed in every call
-    if any(not w.is_cpu or w.dtype != weights[0].dtype or w.is_inference() for w in weights):
+    if any(not w.is_cpu or w.dtype != weights[0].dtype for w in weights):
         return None
     return None if watched(*weights) else make(*weights)
 
 
-def _plus(x: Tensor, y: Tensor) -> Tensor:
-    """x + y, in the memory of x where no gradient is wanted."""
-    return x + y if torch.is_grad_enabled() else x.add_(y)
-
-
 def _scaled(conv: nn.Conv2d, x: Tensor, scale: Tensor) -> Tensor:
     """conv1x1(x) scale, scale [1, C, 1, 1]: in the weights, which spares a pass over the map."""
-    assert conv.bias is not None
+    # weights that a hook makes are there once it was called
+    if conv.bias is None or conv._forward_pre_hooks or conv._forward_hooks:
+        return conv(x) * scale
     return F.conv2d(x, conv.weight * scale.view(-1, 1, 1, 1), conv.bias * scale.flatten())

@@ -77,7 +77,8 @@ def way(arguments: tuple[Any, ...]) -> tuple[int, Any]:
 
 def loops_serve(dtype: torch.dtype) -> bool:
     """Whether the loops of C++ that are no operators (Conv3x3's, NAFBlock's) serve numbers of this type here."""
-    return forced() in ("auto", "cpp") and _has_loops(dtype)
+    # under autocast they would be of another type
+    return forced() in ("auto", "cpp") and _has_loops(dtype) and not torch.is_autocast_enabled("cpu")
 
 
 @functools.cache

@@ -60,8 +60,9 @@ def tone_curve(
     is rolled off alone. floor bounds the slope at black, where one step of an 8-bit picture is all there is.
     Black stays black. A NaN makes its pixel NaN, and so does an x below -floor.
     Returns x's shape, dtype (under autocast too) and memory format: channels_last stays, any other becomes contiguous.
-    Computes in float32 (float64 for float64), within 16 ulp and, near black, a fifth of an ulp of scale; the float32
-    bits are the same on all compiled backends.
+    Computes in float32 (float64 for float64): at the usual floor within 16 ulp, or 6 gamma where that is more, and near
+    black a fifth of an ulp of scale; with a floor above 0.1 there 2 floor ulp of scale. The float32 bits are the same
+    on all compiled backends.
     Gradients: x, gamma, scale, knee, through the definition in PyTorch, which the backward pass computes once more:
     made for the small bands of a training, not for speed; second derivatives as well.
     Raises TypeError where x is no tensor, ValueError on a dtype, shape, device, floor or share that does not fit.

@@ -59,8 +59,7 @@ def serves(conv: nn.Conv2d, x: Tensor, around: Around) -> bool:
         return False
     inputs = [x] if around.beside is None else [x, around.beside]
     tensors = [*inputs, conv.weight, conv.bias, *around.vectors, *([] if around.plus is None else [around.plus])]
-    # weights that are not kept (Kept) would be transformed in every call
-    if watched(*tensors) or conv.weight.is_inference():
+    if watched(*tensors):
         return False
     if not all(each.is_cpu and each.dtype == x.dtype for each in tensors):
         return False
@@ -92,7 +91,8 @@ def _sized(conv: nn.Conv2d, x: Tensor, around: Around) -> bool:
     if around.plus is not None and around.plus.shape != (batch, channels, height, width):
         return False
     # one pixel has nothing to reflect; PyTorch says so
-    possible = conv.padding_mode == "zeros" or (dilation == 1 and min(height, width) > 1)
+    reflects = conv.padding_mode == "reflect" and dilation == 1 and min(height, width) > 1
+    possible = reflects or conv.padding_mode == "zeros"
     # of one picture: in a batch it has to go the same way
     return possible and -(-height // 4) * -(-width // 4) >= _LEAST[x.dtype] * dilation**2
 

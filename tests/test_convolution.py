@@ -175,6 +175,8 @@ def otherwise():
     yield "few results", convolution(16, 40), pictures(1, 16, 20, 20)
     yield "few tiles", module, pictures(1, 16, 4, 12)
     yield "few tiles in a batch", module, pictures(9, 16, 4, 12)
+    for mode in ("replicate", "circular"):
+        yield mode, Conv3x3(16, 16, mode).requires_grad_(False), x
 
 
 @pytest.mark.parametrize("case", list(otherwise()), ids=lambda case: case[0])
@@ -191,6 +193,41 @@ def test_gradients_the_reference_and_a_graph_are_pytorchs():
         assert module(x).equal(nn.Conv2d.forward(module, x))
     targets = {str(node.target) for node in torch.export.export(module, (x,)).graph.nodes}
     assert "aten.conv2d.default" in targets
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.no_grad()
+def test_autocast_is_pytorchs(dtype):
+    """In its type, with gradients or without."""
+    module, x = convolution(16, 16).to(dtype), pictures(1, 16, 20, 20).to(dtype)
+    given = {"plus": pictures(1, 16, 20, 20)}
+    with torch.autocast("cpu", torch.bfloat16):
+        assert module(x).equal(nn.Conv2d.forward(module, x))
+        made = module(x, **given)
+        with torch.enable_grad():
+            assert made.equal(module(x, **given))
+    assert made.dtype == torch.float32
+
+
+@torch.no_grad()
+def test_vmap_over_what_comes_after():
+    """A sum in place has no room for what is there several times."""
+    module, x = convolution(16, 16), pictures(1, 16, 20, 20)
+    plus, shift = torch.randn(3, 1, 16, 20, 20), torch.randn(3, 1, 16)
+    made = torch.vmap(lambda plus, shift: module(x, plus=plus, shift=shift))(plus, shift)
+    expected = torch.stack([exact(module, x, plus=p, shift=s) for p, s in zip(plus, shift, strict=True)])
+    torch.testing.assert_close(made.double(), expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_model_of_several_weights_enlarges():
+    """torch.func's ensembles: what is made of weights is not kept there."""
+    modules, x = [convolution(16, 16) for _ in range(2)], pictures(1, 16, 20, 20)
+    modules[1].weight.neg_()
+    weights, _ = torch.func.stack_module_state(modules)
+    made = torch.vmap(lambda each: torch.func.functional_call(modules[0], each, x, {"twice": True}))(weights)
+    expected = torch.stack([exact(module, x, twice=True) for module in modules])
+    torch.testing.assert_close(made.double(), expected, rtol=0, atol=1e-4)
 
 
 def test_a_picture_of_other_channels_is_refused():

@@ -6,10 +6,11 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import lowlight_ext
 from lowlight.systems.exposurediffusion.nafnet import NAFNet
-from lowlight_ext import Kept, NAFBlock, NAFDown, NAFUp
+from lowlight_ext import NAFBlock, NAFDown, NAFUp
 from lowlight_ext.kernels_compiled.call import missing
 from lowlight_ext.kernels_compiled.naf import naf_block, naf_down, naf_up, packed_block, packed_down, packed_up
 from lowlight_ext.naf import EPS
@@ -181,6 +182,19 @@ def otherwise():
     halved = copy.deepcopy(module)
     nn.utils.parametrize.register_parametrization(halved.conv1, "weight", nn.Hardtanh())
     yield "a part that computes its weight", halved, x
+    for part in ("norm1", "conv1", "conv3"):
+        pruned = copy.deepcopy(module)
+        prune.l1_unstructured(getattr(pruned, part), "weight", 0.5)
+        yield f"a part that prunes its weight, {part}", pruned, x
+    scaled = copy.deepcopy(module)
+    prune.l1_unstructured(scaled, "beta", 0.5)
+    yield "a block that prunes its scale", scaled, x
+    around = copy.deepcopy(module)
+    around.conv2.padding_mode = "circular"
+    yield "another edge", around, x
+    wrapped = copy.deepcopy(module)
+    wrapped.conv1 = nn.Sequential(wrapped.conv1)
+    yield "a part in another module", wrapped, x
 
 
 @pytest.mark.parametrize("case", list(otherwise()), ids=lambda case: case[0])
@@ -199,6 +213,29 @@ def test_gradients_the_reference_and_a_graph_are_the_modules():
     torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-4)
     targets = {str(node.target) for node in torch.export.export(module, (x,)).graph.nodes}
     assert "aten.conv2d.default" in targets
+
+
+@pytest.mark.parametrize("part", ["conv1", "conv2", "conv3", "conv5"])
+def test_weights_that_hooks_make_are_trained(part):
+    torch.manual_seed(0)
+    module = block(16).requires_grad_()
+    prune.l1_unstructured(getattr(module, part), "weight", 0.5)
+    optimizer = torch.optim.SGD(module.parameters(), lr=1e-4)
+    for _ in range(2):
+        optimizer.zero_grad()
+        module(pictures(1, 16, 6, 6)).square().mean().backward()
+        optimizer.step()
+    assert getattr(module, part).weight_orig.grad.count_nonzero()
+    with torch.no_grad():
+        assert (module(pictures(1, 16, 6, 6)) - exact(module, pictures(1, 16, 6, 6))).abs().max() < 1e-5
+
+
+@serves
+@torch.no_grad()
+def test_autocast_is_the_modules():
+    module, x = block(16), pictures(1, 16, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert module(x).equal(modules(module, x))
 
 
 @torch.no_grad()
@@ -283,14 +320,3 @@ def test_a_network_of_them(gradients):
         made, expected = network(x), copy.deepcopy(network).double()(x.double())
     assert (made - expected).abs().max() < 1e-5 * expected.abs().max()
     assert made.requires_grad == gradients
-
-
-@torch.no_grad()
-def test_weights_are_kept_until_one_changes():
-    made = []
-    kept = Kept(lambda *weights: made.append(len(weights)) or sum(weights))
-    one, two = torch.ones(3), torch.ones(3)
-    for change in (lambda: None, lambda: two.add_(1), lambda: None, lambda: one.add_(1)):
-        change()
-        assert kept(one, two).equal(one + two)
-    assert made == [2, 2, 2]

@@ -23,6 +23,7 @@ from served import Curve, served
 from lowlight.cli import app
 from lowlight.files.formats import FORMATS
 from lowlight.files.pictures import PictureError, encode, read_picture
+from lowlight.serving import crew
 from lowlight.serving.crew import load_models
 from lowlight.systems.brighten import enhance_picture
 
@@ -232,6 +233,26 @@ def test_every_device_has_one_picture_at_a_time():
             system.gate.set()
         assert [each.result()[0] for each in both] == [200, 200]
     assert [system.calls for system in systems] == [one + 1 for one in began]
+
+
+def test_memory_is_given_back_when_nobody_waits(monkeypatch):
+    """Once the last of several is answered, whoever that is, and not before."""
+    given = []
+    monkeypatch.setattr(crew, "give_back", lambda: given.append(server.crew.inside))
+    systems = Curve(), Curve()
+    with served(*systems) as server, ThreadPoolExecutor(2) as clients:
+        for system in systems:
+            system.gate.clear()
+        both = [clients.submit(server.ask, png(value)) for value in (10, 20)]
+        server.until("lowlight_places_taken", 2)
+        for system in systems:
+            system.gate.set()
+        assert [each.result()[0] for each in both] == [200, 200]
+        deadline = time.monotonic() + 30
+        while not given:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert given == [0]
 
 
 def test_each_model_answers_for_itself():

@@ -69,13 +69,15 @@ LOWLIGHT_FN R tone_bent(R knee, R width, R per_width, R y) {
     return y > knee ? bent : y;
 }
 
-// by how much the brightest of the channels y is bent, as a factor for all; NaN where one of them is
+// by how much the brightest of the channels y is bent, as a factor for all, 1 at black and below; NaN where one of them
+// is
 template <class R>
 LOWLIGHT_FN R tone_ratio(R y0, R y1, R y2, R bent0, R bent1, R bent2) {
     R most = y1 > y0 ? y1 : y0, bent = y1 > y0 ? bent1 : bent0;
     bent = y2 > most ? bent2 : bent;
     most = y2 > most ? y2 : most;
-    R all = y0 + y1 + y2, ratio = bent / (most > R(1e-6) ? most : R(1e-6));
+    bool seen = most > R(1e-6);
+    R all = y0 + y1 + y2, ratio = (seen ? bent : R(1)) / (seen ? most : R(1));
     return all == all ? ratio : all;
 }
 

@@ -81,10 +81,10 @@ LOWLIGHT_FN void write_row(Stored<R> to, int64_t n, bool stream, Body body) {
 // before a loop that the compiler vectorised has begun
 template <class R, class Body>
 LOWLIGHT_FN void write_channels(R* to, int64_t n, Body body) {
-    typename Lanes<R>::type v;
+    typename Vector<R>::type v;
     R one;
     int64_t c = 0;
-    for (; c + kLanes<R> <= n; c += kLanes<R>) body(v, c), memcpy(to + c, &v, sizeof(v));
+    for (; c + kWidthOf<R> <= n; c += kWidthOf<R>) body(v, c), put(to + c, v);
     for (; c < n; ++c) body(one, c), to[c] = one;
 }
 
@@ -175,21 +175,23 @@ struct LaneSums {
 template <class R>
 LOWLIGHT_FN void channel_sums(const R* g, const R* x, const R* mean, const R* inverse, R weight, int64_t n, R* plain,
                               R* product, R* to_weight, R* to_bias) {
-    using V = typename Lanes<R>::type;
-    V weight_lanes, bias_lanes;
-    get(weight_lanes, to_weight), get(bias_lanes, to_bias);
-    int64_t p = 0;
-    for (; p + kLanes<R> <= n; p += kLanes<R>) {
-        V grad, value, center, scale, sum, products;
-        get(grad, g + p), get(value, x + p), get(center, mean + p), get(scale, inverse + p);
-        get(sum, plain + p), get(products, product + p);
-        V with_xhat = grad * ((value - center) * scale);
-        weight_lanes += with_xhat, bias_lanes += grad;
-        sum += weight * grad, products += weight * with_xhat;
-        memcpy(plain + p, &sum, sizeof(V)), memcpy(product + p, &products, sizeof(V));
+    using V = typename Vector<R>::type;
+    int64_t whole = n / kLanes<R> * kLanes<R>;
+    for (int64_t lane = 0; lane < kLanes<R>; lane += kWidthOf<R>) {
+        V weight_lanes, bias_lanes;
+        get(weight_lanes, to_weight + lane), get(bias_lanes, to_bias + lane);
+        for (int64_t p = lane; p < whole; p += kLanes<R>) {
+            V grad, value, center, scale, sum, products;
+            get(grad, g + p), get(value, x + p), get(center, mean + p), get(scale, inverse + p);
+            get(sum, plain + p), get(products, product + p);
+            V with_xhat = grad * ((value - center) * scale);
+            weight_lanes += with_xhat, bias_lanes += grad;
+            sum += weight * grad, products += weight * with_xhat;
+            put(plain + p, sum), put(product + p, products);
+        }
+        put(to_weight + lane, weight_lanes), put(to_bias + lane, bias_lanes);
     }
-    memcpy(to_weight, &weight_lanes, sizeof(V)), memcpy(to_bias, &bias_lanes, sizeof(V));
-    for (; p < n; ++p) {
+    for (int64_t p = whole; p < n; ++p) {
         R with_xhat = g[p] * ((x[p] - mean[p]) * inverse[p]);
         to_weight[p % kLanes<R>] += with_xhat, to_bias[p % kLanes<R>] += g[p];
         plain[p] += weight * g[p], product[p] += weight * with_xhat;
@@ -200,20 +202,24 @@ LOWLIGHT_FN void channel_sums(const R* g, const R* x, const R* mean, const R* in
 template <class R>
 LOWLIGHT_FN void pixel_sums(const R* g, const R* x, R mean, R inverse, const R* weight, int64_t channels, R& plain,
                             R& product, R* to_weight, R* to_bias) {
-    using V = typename Lanes<R>::type;
-    V sum = {}, products = {};
-    int64_t c = 0;
-    for (; c + kLanes<R> <= channels; c += kLanes<R>) {
-        V grad, xhat, w, weight_sum, bias_sum;
-        get(grad, g + c), get(xhat, x + c), get(w, weight + c);
-        get(weight_sum, to_weight + c), get(bias_sum, to_bias + c);
-        xhat = (xhat - mean) * inverse;
-        weight_sum += grad * xhat, bias_sum += grad;
-        memcpy(to_weight + c, &weight_sum, sizeof(V)), memcpy(to_bias + c, &bias_sum, sizeof(V));
-        grad *= w, sum += grad, products += grad * xhat;
+    using V = typename Vector<R>::type;
+    alignas(64) R plain_lanes[kLanes<R>], product_lanes[kLanes<R>];
+    int64_t whole = channels / kLanes<R> * kLanes<R>;
+    for (int64_t lane = 0; lane < kLanes<R>; lane += kWidthOf<R>) {
+        V sum = {}, products = {};
+        for (int64_t c = lane; c < whole; c += kLanes<R>) {
+            V grad, xhat, w, weight_sum, bias_sum;
+            get(grad, g + c), get(xhat, x + c), get(w, weight + c);
+            get(weight_sum, to_weight + c), get(bias_sum, to_bias + c);
+            xhat = (xhat - mean) * inverse;
+            weight_sum += grad * xhat, bias_sum += grad;
+            put(to_weight + c, weight_sum), put(to_bias + c, bias_sum);
+            grad *= w, sum += grad, products += grad * xhat;
+        }
+        put(plain_lanes + lane, sum), put(product_lanes + lane, products);
     }
-    plain = across<R>(sum), product = across<R>(products);
-    for (; c < channels; ++c) {
+    plain = across(plain_lanes), product = across(product_lanes);
+    for (int64_t c = whole; c < channels; ++c) {
         R xhat = (x[c] - mean) * inverse;
         to_weight[c] += g[c] * xhat, to_bias[c] += g[c];
         plain += g[c] * weight[c], product += g[c] * weight[c] * xhat;

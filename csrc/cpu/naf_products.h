@@ -6,21 +6,8 @@
 namespace lowlight {
 namespace LOWLIGHT_CPU_LEVEL {
 
-using Lane = Lanes<float>::type;
-// what one instruction multiplies, and pixels whose sums the registers hold
-#if defined(__AVX512F__)
-using Register = Lane;
-constexpr int64_t kPixels = 12;
-#elif defined(__AVX2__)
-typedef float Register __attribute__((vector_size(32)));
-constexpr int64_t kPixels = 6;
-#else
-typedef float Register __attribute__((vector_size(16)));
-constexpr int64_t kPixels = 6;
-#endif
-constexpr int64_t kLane = kLanes<float>, kPanel = 2 * kLane, kWidth = sizeof(Register) / sizeof(float);
-// pixels of a block: a multiple of kPixels on every level
-constexpr int64_t kGroup = 12;
+// channels of a panel's halves; pixels whose sums the registers hold
+constexpr int64_t kLane = kPanel / 2, kPixels = kRows;
 // pixels that a panel of weights is read for
 constexpr int64_t kShared = 96;
 
@@ -42,20 +29,10 @@ struct Lines {
     }
 };
 
-LOWLIGHT_FN void put(float* to, Register v) {
-    memcpy(to, &v, sizeof(v));
-}
-// channels that one product sums
-template <class T>
-constexpr int64_t kTogether = 4 / sizeof(T);
 // a register of each of these channels, side by side
 LOWLIGHT_FN void put_together(float* to, const Register* v) {
     memcpy(to, v, sizeof(*v));
 }
-LOWLIGHT_FN void add_product(Register& sum, Register weight, const float* value) {
-    sum += weight * *value;
-}
-
 // a number of channels that the compiler knows, or 0: the addresses of a block are then numbers in the instructions
 template <int64_t kFixed>
 struct Channels {

@@ -1,7 +1,7 @@
-// sums in vectors of 64 bytes, whatever the level: the order of additions is the same everywhere
+// sums in lanes of 64 bytes, whatever the level: the order of additions is the same everywhere
 #pragma once
 
-#include "blocks.h"
+#include "registers.h"
 
 #if defined(_OPENMP)
 #    include <omp.h>
@@ -11,38 +11,22 @@ namespace lowlight {
 namespace LOWLIGHT_CPU_LEVEL {
 
 template <class R>
-struct Lanes;
-template <>
-struct Lanes<float> {
-    typedef float type __attribute__((vector_size(64)));
-};
-template <>
-struct Lanes<double> {
-    typedef double type __attribute__((vector_size(64)));
-};
-template <class R>
 constexpr int64_t kLanes = 64 / sizeof(R);
 template <class R>
 constexpr int64_t kQuarter = 16 / sizeof(R);
-
-// into a number or a vector, from any address
-template <class V, class R>
-LOWLIGHT_FN void get(V& to, const R* from) {
-    memcpy(&to, from, sizeof(V));
-}
 
 template <class R>
 struct Pair {
     R first, second;
 };
 
-// the sum of the lanes of a vector
+// the sum of lanes
 template <class R>
-LOWLIGHT_FN R across(const typename Lanes<R>::type& v) {
+LOWLIGHT_FN R across(const R* lanes) {
     typedef R Half __attribute__((vector_size(32)));
     typedef R Quarter __attribute__((vector_size(16)));
     Half low, high;
-    memcpy(&low, &v, 32), memcpy(&high, reinterpret_cast<const char*>(&v) + 32, 32);
+    memcpy(&low, lanes, 32), memcpy(&high, lanes + kLanes<R> / 2, 32);
     low += high;
     Quarter left, right;
     memcpy(&left, &low, 16), memcpy(&right, reinterpret_cast<const char*>(&low) + 16, 16);
@@ -52,49 +36,59 @@ LOWLIGHT_FN R across(const typename Lanes<R>::type& v) {
 }
 
 // the sums of first(0) .. first(n - 1) and of second; term(a, b, i) sets a and b, numbers or vectors, to those from i
-// on
+// on. A register's lanes after the other's: the registers hold the sums of those.
 template <class R, class Term>
 LOWLIGHT_FN Pair<R> totals(int64_t n, Term term) {
-    using V = typename Lanes<R>::type;
-    V firsts[4] = {}, seconds[4] = {}, a, b;
-    int64_t i = 0;
-    for (; i + 4 * kLanes<R> <= n; i += 4 * kLanes<R>)
-        for (int j = 0; j < 4; ++j) term(a, b, i + j * kLanes<R>), firsts[j] += a, seconds[j] += b;
-    for (; i + kLanes<R> <= n; i += kLanes<R>) term(a, b, i), firsts[0] += a, seconds[0] += b;
+    using V = typename Vector<R>::type;
+    alignas(64) R first_lanes[kLanes<R>], second_lanes[kLanes<R>];
+    int64_t whole = n / kLanes<R> * kLanes<R>;
+    for (int64_t lane = 0; lane < kLanes<R>; lane += kWidthOf<R>) {
+        V firsts[4] = {}, seconds[4] = {}, a, b;
+        int64_t i = 0;
+        for (; i + 4 * kLanes<R> <= n; i += 4 * kLanes<R>)
+            for (int j = 0; j < 4; ++j) term(a, b, i + j * kLanes<R> + lane), firsts[j] += a, seconds[j] += b;
+        for (; i < whole; i += kLanes<R>) term(a, b, i + lane), firsts[0] += a, seconds[0] += b;
+        put(first_lanes + lane, (firsts[0] + firsts[1]) + (firsts[2] + firsts[3]));
+        put(second_lanes + lane, (seconds[0] + seconds[1]) + (seconds[2] + seconds[3]));
+    }
     R first = 0, second = 0, x, y;
-    for (; i < n; ++i) term(x, y, i), first += x, second += y;
-    a = (firsts[0] + firsts[1]) + (firsts[2] + firsts[3]), b = (seconds[0] + seconds[1]) + (seconds[2] + seconds[3]);
-    return Pair<R>{across<R>(a) + first, across<R>(b) + second};
+    for (int64_t i = whole; i < n; ++i) term(x, y, i), first += x, second += y;
+    return Pair<R>{across(first_lanes) + first, across(second_lanes) + second};
 }
 
 // the sum of term(0) .. term(n - 1), n small: one vector at a time
 template <class R, class Term>
 LOWLIGHT_FN R total(int64_t n, Term term) {
-    using V = typename Lanes<R>::type;
-    V sum = {}, v;
-    int64_t i = 0;
-    for (; i + kLanes<R> <= n; i += kLanes<R>) term(v, i), sum += v;
+    using V = typename Vector<R>::type;
+    alignas(64) R lanes[kLanes<R>];
+    int64_t whole = n / kLanes<R> * kLanes<R>;
+    for (int64_t lane = 0; lane < kLanes<R>; lane += kWidthOf<R>) {
+        V sum = {}, v;
+        for (int64_t i = lane; i < whole; i += kLanes<R>) term(v, i), sum += v;
+        put(lanes + lane, sum);
+    }
     R rest = 0, one;
-    for (; i < n; ++i) term(one, i), rest += one;
-    return across<R>(sum) + rest;
+    for (int64_t i = whole; i < n; ++i) term(one, i), rest += one;
+    return across(lanes) + rest;
 }
 
 // firsts[w], seconds[w] for w < width (a multiple of kLanes): the sums over i < n with i % width = w;
 // term(a, b, i, w) as above
 template <class R, class Term>
 LOWLIGHT_FN void column_totals(R* firsts, R* seconds, int64_t n, int64_t width, Term term) {
-    using V = typename Lanes<R>::type;
+    using V = typename Vector<R>::type;
+    constexpr int64_t lanes = kWidthOf<R>;
     int64_t whole = n / width * width, w = 0;
-    for (; w + 4 * kLanes<R> <= width; w += 4 * kLanes<R>) {
+    for (; w + 4 * lanes <= width; w += 4 * lanes) {
         V a[4] = {}, b[4] = {}, x, y;
         for (int64_t i = w; i < whole; i += width)
-            for (int j = 0; j < 4; ++j) term(x, y, i + j * kLanes<R>, w + j * kLanes<R>), a[j] += x, b[j] += y;
-        memcpy(firsts + w, a, sizeof(a)), memcpy(seconds + w, b, sizeof(b));
+            for (int j = 0; j < 4; ++j) term(x, y, i + j * lanes, w + j * lanes), a[j] += x, b[j] += y;
+        for (int j = 0; j < 4; ++j) put(firsts + w + j * lanes, a[j]), put(seconds + w + j * lanes, b[j]);
     }
-    for (; w < width; w += kLanes<R>) {
+    for (; w < width; w += lanes) {
         V a = {}, b = {}, x, y;
         for (int64_t i = w; i < whole; i += width) term(x, y, i, w), a += x, b += y;
-        memcpy(firsts + w, &a, sizeof(V)), memcpy(seconds + w, &b, sizeof(V));
+        put(firsts + w, a), put(seconds + w, b);
     }
     R x, y;
     for (int64_t i = whole; i < n; ++i) term(x, y, i, i - whole), firsts[i - whole] += x, seconds[i - whole] += y;

@@ -1,33 +1,18 @@
 // Winograd's conv3x3 around its products: tiles of a picture -> points, sums of products -> tiles of the result.
-// Templates on T, what pictures are stored in, P, what the points are, and At, where they lie.
+// Templates on T, what pictures are stored in and the points are, and At, where they lie.
 #pragma once
 
 #include "../core/winograd.h"
-#include "sums.h"
+#include "winograd_products.h"
 
 namespace lowlight {
 namespace LOWLIGHT_CPU_LEVEL {
 
-// what one instruction takes: of wider vectors the compiler would keep half in memory
-#if defined(__AVX512F__)
-typedef float Lane __attribute__((vector_size(64)));
-#elif defined(__AVX2__)
-typedef float Lane __attribute__((vector_size(32)));
-#else
-typedef float Lane __attribute__((vector_size(16)));
-#endif
-constexpr int64_t kLane = sizeof(Lane) / sizeof(float), kPanel = 32;
 constexpr int64_t kSide = 6, kTile = 4, kPoints = kSide * kSide;
-// tiles of a block: a multiple of the rows of a product on every level
-constexpr int64_t kGroup = 12;
 constexpr int64_t kBlockBytes = 300000;
 // from one point of all tiles to the next, beyond their numbers: or all 36 lie in the same lines of the cache
-template <class P>
-constexpr int64_t kGap = 64 / sizeof(P);
-
-LOWLIGHT_FN void put(float* to, const Lane& v) {
-    memcpy(to, &v, sizeof(Lane));
-}
+template <class T>
+constexpr int64_t kGap = 64 / sizeof(T);
 
 LOWLIGHT_FN int64_t inside(int64_t i, int64_t size, bool reflect) {
     if (i >= 0 && i < size) return i;
@@ -39,7 +24,7 @@ LOWLIGHT_FN int64_t inside(int64_t i, int64_t size, bool reflect) {
 
 // channels that a vector begins with, the last one too: it may share some with the one before
 LOWLIGHT_FN int64_t lane_at(int64_t c, int64_t channels) {
-    return c + kLane <= channels ? c : channels - kLane;
+    return c + kWidth <= channels ? c : channels - kWidth;
 }
 
 // every dilation-th pixel of a picture, from one of the first on: on such a grid the convolution is an ordinary one
@@ -71,8 +56,8 @@ LOWLIGHT_FN void places(int64_t to[kSide], int64_t first, int64_t size, int64_t 
 }
 
 // tile `at` of a grid of x -> its 36 points, `step` apart
-template <class At, class T, class P>
-static void take(const WinogradArguments& a, const Grid& grid, const Source<T>& x, int64_t at, P* to, int64_t step) {
+template <class At, class T>
+static void take(const WinogradArguments& a, const Grid& grid, const Source<T>& x, int64_t at, T* to, int64_t step) {
     int64_t down[kSide], right[kSide];
     places(down, at / grid.across * kTile - 1, grid.height, a.twice ? a.width / 2 : grid.row, a);
     places(right, at % grid.across * kTile - 1, grid.width, grid.pixel, a);
@@ -82,14 +67,14 @@ static void take(const WinogradArguments& a, const Grid& grid, const Source<T>& 
             from[i][j] =
                 down[i] < 0 || right[j] < 0 ? x.zeros : x.values + (grid.first + down[i] + right[j]) * x.channels;
     int64_t ahead = kTile * grid.pixel * x.channels;
-    for (int64_t next = 0; next < x.channels; next += kLane) {
-        Lane rows[kSide][kSide], column[kSide], out[kSide];
+    for (int64_t next = 0; next < x.channels; next += kWidth) {
+        Register rows[kSide][kSide], column[kSide], out[kSide];
         int64_t c = lane_at(next, x.channels);
         for (int64_t j = 0; j < kSide; ++j) {
             for (int64_t i = 0; i < kSide; ++i) {
                 get(column[i], from[i][j] + c);
                 // what the next tile sees first
-                if (i > 1 && j > 1) prefetch(from[i][j] + c + ahead, kLane);
+                if (i > 1 && j > 1) prefetch(from[i][j] + c + ahead, kWidth);
             }
             winograd_input<At>(column, out);
             for (int64_t i = 0; i < kSide; ++i) rows[i][j] = out[i];
@@ -103,16 +88,16 @@ static void take(const WinogradArguments& a, const Grid& grid, const Source<T>& 
 
 // what becomes of a convolution's channels on their way out
 struct Finish {
-    Lane scale, bias;
+    Register scale, bias;
     float slope;
 
     Finish(const WinogradArguments& a, int64_t sample, int64_t channel) : slope(float(a.slope)) {
         int64_t at = sample * a.step + channel;
-        scale = Lane{} + 1.0f;
+        scale = Register{} + 1.0f;
         if (a.scale) get(scale, static_cast<const float*>(a.scale) + at);
         get(bias, static_cast<const float*>(a.bias) + at);
     }
-    LOWLIGHT_METHOD void operator()(Lane& v, const Lane& plus) const {
+    LOWLIGHT_METHOD void operator()(Register& v, const Register& plus) const {
         v = v * scale + bias + plus;
         v = v > 0.0f ? v : v * slope;
     }
@@ -127,8 +112,8 @@ static void give(const WinogradArguments& a, const Grid& grid, const float* from
     int64_t wide = grid.width - x < kTile ? grid.width - x : kTile;
     int64_t start = sample * a.height * a.width + grid.first + y * grid.row + x * grid.pixel;
     int64_t channels = a.out_channels - first < kPanel ? a.out_channels - first : kPanel;
-    for (int64_t next = 0; next < channels; next += kLane) {
-        Lane rows[kTile][kSide], column[kSide], made[kTile];
+    for (int64_t next = 0; next < channels; next += kWidth) {
+        Register rows[kTile][kSide], column[kSide], made[kTile];
         int64_t c = lane_at(next, channels);
         Finish finish(a, sample, first + c);
         for (int64_t j = 0; j < kSide; ++j) {
@@ -140,7 +125,7 @@ static void give(const WinogradArguments& a, const Grid& grid, const float* from
             winograd_output<At>(rows[i], made);
             int64_t to = (start + i * grid.row) * a.out_channels + first + c, pixel = grid.pixel * a.out_channels;
             for (int64_t j = 0; j < wide; ++j, to += pixel) {
-                Lane plus = {};
+                Register plus = {};
                 if (a.plus) get(plus, static_cast<const T*>(a.plus) + to);
                 finish(made[j], plus);
                 put(static_cast<T*>(a.out) + to, made[j]);
@@ -149,10 +134,11 @@ static void give(const WinogradArguments& a, const Grid& grid, const float* from
     }
 }
 
-// tiles of a block: so many that their points stay in the second-level cache, and that every thread has some
-template <class P>
+// tiles of a block: so many that their points and sums stay in the second-level cache, and that every thread has some
+template <class T>
 static int64_t block_of(int64_t width, int64_t tiles) {
-    int64_t most = kBlockBytes / (int64_t(sizeof(P)) * kPoints * width), share = (tiles + threads() - 1) / threads();
+    int64_t bytes = kPoints * (int64_t(sizeof(T)) * width + int64_t(sizeof(float)) * kPanel);
+    int64_t most = kBlockBytes / bytes, share = (tiles + threads() - 1) / threads();
     // less is too little for the weights' way
     most = most < 2 * kGroup ? 2 * kGroup : most;
     int64_t groups = ((share < most ? share : most) + kGroup - 1) / kGroup;
@@ -165,18 +151,17 @@ LOWLIGHT_FN bool vanishes(const WinogradArguments& a, int64_t point) {
 }
 
 // the whole convolution at these points: a block of tiles goes through its 36 matrix products while its points lie in
-// the second-level cache. products(to, from, weight, n, channels, width): to [n, kPanel] = from [n, channels], whose
-// rows are `width` apart, times weight [channels, kPanel]; n is a multiple of `rows`, which divides kGroup.
-template <class At, class T, class P, class Products>
-static void winograd_at(const WinogradArguments& a, int64_t rows, Products products) {
+// the second-level cache
+template <class At, class T>
+static void winograd_at(const WinogradArguments& a) {
     // the first grid has the most tiles
     int64_t grids = a.dilation * a.dilation, most = Grid(a, 0).tiles, channels = a.channels + a.beside_channels;
-    int64_t width = (channels + kLane - 1) / kLane * kLane, pixels = a.height * a.width / (a.twice ? 4 : 1);
-    int64_t block = block_of<P>(width, a.batch * grids * most), blocks = (most + block - 1) / block;
+    int64_t width = (channels + kWidth - 1) / kWidth * kWidth, pixels = a.height * a.width / (a.twice ? 4 : 1);
+    int64_t block = block_of<T>(width, a.batch * grids * most), blocks = (most + block - 1) / block;
     int64_t panels = (a.out_channels + kPanel - 1) / kPanel, items = a.batch * grids * blocks;
-    int64_t step = block * width + kGap<P>, sum_step = block * kPanel + kGap<float>;
+    int64_t step = block * width + kGap<T>, sum_step = block * kPanel + kGap<float>;
     LOWLIGHT_PRAGMA(omp parallel if (items > 1)) {
-        Scratch<P> points(kPoints * step);
+        Scratch<T> points(kPoints * step);
         Scratch<float> sums(kPoints * sum_step);
         Scratch<T> zeros(width);
         memset(zeros.values, 0, width * sizeof(T));
@@ -185,7 +170,7 @@ static void winograd_at(const WinogradArguments& a, int64_t rows, Products produ
         for (int64_t item = 0; item < items; ++item) {
             Grid grid(a, item / blocks % grids);
             int64_t sample = item / blocks / grids, first = item % blocks * block;
-            int64_t n = grid.tiles - first < block ? grid.tiles - first : block, whole = (n + rows - 1) / rows * rows;
+            int64_t n = grid.tiles - first < block ? grid.tiles - first : block, whole = (n + kFew - 1) / kFew * kFew;
             Source<T> x{static_cast<const T*>(a.x) + sample * pixels * a.channels, zeros.values, a.channels};
             Source<T> beside{static_cast<const T*>(a.beside) + sample * pixels * a.beside_channels, zeros.values,
                              a.beside_channels};
@@ -194,9 +179,9 @@ static void winograd_at(const WinogradArguments& a, int64_t rows, Products produ
                 if (a.beside) take<At>(a, grid, beside, first + i, points.values + i * width + a.channels, step);
             }
             for (int64_t k = 0; k < kPoints && n < whole; ++k)
-                memset(points.values + k * step + n * width, 0, (whole - n) * width * sizeof(P));
+                memset(points.values + k * step + n * width, 0, (whole - n) * width * sizeof(T));
             for (int64_t panel = 0; panel < panels; ++panel) {
-                const P* weight = static_cast<const P*>(a.weight) + panel * kPoints * channels * kPanel;
+                const T* weight = static_cast<const T*>(a.weight) + panel * kPoints * channels * kPanel;
                 for (int64_t k = 0; k < kPoints; ++k)
                     if (!vanishes(a, k))
                         products(sums.values + k * sum_step, points.values + k * step, weight + k * channels * kPanel,
@@ -208,10 +193,9 @@ static void winograd_at(const WinogradArguments& a, int64_t rows, Products produ
     }
 }
 
-template <class T, class P, class Products>
-static void winograd(const WinogradArguments& a, int64_t rows, Products products) {
-    if (a.twice) return winograd_at<TwicePoints, T, P>(a, rows, products);
-    winograd_at<BalancedPoints, T, P>(a, rows, products);
+template <class T>
+static void winograd(const WinogradArguments& a) {
+    a.twice ? winograd_at<TwicePoints, T>(a) : winograd_at<BalancedPoints, T>(a);
 }
 
 }  // namespace LOWLIGHT_CPU_LEVEL

@@ -3,6 +3,9 @@
 One half for both: what differs is in call.py. The operators have checked the arguments.
 """
 
+import functools
+import platform
+
 from lowlight_ext.kernels_compiled.anchored import anchored_q_sample, anchored_q_sample_backward
 from lowlight_ext.kernels_compiled.call import build_info, missing, recorded
 from lowlight_ext.kernels_compiled.exposure import (
@@ -31,3 +34,11 @@ from lowlight_ext.kernels_compiled.tone import tone_curve
 def available(device_type: str, op: str) -> str | None:
     """None where a compiled kernel of `op` serves tensors on this kind of device, or the reason why none does."""
     return missing(device_type) if op in globals() else f"{op} has no compiled kernel yet"
+
+
+@functools.cache
+def slower(op: str) -> bool:
+    """Whether the C++ of `op` is known to be slower than PyTorch at this CPU level, and serves only who asks for it."""
+    # x86-64 without AVX2 has no fused multiply-add: each is eight operations in float64
+    plain = build_info().get("cpu_level") == "baseline" and platform.machine().lower() in ("x86_64", "amd64")
+    return plain and op == "tone_curve"

@@ -12,7 +12,6 @@ from torch import Tensor
 from lowlight_ext.kernels_compiled.call import call, empty, like
 
 LANES, PANEL = 16, 32  # what the loop takes of the channels at a time; outputs that lie together
-NUMBER = 18  # parameters of a block
 
 
 def naf_block(x: Tensor, weights: Tensor, eps: float) -> Tensor:

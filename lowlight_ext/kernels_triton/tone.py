@@ -92,8 +92,9 @@ def tone_kernel(
     of_most = tl.where(y2 > most, b2, of_most)
     most = tl.where(y2 > most, y2, most)
     # NaN where one of them is
-    all_three = y0 + y1 + y2
-    ratio = tl.where(all_three == all_three, quotient(of_most, tl.where(most > 1e-6, most, 1e-6)), all_three)
+    all_three, seen = y0 + y1 + y2, most > 1e-6
+    ratio = quotient(tl.where(seen, of_most, 1.0), tl.where(seen, most, 1.0))
+    ratio = tl.where(all_three == all_three, ratio, all_three)
     store(out_ptr + offset, b0 + share * (y0 * ratio - b0), inside)
     store(out_ptr + step + offset, b1 + share * (y1 * ratio - b1), inside)
     store(out_ptr + 2 * step + offset, b2 + share * (y2 * ratio - b2), inside)

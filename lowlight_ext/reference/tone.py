@@ -17,8 +17,9 @@ def rolled_off(y: Tensor, knee: Tensor, share: float) -> Tensor:
     def bent(v: Tensor) -> Tensor:
         return torch.where(v > knee, 1 - width * (-(v - knee).clamp(min=0) / width).exp(), v)
 
-    most = y.amax(dim=1, keepdim=True)
-    return torch.lerp(bent(y), y * (bent(most) / most.clamp(min=1e-6)), share)
+    # at black and below the factor is 1
+    most = y.amax(dim=1, keepdim=True).clamp(min=1e-6)
+    return torch.lerp(bent(y), y * (bent(most) / most), share)
 
 
 def tone_curve(x: Tensor, gamma: Tensor, scale: Tensor, knee: Tensor, floor: float, share: float) -> Tensor:

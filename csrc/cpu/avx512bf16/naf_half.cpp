@@ -13,11 +13,6 @@ LOWLIGHT_FN void put_together(Short* to, const Register* v) {
     memcpy(to, &pairs, sizeof(pairs));
 }
 
-LOWLIGHT_FN void add_product(Register& sum, Register weight, const Short* pair) {
-    sum = reinterpret_cast<Register>(
-        _mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(weight), both(pair)));
-}
-
 void naf_block_half_cpu(const NafArguments& a) {
     naf_block<Short>(a);
 }

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -89,6 +89,10 @@ class Crew:
         finally:
             self.inside -= 1
             self._gauges.taken.set(self.inside)
+            # the last one here: after its answer, which need not wait for it, and not where the crew is closed
+            if not self.inside:
+                with suppress(RuntimeError):
+                    self._pool.submit(give_back)
 
     def begin(self, upload: Upload, format: str, wanted: Wanted) -> Future[Answer]:
         """The answer, later. Raises PictureError for a format that is not written here."""
@@ -119,9 +123,6 @@ class Crew:
             return Answer(data, MEDIA_TYPES[format], (*bright.notes, *notes))
         finally:
             self._free.put(station)
-            # the last one here
-            if self.inside <= 1:
-                give_back()
             seconds = time.perf_counter() - began
             self._usual += (seconds - self._usual) / 8
             self._gauges.work.labels(wanted.model).observe(seconds)

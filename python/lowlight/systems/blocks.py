@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lowlight_ext import Conv3x3, group_norm_silu
+from lowlight_ext import Conv3x3, group_norm_silu, plus
 
 _QUERIES = 512  # of an attention in bfloat16, at a time
 
@@ -27,11 +27,6 @@ def sinusoidal_embedding(t: Tensor, width: int, *, cosine_first: bool = False, s
 def normalised(norm: nn.GroupNorm, x: Tensor, activation: bool = True) -> Tensor:
     """silu(norm(x)), or without `activation` norm(x), in one pass fewer over memory than the two modules take."""
     return group_norm_silu(x, norm.num_groups, norm.weight, norm.bias, norm.eps, activation=activation)
-
-
-def plus(x: Tensor, y: Tensor) -> Tensor:
-    """x + y, in the memory of x where no gradient is wanted: for one, an operator's output must not be changed."""
-    return x + y if torch.is_grad_enabled() else x.add_(y)
 
 
 class ResnetBlock(nn.Module):

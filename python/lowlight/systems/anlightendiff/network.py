@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lowlight_ext import Conv3x3, mish_instance_norm
+from lowlight_ext import Conv3x3, mish_instance_norm, plus
 
 from ...diffusion.schedules import SPACINGS
-from ..blocks import plus, sinusoidal_embedding
+from ..blocks import sinusoidal_embedding
 from ..tiling import in_strips
 from .conditioning import ABLATED
 
