@@ -169,7 +169,8 @@ def test_what_is_passed_over_is_counted_and_named(run, monkeypatch):
     for name in ("a.heic", "b.HEIF", "notes.txt", "film.mp4"):
         Path("in").mkdir(exist_ok=True)
         (Path("in") / name).write_bytes(b"something")
-    words = "4 files passed over: 2 HEIC (pip install 'lowlight-ext[heif]'), 1 .mp4, 1 .txt"
+    Path("in/gone.png").symlink_to("nowhere.png")
+    words = "5 files passed over: 2 HEIC (pip install 'lowlight-ext[heif]'), 1 linked to nothing, 1 .mp4, 1 .txt"
     result = run("in", "-o", "out")
     assert result.exit_code == 1
     assert f"no pictures in this folder; --recursive looks into the folders in it; {words}" in result.output

@@ -271,8 +271,8 @@ def test_truncated_file(tmp_path, suffix):
 def test_unreadable_inputs(tmp_path):
     (tmp_path / "text.png").write_text("not a picture")
     (tmp_path / "empty.jpg").touch()
-    for name in ("text.png", "empty.jpg"):
-        with pytest.raises(PictureError, match="not a PNG, JPEG, WebP"):
+    for name, said in (("text.png", "not a PNG, JPEG, WebP"), ("empty.jpg", "an empty file")):
+        with pytest.raises(PictureError, match=said):
             read_picture(tmp_path / name)
     with pytest.raises(PictureError, match="no such file"):
         read_picture(tmp_path / "missing.png")

@@ -137,7 +137,7 @@ FIELD = '--x\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}\r\n--x--\r
 @pytest.mark.parametrize(
     ("data", "headers", "query", "status", "words"),
     [
-        (b"", {}, {}, 415, "not a PNG"),
+        (b"", {}, {}, 415, "an empty file"),
         (b"notes", {"Content-Type": "image/png"}, {}, 415, "not a PNG"),
         (png()[:45], {}, {}, 422, "cannot be decoded"),
         (b"\x89PNG\r\n\x1a\n" + BOMB, {}, {}, 413, "too large to be a photograph"),

@@ -234,7 +234,7 @@ def test_what_is_interrupted_goes_on_to_the_same(run, monkeypatch, segments):
     monkeypatch.setattr(Gamma, "enhance_tensor", interrupted)
     shown = run("video", "in", "-o", "out")
     assert shown.exit_code == 130
-    assert "goes on from here" in shown.output
+    assert "the same command goes on, with at most 3 of them to do again" in shown.output
     assert Path("out.parts").exists() == (segments > 0)
     steps.clear()
     monkeypatch.setattr(Gamma, "enhance_tensor", lambda self, low, **o: steps.append(low) or enhance(self, low, **o))

@@ -78,6 +78,8 @@ def _in_folder(folder: Path, recursive: bool, output: Path | None, left_out: Cou
             inside.append(path)
         elif path.is_file():
             files.append(path)
+        elif path.is_symlink():
+            left_out["linked to nothing"] += 1
     found = taken(files, left_out)
     if recursive:
         here = None if output is None else os.path.realpath(output)

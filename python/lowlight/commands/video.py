@@ -114,6 +114,7 @@ def _beside(source: Path) -> Path:
 
 def _run(source: Path, target: Path, options: dict[str, Any], voice: Voice) -> None:
     from ..video.door import enhance_video
+    from ..video.work import SEGMENT
 
     done = [0, 0]
     try:
@@ -126,7 +127,8 @@ def _run(source: Path, target: Path, options: dict[str, Any], voice: Voice) -> N
             outcome = enhance_video(source, target, **options, advance=advance)
     except KeyboardInterrupt:
         of = f" of {done[1]}" if done[1] else ""
-        typer.echo(f"Interrupted after {done[0]}{of} frames; the same command goes on from here.", err=True)
+        told = f"the same command goes on, with at most {SEGMENT} of them to do again"
+        typer.echo(f"Interrupted after {done[0]}{of} frames; {told}.", err=True)
         raise typer.Exit(130) from None
     # RuntimeError: torch's for memory that ran out, enhance's for a network that overflowed
     except (ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:

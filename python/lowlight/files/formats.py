@@ -142,6 +142,8 @@ def spoken(name: str) -> str:
 def _unknown(source: Source) -> PictureError:
     with opened(source) as file:
         head = file.read(16)
+    if not head:
+        return OtherFormatError("an empty file")
     kinds = {"HEIF": (b"heic", b"heix", b"hevc", b"mif1", b"msf1"), "AVIF": (b"avif", b"avis")}
     name = next((n for n, brands in kinds.items() if head[4:8] == b"ftyp" and head[8:12] in brands), None)
     if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
