@@ -2,8 +2,9 @@
 
 One call each, published widths, random weights (the time does not ask for trained ones), no gradients. Three in turn:
 as the package runs it, the formulas channels_last, the formulas NCHW, all float32; --precision fast: the first in
-bfloat16. --shared: the clock counts the process's own seconds, for one thread on a core that others use too. GFLOP are
-the formulas', "of peak" beside a matrix product.
+bfloat16. malloc keeps what is freed, for all three, as the command line tells it to. --shared: the clock counts the
+process's own seconds, for one thread on a core that others use too. GFLOP are the formulas', "of peak" beside a matrix
+product.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from records import machine, save
 from timing import Clock, Contender, begin, matrix_rate, race
 from torch.utils.flop_counter import FlopCounterMode
 
+from lowlight import memory
 from lowlight.engines.use import PRECISIONS, narrowed, no_bfloat16
 from lowlight.systems.anlightendiff.network import AnlightenDiffConfig
 from lowlight.systems.anlightendiff.network import UNet as MishUNet
@@ -100,6 +102,7 @@ def main() -> None:
     options, clock = begin(parser)
     if options.precision == "fast" and (reason := no_bfloat16(CPU)):
         parser.error(f"--precision fast is bfloat16, which {reason}")
+    memory.keep_freed()
     (width, height), rows = options.size, []
     peak = matrix_rate(CPU, 2.0, clock)
     print(f"matrix product {peak:.0f} GFLOP/s, {options.threads} threads, {width} x {height}")

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <vector>
 
 #include "call.h"
 
@@ -11,6 +12,7 @@ namespace lowlight {
 // of the lane two words on. Eight lanes, so that a processor need not wait for the products.
 struct Fingerprint {
     static constexpr int kLanes = 8;
+    static constexpr int64_t kPiece = 1 << 17;                // bytes that a thread reads at a time
     static constexpr uint64_t kFactor = 0x9e3779b97f4a7c15u;  // 2^64 over the golden ratio, odd
     uint64_t lanes[kLanes] = {};
 
@@ -27,6 +29,18 @@ struct Fingerprint {
         }
         memset(block, 0, sizeof(block)), memcpy(block, from + at, count - at);
         for (int lane = 0; lane < kLanes; ++lane) word(lane, block[lane]);
+    }
+    // the same for any number of threads
+    void memory(const char* from, int64_t count) {
+        int64_t pieces = (count + kPiece - 1) / kPiece;
+        std::vector<uint64_t> found(pieces);
+#pragma omp parallel for if (pieces > 1)
+        for (int64_t i = 0; i < pieces; ++i) {
+            Fingerprint piece;
+            piece.bytes(from + i * kPiece, i + 1 < pieces ? kPiece : count - i * kPiece);
+            found[i] = piece.all();
+        }
+        bytes(reinterpret_cast<const char*>(found.data()), pieces * int64_t(sizeof(uint64_t)));
     }
     uint64_t all() const {
         Fingerprint joined;
@@ -45,7 +59,7 @@ inline PyObject* fingerprint(PyObject*, PyObject* const* values, Py_ssize_t coun
             const void* from;
             int64_t bytes;
             given(from), sizes(bytes);
-            found.bytes(static_cast<const char*>(from), bytes);
+            found.memory(static_cast<const char*>(from), bytes);
         }
         sizes.end();
         return PyLong_FromUnsignedLongLong(found.all());

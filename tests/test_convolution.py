@@ -142,6 +142,22 @@ def same_bits_alone(module, x, given, made):
 
 
 @needs_avx2
+@torch.no_grad()
+def test_threads_share_the_channels_of_a_small_map():
+    module, x = convolution(64, 147), pictures(2, 64, 7, 10)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = module(x[:1])
+        for count in (2, 4, 9):
+            torch.set_num_threads(count)
+            assert module(x[:1]).equal(alone)
+            assert module(x)[:1].equal(alone)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@needs_avx2
 @pytest.mark.parametrize(("kind", "names"), SERVED, ids=str)
 @torch.no_grad()
 def test_it_serves_and_says_the_same_bits(kind, names):

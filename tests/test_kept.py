@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lowlight_ext import Conv3x3, Kept, NAFBlock, NAFDown, NAFUp
+from lowlight_ext.kernels_compiled import call
 from lowlight_ext.kernels_compiled.call import missing
 
 pytestmark = pytest.mark.skipif(bool(missing("cpu")), reason=f"cpp: {missing('cpu')}")
@@ -89,6 +90,27 @@ def test_it_is_made_once():
 
 
 @torch.no_grad()
+def test_large_weights_are_read_whole():
+    """In pieces, on any number of threads."""
+    weight, threads = torch.zeros(3 * 2**15 + 5), torch.get_num_threads()
+
+    def found():
+        return call._C.fingerprint(weight, 4 * len(weight))
+
+    try:
+        torch.set_num_threads(1)
+        before = found()
+        torch.set_num_threads(5)
+        assert found() == before
+    finally:
+        torch.set_num_threads(threads)
+    for place in (0, 2**15 - 1, 2**15, len(weight) - 1):
+        weight.data[place] = 1
+        assert found() != before
+        weight.data[place] = 0
+    assert found() == before
+
+
 def test_any_of_several():
     made = []
     kept = Kept(lambda *weights: made.append(len(weights)) or sum(weights))

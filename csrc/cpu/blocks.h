@@ -4,6 +4,9 @@
 #if defined(__SSE2__)
 #    include <immintrin.h>
 #endif
+#if defined(_OPENMP)
+#    include <omp.h>
+#endif
 
 #include "kernels.h"
 
@@ -14,7 +17,7 @@ namespace LOWLIGHT_CPU_LEVEL {
 constexpr int64_t kBlock = 512;
 // below this many elements a parallel start costs more than it gains
 constexpr int64_t kGrain = 32768;
-// what a thread takes at a time: on a busy machine the free cores do more of the work
+// elements a thread takes at a time: on a busy machine the free cores do more of the work
 constexpr int64_t kShare = 65536;
 // outputs from this size on bypass the caches: they would be evicted before anybody reads them
 constexpr int64_t kStreamBytes = int64_t(8) << 20;
@@ -25,9 +28,24 @@ constexpr int64_t kKeptBytes = int64_t(32) << 20;
 #define LOWLIGHT_BLOCK static __attribute__((noinline, unused))
 
 #define LOWLIGHT_PRAGMA(text) _Pragma(#text)
-// over items of at most kBlock elements
-#define LOWLIGHT_PARALLEL(elements) \
-    LOWLIGHT_PRAGMA(omp parallel for schedule(dynamic, kShare / kBlock) if ((elements) > kGrain))
+// over items that hold so many elements together
+#define LOWLIGHT_PARALLEL(elements, items) \
+    LOWLIGHT_PRAGMA(omp parallel for schedule(dynamic, taken_at_once(elements, items)) if ((elements) > kGrain))
+
+LOWLIGHT_FN int64_t threads() {
+#if defined(_OPENMP)
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
+}
+
+// items a thread takes at a time: of kShare elements, but so few that every thread has some
+LOWLIGHT_FN int64_t taken_at_once(int64_t elements, int64_t items) {
+    int64_t each = elements / (items > 0 ? items : 1), usual = kShare / (each > 0 ? each : 1);
+    int64_t most = items / (4 * threads()), share = usual < most ? usual : most;
+    return share > 0 ? share : 1;
+}
 
 template <class T, class R>
 LOWLIGHT_FN const R* load(const T* from, R* buffer, int64_t n) {

@@ -47,7 +47,7 @@ static void raw_noise(const RawNoiseArguments& a) {
     int64_t rows = size.batch * size.channels * size.height, elements = rows * size.width;
     int64_t blocks = (size.width + kBlock - 1) / kBlock, items = rows * blocks;
     bool stream = elements * int64_t(sizeof(T)) >= kStreamBytes;
-    LOWLIGHT_PARALLEL(elements)
+    LOWLIGHT_PARALLEL(elements, items)
     for (int64_t item = 0; item < items; ++item) {
         RawBuffer buffer;
         alignas(64) R buffers[kBlock], values[kBlock];
@@ -81,7 +81,7 @@ static void exposure_step(const ExposureArguments& a) {
     int64_t rows = size.batch * size.channels * size.height, elements = rows * size.width;
     int64_t blocks = (size.width + kBlock - 1) / kBlock, items = rows * blocks;
     bool stream = elements * int64_t(sizeof(T)) >= kStreamBytes;
-    LOWLIGHT_PARALLEL(elements)
+    LOWLIGHT_PARALLEL(elements, items)
     for (int64_t item = 0; item < items; ++item) {
         alignas(64) R buffers[3][kBlock], values[kBlock];
         alignas(64) float mean[kBlock], drawn[kPadded];
@@ -116,7 +116,7 @@ static void exposure_gradients(const ExposureGradients& a) {
     using R = Real<T>;
     int64_t blocks = (a.per_sample + kBlock - 1) / kBlock, items = a.batch * blocks, elements = a.batch * a.per_sample;
     bool stream = elements * int64_t(sizeof(T)) >= kStreamBytes;
-    LOWLIGHT_PARALLEL(elements)
+    LOWLIGHT_PARALLEL(elements, items)
     for (int64_t item = 0; item < items; ++item) {
         alignas(64) R buffers[2][kBlock], result[kBlock];
         int64_t sample = item / blocks, x = (item - sample * blocks) * kBlock, at = sample * a.per_sample + x;

@@ -15,7 +15,7 @@ LOWLIGHT_FN void pieces(int64_t rows, int64_t n, Body body) {
     int64_t in_row = (n + kGateSpan - 1) / kGateSpan;
     int64_t together = n < kGateSpan ? kGateSpan / (n < 1 ? 1 : n) : 1;
     int64_t items = (rows + together - 1) / together * in_row;
-    LOWLIGHT_PARALLEL(rows * n)
+    LOWLIGHT_PARALLEL(rows * n, items)
     for (int64_t item = 0; item < items; ++item) {
         int64_t row = item / in_row * together, first = item % in_row * kGateSpan;
         int64_t end = row + together < rows ? row + together : rows;

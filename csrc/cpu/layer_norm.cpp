@@ -100,7 +100,7 @@ static void forward(const NormArguments& a) {
     int64_t channels = a.channels, inner = a.inner, elements = a.batch * channels * inner;
     Stored<R> all_x(a.x, a.dtype), all_out(a.out, a.dtype);
     bool stream = elements * all_x.bytes() >= kKeptBytes;
-    LOWLIGHT_PARALLEL(elements)
+    LOWLIGHT_PARALLEL(elements, a.batch * tiling.spans)
     for (int64_t item = 0; item < a.batch * tiling.spans; ++item) {
         Scratch<R> scratch(all_x.plain() ? 0 : channels * tiling.pixels);
         int64_t sample = item / tiling.spans;
@@ -236,7 +236,7 @@ static void backward(const NormGradients& a) {
     bool stream = elements * x.bytes() >= kKeptBytes;
     // [items, 2, channels]: gradients to weight and bias
     Scratch<double> partial(items * 2 * channels);
-    LOWLIGHT_PARALLEL(elements)
+    LOWLIGHT_PARALLEL(elements, items)
     for (int64_t item = 0; item < items; ++item) {
         Scratch<R> scratch(x.plain() ? 0 : 2 * channels * tiling.pixels), sums(2 * channels);
         LaneSums<R> lanes(kLast ? 0 : channels);

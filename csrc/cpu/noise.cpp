@@ -11,7 +11,7 @@ static void fill(const NoiseArguments& a) {
     int64_t rows = size.batch * size.channels * size.height, elements = rows * size.width;
     int64_t blocks = (size.width + kBlock - 1) / kBlock, items = rows * blocks;
     bool stream = elements * int64_t(sizeof(T)) >= kStreamBytes;
-    LOWLIGHT_PARALLEL(elements)
+    LOWLIGHT_PARALLEL(elements, items)
     for (int64_t item = 0; item < items; ++item) {
         NoiseBuffer buffer;
         alignas(64) Real<T> values[kBlock];
@@ -34,7 +34,7 @@ void noise_cpu(const NoiseArguments& a) {
 
 void philox_cpu(const PhiloxArguments& a) {
     int64_t* words = a.words;
-    LOWLIGHT_PARALLEL(a.n)
+    LOWLIGHT_PARALLEL(a.n, a.n)
     for (int64_t i = 0; i < a.n; ++i) {
         const int64_t *c = a.counter + 4 * i, *k = a.key + 2 * i;
         Words w = philox(Words{uint32_t(c[0]), uint32_t(c[1]), uint32_t(c[2]), uint32_t(c[3])}, uint32_t(k[0]),

@@ -12,7 +12,7 @@ static void count_photons(const PoissonArguments& a) {
     int64_t rows = size.batch * size.channels * size.height, elements = rows * size.width;
     int64_t blocks = (size.width + kBlock - 1) / kBlock, items = rows * blocks, wrong = 0;
     bool stream = elements * int64_t(sizeof(T)) >= kStreamBytes;
-    LOWLIGHT_PARALLEL(elements)
+    LOWLIGHT_PARALLEL(elements, items)
     for (int64_t item = 0; item < items; ++item) {
         alignas(64) R buffers[kBlock], out[kBlock];
         alignas(64) float mean[kBlock], counts[kPadded];
@@ -43,7 +43,7 @@ static void fill(const TukeyArguments& a) {
     int64_t blocks = (size.width + kBlock - 1) / kBlock, items = rows * blocks;
     bool stream = elements * int64_t(sizeof(T)) >= kStreamBytes;
     TukeyShape shape = tukey_shape(a.lambda);
-    LOWLIGHT_PARALLEL(elements)
+    LOWLIGHT_PARALLEL(elements, items)
     for (int64_t item = 0; item < items; ++item) {
         WordBuffer buffer;
         alignas(64) float values[kBlock];

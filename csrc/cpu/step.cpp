@@ -37,7 +37,7 @@ static void step(const StepArguments& a) {
     int64_t rows = size.batch * size.channels * size.height, elements = rows * size.width;
     int64_t blocks = (size.width + kBlock - 1) / kBlock, items = rows * blocks;
     bool stream = elements * Stored<R>(nullptr, a.dtype).bytes() >= kStreamBytes;
-    LOWLIGHT_PARALLEL(elements)
+    LOWLIGHT_PARALLEL(elements, items)
     for (int64_t item = 0; item < items; ++item) {
         NoiseBuffer drawn;
         alignas(64) R buffers[5][kBlock], out[kBlock], x0[kBlock];
@@ -74,7 +74,7 @@ template <class R>
 static void step_gradients(const StepGradients& a) {
     int64_t blocks = (a.per_sample + kBlock - 1) / kBlock, items = a.batch * blocks, elements = a.batch * a.per_sample;
     bool stream = elements * Stored<R>(nullptr, a.dtype).bytes() >= kStreamBytes;
-    LOWLIGHT_PARALLEL(elements)
+    LOWLIGHT_PARALLEL(elements, items)
     for (int64_t item = 0; item < items; ++item) {
         alignas(64) R buffers[4][kBlock], inner[kBlock], result[kBlock];
         int64_t sample = item / blocks, x = (item - sample * blocks) * kBlock, at = sample * a.per_sample + x;

@@ -3,10 +3,6 @@
 
 #include "registers.h"
 
-#if defined(_OPENMP)
-#    include <omp.h>
-#endif
-
 namespace lowlight {
 namespace LOWLIGHT_CPU_LEVEL {
 
@@ -121,14 +117,6 @@ LOWLIGHT_FN Moments with(Moments m, const R* v, int64_t n) {
     return merged(m, Moments{count, double(origin) + mean, squares > 0 || squares != squares ? squares : 0});
 }
 
-LOWLIGHT_FN int64_t threads() {
-#if defined(_OPENMP)
-    return omp_get_max_threads();
-#else
-    return 1;
-#endif
-}
-
 // every slab in spans: gather(slab, span, kept) of all of them, finish(slab), spread(slab, span, kept). Where there are
 // slabs enough a thread has each to itself, in its cache, with room for `keep` numbers from the first pass to the
 // second; else all share each, and kept is null. What is computed is the same.
@@ -148,10 +136,10 @@ LOWLIGHT_FN void in_two_passes(int64_t slabs, int64_t spans, int64_t elements, i
         }
         return;
     }
-    LOWLIGHT_PARALLEL(elements)
+    LOWLIGHT_PARALLEL(elements, slabs * spans)
     for (int64_t item = 0; item < slabs * spans; ++item) gather(item / spans, item % spans, nullptr);
     for (int64_t slab = 0; slab < slabs; ++slab) finish(slab);
-    LOWLIGHT_PARALLEL(elements)
+    LOWLIGHT_PARALLEL(elements, slabs * spans)
     for (int64_t item = 0; item < slabs * spans; ++item) spread(item / spans, item % spans, nullptr);
 }
 

@@ -80,7 +80,7 @@ void tone_cpu(const ToneArguments& a) {
         int64_t most = a.channels_last ? kPixelsLast : kBlock, blocks = (a.inner + most - 1) / most;
         int64_t items = a.batch * blocks, elements = kToneChannels * a.batch * a.inner;
         bool stream = elements * Stored<R>(a.out, a.dtype).bytes() >= kKeptBytes;
-        LOWLIGHT_PARALLEL(elements)
+        LOWLIGHT_PARALLEL(elements, items)
         for (int64_t item = 0; item < items; ++item) {
             int64_t sample = item / blocks, first = (item - sample * blocks) * most;
             int64_t n = a.inner - first < most ? a.inner - first : most;

@@ -159,15 +159,19 @@ static void winograd_at(const WinogradArguments& a) {
     int64_t width = (channels + kWidth - 1) / kWidth * kWidth, pixels = a.height * a.width / (a.twice ? 4 : 1);
     int64_t block = block_of<T>(width, a.batch * grids * most), blocks = (most + block - 1) / block;
     int64_t panels = (a.out_channels + kPanel - 1) / kPanel, items = a.batch * grids * blocks;
+    // of a small map, whose weights are what takes long, every thread does some of the results' channels
+    int64_t parts = (threads() + items - 1) / (items > 0 ? items : 1);
+    parts = parts < panels ? parts : panels;
     int64_t step = block * width + kGap<T>, sum_step = block * kPanel + kGap<float>;
-    LOWLIGHT_PRAGMA(omp parallel if (items > 1)) {
+    LOWLIGHT_PRAGMA(omp parallel if (items * parts > 1)) {
         Scratch<T> points(kPoints * step);
         Scratch<float> sums(kPoints * sum_step);
         Scratch<T> zeros(width);
         memset(zeros.values, 0, width * sizeof(T));
         if (a.twice) memset(sums.values, 0, kPoints * sum_step * sizeof(float));
         LOWLIGHT_PRAGMA(omp for schedule(dynamic))
-        for (int64_t item = 0; item < items; ++item) {
+        for (int64_t task = 0; task < items * parts; ++task) {
+            int64_t item = task / parts, part = task % parts;
             Grid grid(a, item / blocks % grids);
             int64_t sample = item / blocks / grids, first = item % blocks * block;
             int64_t n = grid.tiles - first < block ? grid.tiles - first : block, whole = (n + kFew - 1) / kFew * kFew;
@@ -182,7 +186,7 @@ static void winograd_at(const WinogradArguments& a) {
             }
             for (int64_t k = 0; k < kPoints && n < whole; ++k)
                 memset(points.values + k * step + n * width, 0, (whole - n) * width * sizeof(T));
-            for (int64_t panel = 0; panel < panels; ++panel) {
+            for (int64_t panel = part * panels / parts; panel < (part + 1) * panels / parts; ++panel) {
                 const T* weight = static_cast<const T*>(a.weight) + panel * kPoints * channels * kPanel;
                 for (int64_t k = 0; k < kPoints; ++k)
                     if (!vanishes(a, k))
