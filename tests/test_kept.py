@@ -89,7 +89,6 @@ def test_it_is_made_once():
     assert within.made == 2
 
 
-@torch.no_grad()
 def test_large_weights_are_read_whole():
     """In pieces, on any number of threads."""
     weight, threads = torch.zeros(3 * 2**15 + 5), torch.get_num_threads()
@@ -111,6 +110,7 @@ def test_large_weights_are_read_whole():
     assert found() == before
 
 
+@torch.no_grad()
 def test_any_of_several():
     made = []
     kept = Kept(lambda *weights: made.append(len(weights)) or sum(weights))
