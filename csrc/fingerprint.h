@@ -27,7 +27,9 @@ struct Fingerprint {
             memcpy(block, from + at, sizeof(block));
             for (int lane = 0; lane < kLanes; ++lane) word(lane, block[lane]);
         }
-        memset(block, 0, sizeof(block)), memcpy(block, from + at, count - at);
+        memset(block, 0, sizeof(block));
+        // no numbers may lie nowhere
+        if (at < count) memcpy(block, from + at, count - at);
         for (int lane = 0; lane < kLanes; ++lane) word(lane, block[lane]);
     }
     // the same for any number of threads
