@@ -40,5 +40,6 @@ def available(device_type: str, op: str) -> str | None:
 def slower(op: str) -> bool:
     """Whether the C++ of `op` is known to be slower than PyTorch at this CPU level, and serves only who asks for it."""
     # x86-64 without AVX2 has no fused multiply-add: each is eight operations in float64
-    plain = build_info().get("cpu_level") == "baseline" and platform.machine().lower() in ("x86_64", "amd64")
-    return plain and op == "tone_curve"
+    if op != "tone_curve" or platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    return build_info().get("cpu_level") == "baseline"
