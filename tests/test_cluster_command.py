@@ -263,7 +263,7 @@ def test_from_and_to_addresses(here, tmp_path):
 def test_a_foreign_error_is_its_pictures_own(here):
     """And the pictures that a worker holds beside it are done in another round."""
     photographs("in", 20)
-    Image.new("RGB", (13, 8)).save("in/07.png")
+    Image.new("RGB", (13, 8), (9, 9, 9)).save("in/07.png")
     result, said = here("in", "-o", "out", "--cluster", "auto")
     assert result.exit_code == 1
     assert "in/07.png: AssertionError: a mistake in the library" in said
