@@ -27,6 +27,13 @@ constexpr int64_t kKeptBytes = int64_t(32) << 20;
 // a function of whole blocks, called and not inlined: inlining compiles it again at every place
 #define LOWLIGHT_BLOCK static __attribute__((noinline, unused))
 
+LOWLIGHT_FN int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+LOWLIGHT_FN int64_t share_of(int64_t whole, int64_t parts) {
+    return (whole + parts - 1) / parts;
+}
+
 #define LOWLIGHT_PRAGMA(text) _Pragma(#text)
 // over items that hold so many elements together
 #define LOWLIGHT_PARALLEL(elements, items) \
@@ -43,7 +50,7 @@ LOWLIGHT_FN int64_t threads() {
 // items a thread takes at a time: of kShare elements, but so few that every thread has some
 LOWLIGHT_FN int64_t taken_at_once(int64_t elements, int64_t items) {
     int64_t each = elements / (items > 0 ? items : 1), usual = kShare / (each > 0 ? each : 1);
-    int64_t most = items / (4 * threads()), share = usual < most ? usual : most;
+    int64_t share = smaller(usual, items / (4 * threads()));
     return share > 0 ? share : 1;
 }
 

@@ -11,13 +11,6 @@ constexpr int64_t kLane = kPanel / 2, kPixels = kRows;
 // pixels that a panel of weights is read for
 constexpr int64_t kShared = 96;
 
-LOWLIGHT_FN int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-LOWLIGHT_FN int64_t share_of(int64_t whole, int64_t parts) {
-    return (whole + parts - 1) / parts;
-}
-
 // numbers that begin at a line of the cache, not set: whole groups are multiplied, and what is not of a pixel is not
 // stored
 template <class T>

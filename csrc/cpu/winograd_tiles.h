@@ -138,10 +138,10 @@ static void give(const WinogradArguments& a, const Grid& grid, const float* from
 template <class T>
 static int64_t block_of(int64_t width, int64_t tiles) {
     int64_t bytes = kPoints * (int64_t(sizeof(T)) * width + int64_t(sizeof(float)) * kPanel);
-    int64_t most = kBlockBytes / bytes, share = (tiles + threads() - 1) / threads();
+    int64_t most = kBlockBytes / bytes, share = share_of(tiles, threads());
     // less is too little for the weights' way
     most = most < 2 * kGroup ? 2 * kGroup : most;
-    int64_t groups = ((share < most ? share : most) + kGroup - 1) / kGroup;
+    int64_t groups = share_of(smaller(share, most), kGroup);
     return kGroup * (groups < 1 ? 1 : groups);
 }
 
@@ -157,11 +157,10 @@ static void winograd_at(const WinogradArguments& a) {
     // the first grid has the most tiles
     int64_t grids = a.dilation * a.dilation, most = Grid(a, 0).tiles, channels = a.channels + a.beside_channels;
     int64_t width = (channels + kWidth - 1) / kWidth * kWidth, pixels = a.height * a.width / (a.twice ? 4 : 1);
-    int64_t block = block_of<T>(width, a.batch * grids * most), blocks = (most + block - 1) / block;
-    int64_t panels = (a.out_channels + kPanel - 1) / kPanel, items = a.batch * grids * blocks;
+    int64_t block = block_of<T>(width, a.batch * grids * most), blocks = share_of(most, block);
+    int64_t panels = share_of(a.out_channels, kPanel), items = a.batch * grids * blocks;
     // of a small map, whose weights are what takes long, every thread does some of the results' channels
-    int64_t parts = (threads() + items - 1) / (items > 0 ? items : 1);
-    parts = parts < panels ? parts : panels;
+    int64_t parts = smaller(share_of(threads(), items > 0 ? items : 1), panels);
     int64_t step = block * width + kGap<T>, sum_step = block * kPanel + kGap<float>;
     LOWLIGHT_PRAGMA(omp parallel if (items * parts > 1)) {
         Scratch<T> points(kPoints * step);
@@ -174,7 +173,7 @@ static void winograd_at(const WinogradArguments& a) {
             int64_t item = task / parts, part = task % parts;
             Grid grid(a, item / blocks % grids);
             int64_t sample = item / blocks / grids, first = item % blocks * block;
-            int64_t n = grid.tiles - first < block ? grid.tiles - first : block, whole = (n + kFew - 1) / kFew * kFew;
+            int64_t n = smaller(grid.tiles - first, block), whole = share_of(n, kFew) * kFew;
             // a grid of fewer tiles than the first may end before the last block begins
             if (n <= 0) continue;
             Source<T> x{static_cast<const T*>(a.x) + sample * pixels * a.channels, zeros.values, a.channels};
